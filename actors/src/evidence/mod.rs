@@ -1,0 +1,202 @@
+//! What a gate that passed hands on. Whoever holds one of these knows that its gate ran: fields are private,
+//! constructors are private to this crate, nothing is `Clone` unless sharing it is harmless.
+//!
+//! ```compile_fail,E0451
+//! // No one outside the core can forge what a gate hands on.
+//! use signer_actors::evidence::IntentReceipt;
+//! fn forge() -> IntentReceipt {
+//!     IntentReceipt { audit_id: todo!() }
+//! }
+//! ```
+//! Its compiling twin reads one:
+//! ```
+//! use signer_actors::{domain::ids::AuditId, evidence::IntentReceipt};
+//! fn read(receipt: &IntentReceipt) -> AuditId {
+//!     receipt.audit_id()
+//! }
+//! ```
+//! A warrant cannot be made from outside either:
+//! ```compile_fail,E0624
+//! use signer_actors::evidence::{IntentReceipt, SigningWarrant};
+//! fn forge(receipt: IntentReceipt, payload: bytes::Bytes) -> SigningWarrant {
+//!     SigningWarrant::new(receipt, payload)
+//! }
+//! ```
+//! ```
+//! use signer_actors::evidence::SigningWarrant;
+//! fn what_may_be_signed(warrant: &SigningWarrant) -> Vec<u8> {
+//!     warrant.pae()
+//! }
+//! ```
+//! A permit stands for one unit of work and cannot be doubled:
+//! ```compile_fail,E0599
+//! use signer_actors::evidence::Permit;
+//! fn double(permit: &Permit) -> Permit {
+//!     permit.clone()
+//! }
+//! ```
+//! ```
+//! use signer_actors::evidence::Permit;
+//! fn give_back(permit: Permit) {
+//!     drop(permit)
+//! }
+//! ```
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::domain::caller::{AccessToken, SenderBinding};
+use crate::domain::digest::{ImageDigest, Sha256Digest};
+use crate::domain::entitlement::Entitlement;
+use crate::domain::envelope::{self, PAYLOAD_TYPE};
+use crate::domain::ids::{AuditId, KeyId};
+use crate::domain::release::ReleaseReport;
+use crate::domain::signing::SigningMode;
+
+/// The caller is who the token says, holds the key it is bound to, and used this proof for the first time.
+#[derive(Debug)]
+pub struct Principal {
+    token: Arc<AccessToken>,
+    binding: SenderBinding,
+    body: Option<Sha256Digest>,
+}
+
+impl Principal {
+    pub(crate) fn new(token: Arc<AccessToken>, binding: SenderBinding, body: Option<Sha256Digest>) -> Self {
+        Self { token, binding, body }
+    }
+
+    /// The verified token.
+    pub fn token(&self) -> &AccessToken {
+        &self.token
+    }
+
+    /// How the sender was proven.
+    pub fn binding(&self) -> SenderBinding {
+        self.binding
+    }
+
+    /// What the body must hash to, when the proof says so (`body_sha256`).
+    pub fn body(&self) -> Option<Sha256Digest> {
+        self.body
+    }
+}
+
+/// The tenant is entitled: to this plan, and to this mode, key and predicate type.
+#[derive(Debug)]
+pub struct Grant {
+    entitlement: Arc<Entitlement>,
+    mode: SigningMode,
+    backend: KeyId,
+}
+
+impl Grant {
+    pub(crate) fn new(entitlement: Arc<Entitlement>, mode: SigningMode, backend: KeyId) -> Self {
+        Self {
+            entitlement,
+            mode,
+            backend,
+        }
+    }
+
+    /// Facts of the proof of entitlement.
+    pub fn entitlement(&self) -> &Entitlement {
+        &self.entitlement
+    }
+
+    /// The granted mode.
+    pub fn mode(&self) -> SigningMode {
+        self.mode
+    }
+
+    /// The granted backend.
+    pub fn backend(&self) -> &KeyId {
+        &self.backend
+    }
+}
+
+/// One unit of a tenant's concurrency, given back when dropped. Owned by the work, not by the caller's connection.
+#[derive(Debug)]
+pub struct Permit {
+    _seat: Arc<()>,
+}
+
+impl Permit {
+    pub(crate) fn new(seat: Arc<()>) -> Self {
+        Self { _seat: seat }
+    }
+}
+
+/// The scanner image is a trusted release inside the plan's version window.
+#[derive(Debug)]
+pub struct ReleaseEvidence {
+    report: Arc<ReleaseReport>,
+    bound: bool,
+}
+
+impl ReleaseEvidence {
+    pub(crate) fn new(report: Arc<ReleaseReport>, bound: bool) -> Self {
+        Self { report, bound }
+    }
+
+    /// What the check found.
+    pub fn report(&self) -> &ReleaseReport {
+        &self.report
+    }
+
+    /// The image.
+    pub fn digest(&self) -> ImageDigest {
+        self.report.digest
+    }
+
+    /// True when the operational token itself named the image.
+    pub fn bound(&self) -> bool {
+        self.bound
+    }
+}
+
+/// The intent to sign is in the audit trail (durable already where the backend is remote).
+#[derive(Debug)]
+pub struct IntentReceipt {
+    audit_id: AuditId,
+}
+
+impl IntentReceipt {
+    pub(crate) fn new(audit_id: AuditId) -> Self {
+        Self { audit_id }
+    }
+
+    /// Names the signature to be.
+    pub fn audit_id(&self) -> AuditId {
+        self.audit_id
+    }
+}
+
+/// Permission to sign exactly one payload, made only from an item that passed every gate and recorded its intent.
+#[derive(Debug)]
+pub struct SigningWarrant {
+    receipt: IntentReceipt,
+    payload: Bytes,
+}
+
+impl SigningWarrant {
+    pub(crate) fn new(receipt: IntentReceipt, payload: Bytes) -> Self {
+        Self { receipt, payload }
+    }
+
+    /// The bytes to sign: DSSE's pre-authentication encoding of the payload. Copies the payload.
+    pub fn pae(&self) -> Vec<u8> {
+        envelope::pae(PAYLOAD_TYPE, &self.payload)
+    }
+
+    /// SHA-256 of [`Self::pae`], without a copy.
+    pub fn pae_sha256(&self) -> Sha256Digest {
+        envelope::pae_sha256(PAYLOAD_TYPE, &self.payload)
+    }
+
+    /// Names the signature to be, for the backend's own audit.
+    pub fn audit_id(&self) -> AuditId {
+        self.receipt.audit_id()
+    }
+}

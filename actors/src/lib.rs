@@ -1,0 +1,24 @@
+//! The core of the StellaOps Signer: what a signature means, who may ask for one, and the flow that makes it.
+//!
+//! Read [`pipeline`] first: it is the whole service on two screens. Then, inside out:
+//! [`domain`] ← [`evidence`] ← [`ports`] ← the actors ([`auth`], [`entitlement`], [`quota`], [`referrer`],
+//! [`signer`], [`audit`]) ← [`pipeline`], [`system`]. Actor modules never import each other; nothing here knows HTTP
+//! or a vendor.
+
+pub mod domain;
+pub mod evidence;
+pub mod ports;
+pub mod runtime;
+
+pub mod audit;
+pub mod auth;
+pub mod entitlement;
+pub mod quota;
+pub mod referrer;
+pub mod signer;
+
+pub mod pipeline;
+pub mod system;
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;

@@ -1,0 +1,66 @@
+//! The Authority: who issues operational tokens, and how tokens and proofs are verified.
+
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::{PortFuture, SourceUnavailable};
+use crate::domain::caller::{AccessToken, Credentials, VerifiedProof};
+
+/// Where the Authority's keys come from: discovery, a URI or a file.
+pub trait AuthoritySource: Send + Sync + fmt::Debug {
+    /// Fetches the key set anew. Refuses an answer without a usable key, with duplicate key ids, or out of bounds.
+    fn fetch(&self) -> PortFuture<Result<Arc<dyn TokenVerifier>, SourceUnavailable>>;
+}
+
+/// A snapshot of the Authority's keys with the policy for tokens. Immutable and pure: CPU only.
+pub trait TokenVerifier: Send + Sync + fmt::Debug {
+    /// True when a key with this id is in the snapshot.
+    fn knows(&self, kid: &str) -> bool;
+
+    /// Verifies header, signature and claims of an operational token (contract §3, RFC 9068 §4, RFC 8725 §3).
+    fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<AccessToken, TokenRejection>;
+}
+
+/// Why a token was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRejection {
+    /// The header names a key that the snapshot does not have: fetch and try once more.
+    #[error("the token is signed by a key that the Authority does not publish")]
+    UnknownKey {
+        /// `kid` of the header, bounded.
+        kid: String,
+    },
+    /// 401 `invalid_token`; the text says what was wrong and echoes nothing.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Verifies DPoP proofs (RFC 9449 §4.3). Pure: CPU only; single use is recorded by the AuthActor afterwards.
+pub trait ProofVerifier: Send + Sync + fmt::Debug {
+    /// Verifies the proof of these credentials against the token. `credentials.proof` is `Some`.
+    fn verify(
+        &self,
+        credentials: &Credentials,
+        token: &AccessToken,
+        now: DateTime<Utc>,
+    ) -> Result<VerifiedProof, ProofRejection>;
+
+    /// A nonce to hand out (RFC 9449 §9), when nonces are on.
+    fn nonce(&self, now: DateTime<Utc>) -> Option<String>;
+
+    /// How long after its `iat` a proof could still be accepted, in seconds: how long its id must be remembered.
+    fn window_seconds(&self) -> i64;
+}
+
+/// Why a proof was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProofRejection {
+    /// 401 `invalid_dpop_proof`; the text says what was wrong and echoes nothing.
+    #[error("{0}")]
+    Invalid(String),
+    /// 401 `use_dpop_nonce`.
+    #[error("the proof needs a nonce of this server: use the value of the DPoP-Nonce field and try again")]
+    NonceRequired,
+}

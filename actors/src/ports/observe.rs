@@ -1,0 +1,37 @@
+//! What the core tells of itself, for metrics. Never labelled by tenant.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+/// Receives observations. Called on hot paths: implementations only add to counters.
+pub trait Observer: Send + Sync + fmt::Debug {
+    /// A stage of a request took this long (`authenticate`, `entitlement`, `quota`, `release`, `audit_intent`, `sign`,
+    /// `audit_outcome`).
+    fn stage(&self, _stage: &'static str, _elapsed: Duration) {}
+    /// A cache (`entitlement`, `release`, `key_set`) answered by itself or had to ask.
+    fn cache(&self, _cache: &'static str, _hit: bool) {}
+    /// A request was throttled (`rate`, `concurrency`, `size`, `overload`).
+    fn throttled(&self, _kind: &'static str) {}
+    /// An actor's handler panicked and the actor was rebuilt.
+    fn actor_panicked(&self, _actor: &'static str) {}
+    /// Requests an actor holds, queued or running, and how many it may hold.
+    fn mailbox(&self, _actor: &'static str, _in_use: usize, _capacity: usize) {}
+    /// A backend opened a key or signed, in this time, or failed to.
+    fn backend(&self, _backend: &str, _operation: &'static str, _elapsed: Duration, _ok: bool) {}
+    /// The open key of a backend ends at this time (`None`: never).
+    fn key_expiry(&self, _backend: &str, _not_after: Option<DateTime<Utc>>) {}
+    /// A key set (`authority`, `licensing`) was fetched at this time.
+    fn key_set(&self, _set: &'static str, _fetched: DateTime<Utc>) {}
+    /// The audit trail made this many records durable with one sync that took this long.
+    fn audit_synced(&self, _records: usize, _elapsed: Duration) {}
+    /// The audit trail could not be written.
+    fn audit_failed(&self) {}
+}
+
+/// Observes nothing.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {}

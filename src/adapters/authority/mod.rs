@@ -1,0 +1,1 @@
+//! The Authority: key sets, operational tokens, DPoP proofs.

@@ -1,0 +1,1 @@
+//! Licensing: proofs of entitlement and their introspection.

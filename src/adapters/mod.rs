@@ -1,0 +1,7 @@
+//! Clients of the neighbours: each implements a port of the core.
+
+pub mod audit_files;
+pub mod authority;
+pub mod jose;
+pub mod licensing;
+pub mod registry;

@@ -1,0 +1,1 @@
+//! OCI registries: listing and verifying release signatures.

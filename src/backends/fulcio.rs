@@ -1,0 +1,1 @@
+//! Keyless signing through Fulcio.

@@ -1,0 +1,4 @@
+//! Signing backends: each implements [`signer_actors::ports::SigningBackend`].
+
+pub mod file;
+pub mod fulcio;

@@ -1,0 +1,1 @@
+//! Sigstore bundles, trusted roots, and verifying both offline.

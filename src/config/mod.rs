@@ -1,0 +1,1 @@
+//! Configuration: file < environment < flags, validated as a whole.

@@ -1,0 +1,1 @@
+//! The embedded neighbours of `signer dev`.

@@ -1,0 +1,16 @@
+//! The StellaOps Signer: HTTP in front, vendor clients behind, and the core ([`signer_actors`]) in between.
+//!
+//! Start at [`http`] for what callers see, at [`signer_actors::pipeline`] for the flow, at [`bootstrap`] for how the
+//! parts are put together. `adapters` and `backends` see only the core's ports and domain; only [`bootstrap`] sees
+//! every concrete type.
+
+pub mod adapters;
+pub mod backends;
+pub mod bootstrap;
+pub mod bundle;
+pub mod cli;
+pub mod config;
+pub mod dev;
+pub mod http;
+pub mod shutdown;
+pub mod telemetry;
