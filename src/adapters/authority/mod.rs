@@ -3,34 +3,21 @@
 //! [`AuthorityKeys`] fetches the key set, [`token`] verifies operational tokens with it, [`dpop`] verifies the proofs
 //! that bind their senders ([`htu`]: which URL a proof is for; [`nonce`]: nonces of ours).
 
-mod discovery;
 pub mod dpop;
 pub mod htu;
 pub mod nonce;
 pub mod token;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use signer_actors::ports::{AuthoritySource, PortFuture, SourceUnavailable, TokenVerifier};
-use url::Url;
 
 use self::token::{OpTokPolicy, OpTokVerifier};
 use crate::adapters::jose::algorithm::Algorithm;
-use crate::adapters::jose::fetch::{self, Http};
+use crate::adapters::jose::fetch::Http;
 use crate::adapters::jose::jwks::KeySet;
-
-/// Where a key set is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeysLocation {
-    /// In the metadata of the issuer (OpenID Connect Discovery 1.0 §4, RFC 8414 §3).
-    Discovery,
-    /// At this URL: https, or http to loopback.
-    Uri(Url),
-    /// In this file.
-    File(PathBuf),
-}
+use crate::adapters::jose::source::{KeysLocation, fetch_key_set};
 
 /// What the service is told about the Authority.
 #[derive(Clone, Debug)]
@@ -90,23 +77,6 @@ impl AuthoritySource for AuthorityKeys {
             Ok(Arc::new(OpTokVerifier::new(policy, keys)) as Arc<dyn TokenVerifier>)
         })
     }
-}
-
-/// Gets and parses the key set of an issuer.
-pub(crate) async fn fetch_key_set(
-    http: &Http,
-    issuer: &str,
-    location: &KeysLocation,
-) -> Result<KeySet, SourceUnavailable> {
-    let (shown, document) = match location {
-        KeysLocation::File(path) => (path.display().to_string(), fetch::read_file(path.clone()).await?),
-        KeysLocation::Uri(url) => (fetch::name(url), http.get_ok(url).await?),
-        KeysLocation::Discovery => {
-            let url = discovery::jwks_uri(http, issuer).await?;
-            (fetch::name(&url), http.get_ok(&url).await?)
-        }
-    };
-    KeySet::parse(&document).map_err(|why| fetch::unavailable(&format!("{shown}: {why}")))
 }
 
 #[cfg(test)]

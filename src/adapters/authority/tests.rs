@@ -3,6 +3,8 @@ use signer_actors::domain::caller::{AccessToken, Scope};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::ports::TokenRejection;
 
+use url::Url;
+
 use super::*;
 use crate::adapters::jose::testkit::{self, Issuer, NOW, Reply, Server, TIMEOUT, at, jwk_with_kid};
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use signer_actors::domain::caller::AccessToken;
 use signer_actors::domain::digest::{ImageDigest, Sha256Digest};
-use signer_actors::domain::tenant::{InstallationId, TenantId};
 use signer_actors::ports::{TokenRejection, TokenVerifier};
 
 use super::Settings;
@@ -106,8 +105,8 @@ fn read(token: &str, jwt: VerifiedJwt) -> Result<AccessToken, Refused> {
         subject: claims.identifier("sub")?.to_owned(),
         client_id: claims.identifier("client_id")?.to_owned(),
         token_id: claims.identifier("jti")?.to_owned(),
-        tenant: tenant(claims)?,
-        installation: installation(claims)?,
+        tenant: claims.tenant()?,
+        installation: claims.installation()?,
         scopes: scopes(claims)?,
         confirmation: claims
             .confirmation()?
@@ -116,16 +115,6 @@ fn read(token: &str, jwt: VerifiedJwt) -> Result<AccessToken, Refused> {
         expires: jwt.expires,
         key_id: jwt.kid,
     })
-}
-
-/// `tid`: 1 to 128 characters of the grammar of names.
-pub(crate) fn tenant(claims: &Claims) -> Result<TenantId, Refused> {
-    TenantId::parse(claims.string("tid")?).ok_or_else(|| "its `tid` is no tenant name".into())
-}
-
-/// `inst`: 1 to 128 characters of the grammar of names.
-pub(crate) fn installation(claims: &Claims) -> Result<InstallationId, Refused> {
-    InstallationId::parse(claims.string("inst")?).ok_or_else(|| "its `inst` is no installation name".into())
 }
 
 /// `scope` (RFC 9068 §2.2.3): scope tokens separated by single spaces (RFC 6749 §3.3:

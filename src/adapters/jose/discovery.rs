@@ -5,8 +5,8 @@ use serde_json::Value;
 use signer_actors::ports::SourceUnavailable;
 use url::Url;
 
-use crate::adapters::jose::fetch::{self, Http, unavailable};
-use crate::adapters::jose::json;
+use super::fetch::{self, Http, unavailable};
+use super::json;
 
 /// Asks for OpenID Connect metadata first, and for RFC 8414 metadata where there is none.
 pub(super) async fn jwks_uri(http: &Http, issuer: &str) -> Result<Url, SourceUnavailable> {
