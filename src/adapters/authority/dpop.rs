@@ -9,6 +9,7 @@ use signer_actors::domain::caller::{AccessToken, Credentials, VerifiedProof};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::ports::{ProofRejection, ProofVerifier};
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::htu;
 use super::nonce::Nonces;
@@ -45,8 +46,10 @@ pub struct DpopSettings {
     pub algorithms: Vec<Algorithm>,
     /// Whether nonces are used.
     pub nonce: NonceMode,
-    /// A secret that replicas behind one origin share, so that each accepts the others' nonces; `None`: random.
-    pub nonce_key: Option<[u8; 32]>,
+    /// A secret that replicas behind one origin share, so that each accepts the others' nonces; `None`: random at start.
+    /// Only together with a shared replay store: a nonce from before a restart excuses a proof from being younger than
+    /// the store, which a store that forgot everything cannot afford.
+    pub nonce_key: Option<Zeroizing<[u8; 32]>>,
 }
 
 impl fmt::Debug for DpopSettings {
@@ -78,7 +81,7 @@ impl DpopVerifier {
             .and_then(|normal| normal.strip_suffix('/'))
             .filter(|_| url.query().is_none() && url.fragment().is_none())
             .ok_or_else(|| Refused::from("the public origin is not scheme, host and port alone"))?;
-        let nonces = Nonces::new(settings.nonce_key.as_ref())
+        let nonces = Nonces::new(settings.nonce_key.as_deref())
             .map_err(|_| Refused::from("openssl could not make the key of the nonces"))?;
         Ok(Self {
             origin: origin.to_owned(),

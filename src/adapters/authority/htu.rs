@@ -266,4 +266,19 @@ mod tests {
             None
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing_more(uri in "(?i:https?)://[a-zA-Z0-9.:\\[\\]-]{0,12}(/[ -~]{0,6}|/\\.{0,3}|/%[0-9a-f]{2}){0,6}") {
+            if let Some(once) = normalise(&uri) {
+                proptest::prop_assert_eq!(normalise(&once), Some(once.clone()));
+            }
+        }
+
+        #[test]
+        fn any_text_is_normalised_or_refused(uri in ".{0,64}") {
+            let _ = normalise(&uri);
+            let _ = normalise_path(&uri);
+        }
+    }
 }
