@@ -1,6 +1,9 @@
 //! A disk in memory that fails on demand and forgets what was not synced.
 
-#![allow(clippy::disallowed_types, reason = "a fake disk is shared between a test and the trail it watches")]
+#![allow(
+    clippy::disallowed_types,
+    reason = "a fake disk is shared between a test and the trail it watches"
+)]
 
 use std::collections::BTreeMap;
 use std::io;
