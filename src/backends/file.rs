@@ -27,6 +27,8 @@ pub struct Settings {
     pub deterministic: bool,
     /// A retired or revoked key is published, and never opened.
     pub state: KeyState,
+    /// For a revoked key: nothing signed from here on is to be trusted.
+    pub revoked_from: Option<DateTime<Utc>>,
 }
 
 impl fmt::Debug for Settings {
@@ -78,6 +80,7 @@ impl FileBackend {
             mode: SigningMode::Kms,
             algorithm: settings.algorithm,
             state: settings.state,
+            revoked_from: settings.revoked_from,
             remote: false,
         };
         Ok(Self {

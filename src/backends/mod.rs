@@ -5,3 +5,4 @@ pub mod crypto;
 mod der;
 pub mod file;
 pub mod fulcio;
+pub mod published;

@@ -1,13 +1,16 @@
 //! What every response has in common: correlation id, `no-store`, a log line, metrics, and no panic.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage, HttpRequest};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 use signer_actors::domain::code::Code;
 use signer_actors::domain::ids::CorrelationId;
@@ -15,6 +18,7 @@ use signer_actors::pipeline::Stage;
 
 use super::problem::{Outcome, Problem};
 use super::state::AppState;
+use crate::telemetry::metrics::RouteMetrics;
 
 static CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
 
@@ -29,23 +33,28 @@ pub async fn around<B: MessageBody + 'static>(
     let begun = state.services.clock.monotonic();
     let correlation = correlation_of(&request, &state);
     request.extensions_mut().insert(correlation.clone());
-    let _in_flight = state.metrics.http_in_flight();
-    let head = request.request().clone();
-    let refused = refuse_early(&request, &state);
-    let mut response = match refused {
-        Some(problem) => render(&state, &head, &correlation, &problem),
+    let method = request.method().clone();
+    let _in_flight = state.routes.enter();
+    let handled = match refuse_early(&request, &state) {
+        Some(problem) => Ok(request.into_response(render(&state, &correlation, &problem))),
         None => {
             let handled = AssertUnwindSafe(next.call(request)).catch_unwind().await;
-            settle(&state, &head, &correlation, handled)
+            settle(&state, &correlation, handled)
         }
     };
-    if let Ok(value) = HeaderValue::from_str(correlation.as_str()) {
-        response.headers_mut().insert(CORRELATION.clone(), value);
-    }
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let elapsed = state.services.clock.monotonic().saturating_sub(begun);
-    note(&state, &head, &response, &correlation, elapsed);
-    Ok(response)
+    match handled {
+        Ok(mut response) => {
+            let route = state.routes.of(response.request().match_pattern().as_deref());
+            finish(&state, &method, route, &correlation, response.response_mut(), elapsed);
+            Ok(response)
+        }
+        Err(mut response) => {
+            let route = state.routes.of(None);
+            finish(&state, &method, route, &correlation, &mut response, elapsed);
+            Err(InternalError::from_response("refused", response).into())
+        }
+    }
 }
 
 /// The request's own id if it fits the grammar, else its trace id, else a new one (contract §2).
@@ -75,34 +84,43 @@ fn refuse_early(request: &ServiceRequest, state: &AppState) -> Option<Problem> {
 
 type Handled<B> = Result<Result<ServiceResponse<B>, Error>, Box<dyn std::any::Any + Send>>;
 
+/// A response, or one for a request that a panic has taken with it.
 fn settle<B: MessageBody + 'static>(
     state: &AppState,
-    head: &HttpRequest,
     correlation: &CorrelationId,
     handled: Handled<B>,
-) -> ServiceResponse<BoxBody> {
-    let internal = || Problem::new(Code::Internal, Stage::Http, "an internal error occurred: report the correlation id");
+) -> Result<ServiceResponse<BoxBody>, HttpResponse> {
     match handled {
-        Ok(Ok(response)) => match response.response().error().and_then(|error| error.as_error::<Problem>()) {
-            Some(problem) => render(state, head, correlation, problem),
-            None if response.response().error().is_some() => render(state, head, correlation, &foreign(&response)),
-            None => response.map_into_boxed_body(),
-        },
-        Ok(Err(error)) => match error.as_error::<Problem>() {
-            Some(problem) => render(state, head, correlation, problem),
-            None => render(state, head, correlation, &internal()),
-        },
+        Ok(Ok(response)) => Ok(settle_response(state, correlation, response)),
+        Ok(Err(error)) => {
+            let problem = error.as_error::<Problem>().map(|problem| render(state, correlation, problem));
+            Err(problem.unwrap_or_else(|| render(state, correlation, &of_status(error.error_response().status()))))
+        }
         Err(_) => {
-            state.metrics.http_panicked();
+            state.services.observer.actor_panicked("http");
             slog::error!(state.services.log, "a handler panicked"; "correlationId" => %correlation);
-            render(state, head, correlation, &internal())
+            Err(render(state, correlation, &of_status(StatusCode::INTERNAL_SERVER_ERROR)))
         }
     }
 }
 
+/// Handlers' errors become problem documents here, because only here the correlation id is at hand.
+fn settle_response<B: MessageBody + 'static>(
+    state: &AppState,
+    correlation: &CorrelationId,
+    response: ServiceResponse<B>,
+) -> ServiceResponse<BoxBody> {
+    let Some(error) = response.response().error() else { return response.map_into_boxed_body() };
+    let rendered = match error.as_error::<Problem>() {
+        Some(problem) => render(state, correlation, problem),
+        None => render(state, correlation, &of_status(response.status())),
+    };
+    response.into_response(rendered)
+}
+
 /// An error of actix-web's own making.
-fn foreign<B>(response: &ServiceResponse<B>) -> Problem {
-    let (code, what) = match response.status().as_u16() {
+fn of_status(status: StatusCode) -> Problem {
+    let (code, what) = match status.as_u16() {
         404 => (Code::NotFound, "there is nothing here"),
         405 => (Code::MethodNotAllowed, "the method is not allowed here"),
         400..=499 => (Code::InvalidRequest, "the request could not be read"),
@@ -111,32 +129,31 @@ fn foreign<B>(response: &ServiceResponse<B>) -> Problem {
     Problem::new(code, Stage::Http, what)
 }
 
-fn render(
-    state: &AppState,
-    head: &HttpRequest,
-    correlation: &CorrelationId,
-    problem: &Problem,
-) -> ServiceResponse<BoxBody> {
+fn render(state: &AppState, correlation: &CorrelationId, problem: &Problem) -> HttpResponse {
     let nonce = state.services.proofs.nonce(state.services.clock.now());
-    let response = problem.response(correlation, &state.algorithms, nonce.as_deref());
-    ServiceResponse::new(head.clone(), response)
+    problem.response(correlation, &state.algorithms, nonce.as_deref())
 }
 
-fn note(
+/// Headers that every response has, one log line, metrics.
+fn finish(
     state: &AppState,
-    head: &HttpRequest,
-    response: &ServiceResponse<BoxBody>,
+    method: &Method,
+    route: &RouteMetrics,
     correlation: &CorrelationId,
-    elapsed: std::time::Duration,
+    response: &mut HttpResponse,
+    elapsed: Duration,
 ) {
-    let route = head.match_pattern().unwrap_or_else(|| "other".to_owned());
-    let outcome = response.response().extensions().get::<Outcome>().copied();
+    if let Ok(value) = HeaderValue::from_str(correlation.as_str()) {
+        response.headers_mut().insert(CORRELATION.clone(), value);
+    }
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let outcome = response.extensions().get::<Outcome>().copied();
     let code = outcome.map_or("ok", |outcome| outcome.code);
     let status = response.status().as_u16();
-    state.metrics.http_request(&route, code, status, elapsed);
+    route.answered(code, status, elapsed);
     let audit_id = outcome.and_then(|outcome| outcome.audit_id).map(|id| id.to_string());
     slog::info!(state.services.log, "request";
-        "route" => route, "method" => head.method().as_str(), "status" => status, "code" => code,
+        "route" => route.name(), "method" => method.as_str(), "status" => status, "code" => code,
         "micros" => u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         "auditId" => audit_id, "correlationId" => %correlation);
 }

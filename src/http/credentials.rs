@@ -1,8 +1,10 @@
 //! Credentials from the headers of a request; nothing else of it is looked at.
 
+use actix_tls::accept::openssl::TlsStream;
 use actix_web::HttpRequest;
 use actix_web::dev::Extensions;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use actix_web::rt::net::TcpStream;
 use signer_actors::auth::AuthError;
 use signer_actors::domain::caller::{Credentials, Scheme};
 use signer_actors::domain::digest::Sha256Digest;
@@ -68,11 +70,8 @@ fn is_jwt_text(text: &str) -> bool {
 
 /// For the server's `on_connect`: remembers the client certificate of a TLS connection (RFC 8705 §3).
 pub fn remember_client_certificate(connection: &dyn std::any::Any, data: &mut Extensions) {
-    use actix_web::rt::net::TcpStream;
-    type Tls = actix_tls_stream::TlsStream<TcpStream>;
-    let Some(tls) = connection.downcast_ref::<Tls>() else { return };
-    let leaf = tls.ssl().peer_certificate().and_then(|leaf| leaf.to_der().ok());
-    if let Some(der) = leaf {
+    let Some(tls) = connection.downcast_ref::<TlsStream<TcpStream>>() else { return };
+    if let Some(der) = tls.ssl().peer_certificate().and_then(|leaf| leaf.to_der().ok()) {
         data.insert(ClientCertificate(Sha256Digest::of(&der)));
     }
 }

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     draining: Arc<watch::Sender<bool>>,
-    /// Every piece of work in progress holds a clone.
-    work: Arc<()>,
+    /// Every piece of work in progress holds a clone of what is inside; clones of this handle do not.
+    work: Arc<Arc<()>>,
 }
 
 /// Held by work in progress.
@@ -20,7 +20,7 @@ pub struct InFlight {
 
 impl Default for Lifecycle {
     fn default() -> Self {
-        Self { draining: Arc::new(watch::Sender::new(false)), work: Arc::new(()) }
+        Self { draining: Arc::new(watch::Sender::new(false)), work: Arc::default() }
     }
 }
 
@@ -37,11 +37,11 @@ impl Lifecycle {
 
     /// Marks work as in progress until the mark is dropped.
     pub fn begin(&self) -> InFlight {
-        InFlight { _work: Arc::clone(&self.work) }
+        InFlight { _work: Arc::clone(&*self.work) }
     }
 
     /// Pieces of work in progress: those that clients wait for, and those whose clients have gone.
-    pub fn in_flight(&self, own_handles: usize) -> usize {
-        Arc::strong_count(&self.work).saturating_sub(own_handles)
+    pub fn in_flight(&self) -> usize {
+        Arc::strong_count(&*self.work).saturating_sub(1)
     }
 }

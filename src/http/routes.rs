@@ -4,6 +4,17 @@ use actix_web::web::{self, ServiceConfig};
 
 use super::handlers::{health, sign, trust, unknown, verify};
 
+/// Patterns of all endpoints, as metrics and logs name them.
+pub const PATTERNS: &[&str] = &[
+    "/api/v1/signer/sign/dsse",
+    "/api/v1/signer/verify/referrers",
+    "/api/v1/signer/trust",
+    "/api/v1/signer/trust/keys",
+    "/livez",
+    "/readyz",
+    "/metrics",
+];
+
 /// Endpoints of the service's own listener.
 pub fn api(config: &mut ServiceConfig) {
     config

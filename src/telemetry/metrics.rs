@@ -240,6 +240,11 @@ pub struct RouteMetrics {
 }
 
 impl RouteMetrics {
+    /// The route as metrics name it.
+    pub fn name(&self) -> &'static str {
+        self.route
+    }
+
     /// Counts a request as being worked on until the guard is dropped.
     pub fn enter(&self) -> InFlight {
         self.in_flight.inc();

@@ -110,6 +110,7 @@ impl SigningBackend for FulcioBackend {
             algorithm: Algorithm::EcdsaP256Sha256,
             state: KeyState::Active,
             // The certificate comes from elsewhere; the signature is made here.
+            revoked_from: None,
             remote: false,
         }
     }

@@ -9,6 +9,7 @@ use signer_actors::domain::signing::SigningMode;
 use signer_actors::runtime::{Deadline, Mailbox};
 
 use crate::http::state::AppState;
+use crate::telemetry::metrics::CONTENT_TYPE;
 
 #[derive(Serialize)]
 struct Status {
@@ -73,12 +74,11 @@ fn soon() -> Deadline {
 /// Prometheus text.
 pub async fn metrics(state: Data<AppState>) -> HttpResponse {
     let services = &state.services;
-    for shard in services.auth.iter() {
-        observe(&state, shard);
-    }
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(state.metrics.render())
-}
-
-fn observe<S: signer_actors::runtime::ActorState>(state: &AppState, mailbox: &Mailbox<S>) {
-    state.services.observer.mailbox(S::NAME, mailbox.in_use(), mailbox.capacity());
+    services.auth.iter().for_each(Mailbox::observe);
+    services.entitlement.iter().for_each(Mailbox::observe);
+    services.quota.iter().for_each(Mailbox::observe);
+    services.referrer.observe();
+    services.backends.iter().for_each(|backend| backend.mailbox.observe());
+    services.audit.observe();
+    HttpResponse::Ok().content_type(CONTENT_TYPE).body(state.metrics.render())
 }

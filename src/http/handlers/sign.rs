@@ -16,7 +16,8 @@ use signer_actors::pipeline::{
 use signer_actors::runtime::Deadline;
 
 use super::authenticate;
-use crate::bundle::sigstore;
+use crate::bundle::envelope::Envelope;
+use crate::bundle::sigstore::SigstoreBundle;
 use crate::http::body;
 use crate::http::dto::body::{BodyError, BodyErrorKind};
 use crate::http::dto::sign_request::{ReturnBundle, parse_sign_request};
@@ -35,6 +36,9 @@ pub async fn sign_dsse(
 ) -> Result<HttpResponse, Problem> {
     body::check_headers(&request, &state.limits)?;
     let (session, context) = authenticate(&state, &request, Scope::Sign).await?;
+    if state.body_hash_required && session.principal().body().is_none() {
+        return Err(Failure::new(Stage::Authentication, Refusal::BodyUnbound).into());
+    }
     let bytes = body::read(&request, payload, &state.limits).await?;
     if !session.covers_body(&bytes) {
         return Err(Failure::new(Stage::Body, Refusal::BodyMismatch).into());
@@ -123,7 +127,9 @@ fn sign_response(
     let sigstore = match return_bundle {
         ReturnBundle::Dsse => None,
         ReturnBundle::Sigstore => {
-            Some(sigstore::bundle(identity, &statement.payload, released.signature(), &[]).map_err(|_| {
+            let envelope = Envelope::new(&statement.payload, released.signature());
+            let bundle = serde_json::value::to_raw_value(&SigstoreBundle::new(envelope, identity, &[]));
+            Some(bundle.map_err(|_| {
                 Problem::new(Code::Internal, Stage::Signing, "the bundle could not be formed: report the correlation id")
             })?)
         }
