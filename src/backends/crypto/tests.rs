@@ -8,9 +8,9 @@ use super::*;
 fn ec_private(curve: Nid, scalar: &str) -> PKey<Private> {
     let group = EcGroup::from_curve_name(curve).unwrap();
     let scalar = BigNum::from_hex_str(scalar).unwrap();
-    let ctx = BigNumContext::new().unwrap();
+    let mut ctx = BigNumContext::new().unwrap();
     let mut point = EcPoint::new(&group).unwrap();
-    point.mul_generator(&group, &scalar, &ctx).unwrap();
+    point.mul_generator2(&group, &scalar, &mut ctx).unwrap();
     PKey::from_ec_key(EcKey::from_private_components(&group, &scalar, &point).unwrap()).unwrap()
 }
 
