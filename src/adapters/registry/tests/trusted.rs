@@ -51,7 +51,8 @@ async fn every_layout_is_trusted_and_says_why() {
 #[actix_web::test]
 async fn signatures_of_cosign_are_trusted() {
     const IMAGE: &[u8] = include_bytes!("../cosign/testdata/image.json");
-    let cases: [(Layout, &[u8], &[&[u8]], Option<&str>); 3] = [
+    type Case<'a> = (Layout, &'a [u8], &'a [&'a [u8]], Option<&'a str>);
+    let cases: [Case<'_>; 3] = [
         (
             Layout::FallbackTag,
             include_bytes!("../cosign/testdata/bundle-manifest.json"),
@@ -302,7 +303,8 @@ fn settings_that_cannot_work_are_refused() {
         RegistryReleases::new(&settings, Arc::new(At(Utc::now()))).err()
     };
     assert_eq!(refused(|_| {}), None);
-    let cases: [(&str, fn(&mut Settings)); 9] = [
+    type Case = (&'static str, fn(&mut Settings));
+    let cases: [Case; 9] = [
         ("repositories", |s| s.repositories.clear()),
         ("threshold", |s| s.threshold = 0),
         ("threshold", |s| s.threshold = 2),
