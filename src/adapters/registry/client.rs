@@ -272,8 +272,7 @@ impl<'a> Session<'a> {
         let until = call_end.map_or(self.deadline, |end| end.min(self.deadline));
         let exchange = async {
             let response = self.transport.client.execute(request).await;
-            let response =
-                response.or_else(|error| doubt(format!("{host} cannot be asked: {}", cause(&error))))?;
+            let response = response.map_err(|error| failure(&error, &format!("{host} cannot be asked")))?;
             let (status, headers) = (response.status(), response.headers().clone());
             let body = if head || status != StatusCode::OK {
                 Vec::new()
@@ -305,8 +304,7 @@ impl<'a> Session<'a> {
         let mut body = Vec::new();
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk =
-                chunk.or_else(|error| doubt(format!("{host} breaks off its answer: {}", cause(&error))))?;
+            let chunk = chunk.map_err(|error| failure(&error, &format!("{host} breaks off its answer")))?;
             let more = chunk.len() as u64;
             if (body.len() as u64).saturating_add(more) > cap {
                 return too_large();
@@ -370,6 +368,13 @@ pub(super) fn refused<T>(status: StatusCode, what: &str) -> Result<T, Failure> {
         "the registry answers {} for {what}{remedy}",
         status.as_u16()
     ))
+}
+
+fn failure(error: &reqwest::Error, what: &str) -> Failure {
+    if error.is_timeout() {
+        return Failure::Timeout;
+    }
+    Failure::Doubt(format!("{what}: {}", cause(error)))
 }
 
 /// The innermost cause of a transport error: without the URL, which may carry a signed query.

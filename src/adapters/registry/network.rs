@@ -67,6 +67,9 @@ impl NetworkPolicy {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(format!("a url of host {shown} carries credentials"));
         }
+        if shown.is_empty() {
+            return Err("a url without a host".to_owned());
+        }
         if !names_any(&self.allowed, url) {
             return Err(format!(
                 "host {shown} is not configured, list it if it belongs to the registry"
@@ -86,7 +89,7 @@ impl NetworkPolicy {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
             Some(Host::Domain(_)) => return Ok(()),
-            None => return Err("a url without a host".to_owned()),
+            None => return Err("a url without an address".to_owned()),
         };
         if self.host_is_private(url.host_str().unwrap_or_default()) || self.address_is_allowed(literal) {
             return Ok(());
@@ -187,10 +190,12 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let [a, b, ..] = address.segments();
     // Only 2000::/3 is allocated global unicast; tunnels that embed an IPv4 address are left out.
     let global = a & 0xe000 == 0x2000;
-    let special = (a == 0x2001 && b < 0x0200)              // protocol assignments, Teredo
-        || (a == 0x2001 && b == 0x0db8)                    // documentation
-        || a == 0x2002                                     // 6to4
-        || a == 0x3fff; // documentation
+    let special = matches!(
+        (a, b),
+        (0x2001, 0..=0x01ff)        // protocol assignments, Teredo
+            | (0x2001, 0x0db8)      // documentation
+            | (0x2002 | 0x3fff, _) // 6to4, documentation
+    );
     global && !special
 }
 
