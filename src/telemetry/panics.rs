@@ -103,6 +103,37 @@ mod tests {
     }
 
     #[test]
+    fn the_hook_sees_real_panics() {
+        let text = written(&Settings::default(), |logging| {
+            let before = panic::take_hook();
+            install(logging.logger());
+            let thread = std::thread::Builder::new().name("worker-7".to_owned());
+            let outcome = thread.spawn(|| panic!("lost {}", 42)).unwrap().join();
+            panic::set_hook(before);
+            assert!(outcome.is_err());
+        });
+        // Other tests may panic meanwhile.
+        let lines = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let line = lines
+            .into_iter()
+            .find(|line| line["thread"] == "worker-7")
+            .unwrap();
+        assert_eq!(
+            (&line["msg"], &line["level"]),
+            (&"panic: lost 42".into(), &"error".into())
+        );
+        assert!(
+            line["location"]
+                .as_str()
+                .unwrap()
+                .starts_with("src/telemetry/panics.rs:"),
+            "{line}"
+        );
+    }
+
+    #[test]
     fn without_debug_there_is_no_backtrace() {
         let text = written(&Settings::default(), |logging| {
             report(logging.logger(), "boom", "x")

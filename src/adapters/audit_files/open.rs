@@ -64,8 +64,11 @@ pub(super) fn open(storage: &dyn Storage) -> Result<Opened, String> {
         file.truncate(len)
             .map_err(|e| format!("cannot cut the torn line off {name}: {e}"))?;
     }
-    // What a crashed process appended may not be on disk yet.
-    file.sync()
+    // What a crashed process appended may not be on disk yet; and if its last sync failed, the pages are clean all the
+    // same, so they are written again. Earlier segments were synced before the next one began.
+    storage
+        .rewrite(&name, len)
+        .and_then(|()| file.sync())
         .and_then(|()| storage.sync_names())
         .map_err(|e| format!("cannot sync {name}: {e}"))?;
     Ok(Opened {

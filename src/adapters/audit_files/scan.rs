@@ -10,7 +10,7 @@ const SUFFIX: &str = ".jsonl";
 /// Digits of the first number in a segment's name.
 const NAME_DIGITS: usize = 20;
 /// Bytes asked of the file at once.
-const CHUNK: usize = 256 * 1024;
+const CHUNK: usize = 64 * 1024;
 
 /// The name of the segment that begins with this record.
 pub(super) fn segment_name(first: u64) -> String {

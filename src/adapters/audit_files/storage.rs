@@ -14,6 +14,8 @@ pub(super) trait Storage: Send + fmt::Debug {
     fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn Segment>>;
     /// Opens for reading only.
     fn read(&self, name: &str) -> io::Result<Box<dyn Segment>>;
+    /// Writes the first bytes of a file again, in place and unchanged, so that the next sync covers them.
+    fn rewrite(&self, name: &str, len: u64) -> io::Result<()>;
     /// Makes created names durable.
     fn sync_names(&self) -> io::Result<()>;
 }
@@ -120,6 +122,24 @@ impl Storage for Directory {
 
     fn read(&self, name: &str) -> io::Result<Box<dyn Segment>> {
         regular(File::open(self.path.join(name))?)
+    }
+
+    fn rewrite(&self, name: &str, len: u64) -> io::Result<()> {
+        // Not opened for appending: on Linux such a file is only ever written at its end.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path.join(name))?;
+        let mut chunk = vec![0; 1024 * 1024];
+        let mut offset = 0;
+        while offset < len {
+            let want = usize::try_from(len - offset).map_or(chunk.len(), |rest| rest.min(chunk.len()));
+            let part = chunk.get_mut(..want).unwrap_or_default();
+            file.read_exact_at(part, offset)?;
+            file.write_all_at(part, offset)?;
+            offset += want as u64;
+        }
+        Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {

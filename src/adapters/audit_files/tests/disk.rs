@@ -120,6 +120,13 @@ impl Storage for Disk {
         }
     }
 
+    fn rewrite(&self, name: &str, len: u64) -> io::Result<()> {
+        let mut inner = self.inner();
+        let file = inner.files.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
+        file.dirty[..len as usize].fill(true);
+        Ok(())
+    }
+
     fn sync_names(&self) -> io::Result<()> {
         let mut inner = self.inner();
         if inner.trouble == Some(Trouble::NamesError) {
@@ -156,8 +163,8 @@ impl Segment for Handle {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.with(|file| {
             let rest = file.cache.get(offset as usize..).unwrap_or_default();
-            // Short reads are legal: never more than 1000 bytes at once.
-            let count = rest.len().min(buffer.len()).min(1000);
+            // Short reads are legal: never more than 10 000 bytes at once.
+            let count = rest.len().min(buffer.len()).min(10_000);
             buffer[..count].copy_from_slice(&rest[..count]);
             count
         })

@@ -139,6 +139,21 @@ fn after_a_failed_sync_records_are_written_again() {
 }
 
 #[test]
+fn a_restart_after_a_failed_sync_trusts_no_page() {
+    let disk = Disk::default();
+    let mut log = open(&disk).unwrap();
+    log.append(&[refusal(0)]).unwrap();
+    disk.trouble(Trouble::SyncError);
+    assert!(log.sync().is_err());
+    drop(log);
+    let mut log = open(&disk).unwrap();
+    log.append(&[refusal(1)]).unwrap();
+    log.sync().unwrap();
+    disk.crash(0);
+    assert_eq!(records(&disk), [refusal(0), refusal(1)]);
+}
+
+#[test]
 fn a_file_that_lost_durable_records_stays_refused() {
     let disk = Disk::default();
     let mut log = open(&disk).unwrap();
@@ -234,7 +249,10 @@ enum Step {
     Append(u8),
     Sync,
     Fail(Trouble),
+    /// The power fails; so many more bytes of each file than were synced had reached the disk.
     Crash(usize),
+    /// The process dies and starts anew; the disk knows nothing of it.
+    Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -249,6 +267,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Sync),
         2 => trouble.prop_map(Step::Fail),
         1 => (0usize..5000).prop_map(Step::Crash),
+        1 => Just(Step::Restart),
     ]
 }
 
@@ -275,9 +294,12 @@ proptest! {
                     prop_assert_eq!(&records(&disk), &appended);
                 },
                 Step::Fail(trouble) => disk.trouble(trouble),
-                Step::Crash(more) => {
-                    disk.crash(more);
-                    log = open(&disk).unwrap();
+                Step::Crash(_) | Step::Restart => {
+                    if let Step::Crash(more) = step {
+                        disk.crash(more);
+                    }
+                    // A fault may strike while opening; then the process starts once more.
+                    log = open(&disk).or_else(|_| open(&disk)).unwrap();
                     let found = records(&disk);
                     prop_assert!(found.len() >= acknowledged);
                     prop_assert_eq!(&found[..acknowledged], &appended[..acknowledged]);
