@@ -7,6 +7,7 @@
 
 pub mod domain;
 pub mod evidence;
+pub mod keyring;
 pub mod ports;
 pub mod runtime;
 

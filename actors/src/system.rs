@@ -1,1 +1,217 @@
-//!
+//! Starts every actor on its arbiter, and stops them in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::ArbiterHandle;
+use tokio::sync::watch;
+
+use crate::audit::{Append, Audit, AuditError, Durability, Flush};
+use crate::auth::{Auth, AuthParts};
+use crate::domain::audit::AuditRecord;
+use crate::entitlement::{EntitlementPolicy, Entitlements};
+use crate::keyring::KeyPolicy;
+use crate::pipeline::{BackendHandle, Policy, Services};
+use crate::ports::{
+    AuditLog, AuthoritySource, Clock, Ids, LicensingSource, Observer, ProofVerifier, ReleaseSource,
+    SigningBackend,
+};
+use crate::quota::Quota;
+use crate::referrer::{ReferrerPolicy, Referrers};
+use crate::runtime::{AskError, Deadline, Shards, Vitals, Watchdog, start};
+use crate::signer::Signer;
+
+/// Everything the outside provides.
+#[derive(Debug)]
+pub struct Parts {
+    /// The Authority.
+    pub authority: Arc<dyn AuthoritySource>,
+    /// DPoP proofs.
+    pub proofs: Arc<dyn ProofVerifier>,
+    /// Licensing.
+    pub licensing: Arc<dyn LicensingSource>,
+    /// Registries.
+    pub releases: Arc<dyn ReleaseSource>,
+    /// Backends, in configured order.
+    pub backends: Vec<Arc<dyn SigningBackend>>,
+    /// The trail.
+    pub audit: Box<dyn AuditLog>,
+    /// Identifies this replica's trail.
+    pub audit_origin: Arc<str>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Identifiers.
+    pub ids: Arc<dyn Ids>,
+    /// Metrics.
+    pub observer: Arc<dyn Observer>,
+    /// Log.
+    pub log: slog::Logger,
+}
+
+/// Sizes and lifetimes.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Settings of the flow.
+    pub policy: Policy,
+    /// How long the Authority's keys are good for.
+    pub keys: KeyPolicy,
+    /// How long facts of proofs of entitlement are good for.
+    pub entitlement: EntitlementPolicy,
+    /// How long verdicts are good for.
+    pub referrer: ReferrerPolicy,
+    /// Proof ids remembered by all shards together.
+    pub replay_capacity: usize,
+    /// How long a record waits for company before it is synced.
+    pub audit_linger: Duration,
+    /// Requests that one actor holds, queued or running.
+    pub mailbox_capacity: usize,
+}
+
+/// Where actors live: state arbiters (one shard of each sharded actor on each), and one for the audit trail alone, which
+/// blocks while it syncs. Never a worker's arbiter: it ends with the worker.
+#[derive(Debug)]
+pub struct Placement {
+    /// The first state arbiter; unsharded actors live here.
+    pub state: ArbiterHandle,
+    /// Further state arbiters.
+    pub more_state: Vec<ArbiterHandle>,
+    /// The audit trail's.
+    pub audit: ArbiterHandle,
+}
+
+/// Starts every actor.
+pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Services {
+    let watchdog = Watchdog::default();
+    let vitals = Vitals {
+        observer: Arc::clone(&parts.observer),
+        log: parts.log.clone(),
+        watchdog: watchdog.clone(),
+    };
+    let capacity = tuning.mailbox_capacity;
+    let shards = 1 + placement.more_state.len();
+
+    let keys = watch::Sender::new(None);
+    let authority_keys = keys.subscribe();
+    let (first, others) = on_each(placement, |arbiter| {
+        let auth = AuthParts {
+            source: Arc::clone(&parts.authority),
+            clock: Arc::clone(&parts.clock),
+            observer: Arc::clone(&parts.observer),
+            log: parts.log.clone(),
+            policy: tuning.keys,
+            published: keys.clone(),
+            replay_capacity: tuning.replay_capacity / shards,
+        };
+        start(arbiter, capacity, vitals.clone(), move || Auth::new(auth))
+    });
+    let auth = Shards::new(first, others);
+
+    let (first, others) = on_each(placement, |arbiter| {
+        let (source, clock) = (Arc::clone(&parts.licensing), Arc::clone(&parts.clock));
+        let (observer, log, policy) = (Arc::clone(&parts.observer), parts.log.clone(), tuning.entitlement);
+        start(arbiter, capacity, vitals.clone(), move || {
+            Entitlements::new(source, clock, observer, log, policy)
+        })
+    });
+    let entitlement = Shards::new(first, others);
+
+    let (first, others) = on_each(placement, |arbiter| {
+        let (clock, observer) = (Arc::clone(&parts.clock), Arc::clone(&parts.observer));
+        start(arbiter, capacity, vitals.clone(), move || {
+            Quota::new(clock, observer)
+        })
+    });
+    let quota = Shards::new(first, others);
+
+    let repositories = parts.releases.repositories();
+    let referrer = {
+        let (source, clock) = (Arc::clone(&parts.releases), Arc::clone(&parts.clock));
+        let (observer, log, policy) = (Arc::clone(&parts.observer), parts.log.clone(), tuning.referrer);
+        start(&placement.state, capacity, vitals.clone(), move || {
+            Referrers::new(source, clock, observer, log, policy)
+        })
+    };
+    let backends: Vec<_> = parts
+        .backends
+        .iter()
+        .map(|backend| start_backend(backend, &parts, capacity, &vitals, &placement.state))
+        .collect();
+
+    let healthy = watch::Sender::new(true);
+    let audit_healthy = healthy.subscribe();
+    let audit = {
+        let (log, clock, observer, slog) = (
+            parts.audit,
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.observer),
+            parts.log.clone(),
+        );
+        let linger = tuning.audit_linger;
+        start(&placement.audit, capacity, vitals, move || {
+            Audit::new(log, clock, observer, slog, linger, healthy)
+        })
+    };
+
+    Services {
+        auth,
+        authority_keys,
+        proofs: parts.proofs,
+        entitlement,
+        quota,
+        referrer,
+        repositories: repositories.into(),
+        backends: backends.into(),
+        audit,
+        audit_healthy,
+        audit_origin: parts.audit_origin,
+        clock: parts.clock,
+        ids: parts.ids,
+        observer: parts.observer,
+        log: parts.log,
+        policy: Arc::new(tuning.policy),
+        watchdog,
+    }
+}
+
+fn on_each<T>(placement: &Placement, mut start: impl FnMut(&ArbiterHandle) -> T) -> (T, Vec<T>) {
+    let first = start(&placement.state);
+    (first, placement.more_state.iter().map(start).collect())
+}
+
+fn start_backend(
+    backend: &Arc<dyn SigningBackend>,
+    parts: &Parts,
+    capacity: usize,
+    vitals: &Vitals,
+    arbiter: &ArbiterHandle,
+) -> BackendHandle {
+    let published = watch::Sender::new(None);
+    let open = published.subscribe();
+    let info = backend.info();
+    let (backend, clock) = (Arc::clone(backend), Arc::clone(&parts.clock));
+    let (observer, log) = (Arc::clone(&parts.observer), parts.log.clone());
+    let mailbox = start(arbiter, capacity, vitals.clone(), move || {
+        Signer::new(backend, clock, observer, log, published)
+    });
+    BackendHandle { info, mailbox, open }
+}
+
+impl Services {
+    /// Appends a record about the service itself and waits until it is durable.
+    pub async fn record(&self, record: AuditRecord, deadline: Deadline) -> Result<(), AuditError> {
+        let append = Append {
+            record,
+            durability: Durability::Durable,
+            after: None,
+        };
+        match self.audit.ask(append, deadline).await {
+            Ok(result) => result.map(drop),
+            Err(_) => Err(AuditError::Unavailable),
+        }
+    }
+
+    /// Makes everything durable that was appended so far: the last step of a drain.
+    pub async fn flush(&self, deadline: Deadline) -> Result<(), AskError> {
+        self.audit.ask(Flush, deadline).await
+    }
+}

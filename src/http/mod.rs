@@ -1,1 +1,3 @@
 //! HTTP: routes, extractors, errors.
+
+pub mod dto;

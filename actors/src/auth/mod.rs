@@ -1,1 +1,160 @@
-//! (being written)
+//! AuthActor: the Authority's keys, and which proofs were used.
+//!
+//! Verifying a token or a proof is CPU work and happens on the worker, with a snapshot of the keys. What must be exact
+//! is here: one key set for all, and the ids of spent proofs, sharded by tenant.
+
+mod binding;
+mod error;
+mod messages;
+mod replay;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+pub use binding::{check_binding, proof_required};
+pub use error::AuthError;
+pub use messages::{KeysFor, SpendProof};
+pub use replay::{ReplayError, ReplayTable};
+
+use crate::keyring::{Decision, KeyPolicy, Keyring, Knows, Snapshot};
+use crate::ports::{AuthoritySource, Clock, Observer, SourceUnavailable, TokenVerifier};
+use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
+
+/// A snapshot of the Authority's keys.
+pub type AuthorityKeys = Snapshot<dyn TokenVerifier>;
+
+/// State of one shard. The first one also owns the key set.
+#[derive(Debug)]
+pub struct Auth {
+    source: Arc<dyn AuthoritySource>,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+    log: slog::Logger,
+    ring: Keyring<dyn TokenVerifier>,
+    published: watch::Sender<Option<AuthorityKeys>>,
+    waiting: Vec<(Option<String>, oneshot::Sender<Result<AuthorityKeys, AuthError>>)>,
+    replay: ReplayTable,
+}
+
+/// What an [`Auth`] needs.
+#[derive(Debug)]
+pub struct AuthParts {
+    /// Where keys come from.
+    pub source: Arc<dyn AuthoritySource>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Metrics.
+    pub observer: Arc<dyn Observer>,
+    /// Log.
+    pub log: slog::Logger,
+    /// How long keys are good for.
+    pub policy: KeyPolicy,
+    /// Where workers see the current keys without asking.
+    pub published: watch::Sender<Option<AuthorityKeys>>,
+    /// Most proof ids remembered by this shard.
+    pub replay_capacity: usize,
+}
+
+impl Auth {
+    /// An actor without keys yet; the first request, or `started`, fetches them.
+    pub fn new(parts: AuthParts) -> Self {
+        let born = parts.clock.now();
+        Self {
+            source: parts.source,
+            clock: parts.clock,
+            observer: parts.observer,
+            log: parts.log,
+            ring: Keyring::new(parts.policy),
+            published: parts.published,
+            waiting: Vec::new(),
+            replay: ReplayTable::new(parts.replay_capacity, born),
+        }
+    }
+
+    fn fetch(&mut self, cx: &mut Cx<'_, Self>) {
+        if self.ring.begin(self.clock.monotonic()) {
+            cx.run(self.source.fetch(), Self::fetched);
+        }
+    }
+
+    fn fetched(
+        &mut self,
+        result: Result<Result<Arc<dyn TokenVerifier>, SourceUnavailable>, Panicked>,
+        _cx: &mut Cx<'_, Self>,
+    ) {
+        let keys = match result {
+            Ok(Ok(keys)) => {
+                self.observer.key_set("authority", self.clock.now());
+                Some(keys)
+            }
+            Ok(Err(error)) => {
+                slog::warn!(self.log, "the Authority's keys could not be fetched"; "reason" => %error);
+                None
+            }
+            Err(Panicked) => None,
+        };
+        let fresh = keys.is_some();
+        let now = self.clock.monotonic();
+        self.ring.finish(keys, now);
+        let usable = self.ring.usable(now).cloned();
+        self.published.send_replace(usable.clone());
+        for (missing, waiter) in std::mem::take(&mut self.waiting) {
+            if let (Some(kid), Some(snapshot), true) = (&missing, &usable, fresh) {
+                if !Knows::knows(&*snapshot.keys, kid) {
+                    self.ring.note_unknown(kid);
+                }
+            }
+            // A waiter that has gone needs no answer.
+            drop(waiter.send(usable.clone().ok_or(AuthError::AuthorityUnavailable)));
+        }
+    }
+}
+
+impl ActorState for Auth {
+    const NAME: &'static str = "auth";
+
+    fn recover(&mut self) {
+        // Spent proofs stay spent; a fetch under way may never report back.
+        self.ring.recover();
+        self.waiting.clear();
+    }
+}
+
+impl Serve<KeysFor> for Auth {
+    fn serve(
+        &mut self,
+        KeysFor { missing }: KeysFor,
+        cx: &mut Cx<'_, Self>,
+    ) -> Reply<Result<AuthorityKeys, AuthError>> {
+        match self.ring.decide(missing.as_deref(), self.clock.monotonic()) {
+            Decision::Use { snapshot, refresh } => {
+                self.observer.cache("key_set", true);
+                if refresh {
+                    self.fetch(cx);
+                }
+                Reply::Now(Ok(snapshot))
+            }
+            Decision::Fetch => {
+                self.observer.cache("key_set", false);
+                let (sender, receiver) = oneshot::channel();
+                self.waiting.push((missing, sender));
+                self.fetch(cx);
+                Reply::Later(receiver)
+            }
+            Decision::Unavailable => Reply::Now(Err(AuthError::AuthorityUnavailable)),
+        }
+    }
+}
+
+impl Serve<SpendProof> for Auth {
+    fn serve(&mut self, proof: SpendProof, _cx: &mut Cx<'_, Self>) -> Reply<Result<(), AuthError>> {
+        let window = Duration::from_secs(u64::try_from(proof.window_seconds).unwrap_or(0));
+        Reply::Now(
+            self.replay
+                .spend(&proof.tenant, &proof.proof, window, self.clock.now())
+                .map_err(AuthError::from),
+        )
+    }
+}

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod caller;
 pub mod canonical;
+pub mod code;
 pub mod digest;
 pub mod entitlement;
 pub mod envelope;

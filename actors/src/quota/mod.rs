@@ -1,1 +1,162 @@
-//! (being written)
+//! QuotaActor: what a tenant may still use. One mailbox per shard of tenants, so that counts are exact without a lock.
+
+mod bucket;
+mod error;
+mod messages;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use bucket::{Bucket, RateStatus};
+pub use error::QuotaError;
+pub use messages::{Admission, Admit, Charge, Lane, Look};
+
+use crate::domain::plan::PlanLimits;
+use crate::domain::tenant::TenantId;
+use crate::evidence::Permit;
+use crate::ports::{Clock, Observer};
+use crate::runtime::{ActorState, Cx, Reply, Serve};
+
+/// Tenants above this number make the actor look for idle ones to forget.
+const SWEEP_ABOVE: usize = 10_000;
+
+#[derive(Debug, Default)]
+struct Tenant {
+    sign: Bucket,
+    dry_run: Bucket,
+    verify: Bucket,
+    /// Every permit out holds a clone; so the count is exact, and a permit that is dropped is given back at once.
+    seats: Arc<()>,
+}
+
+impl Tenant {
+    fn in_use(&self) -> usize {
+        Arc::strong_count(&self.seats) - 1
+    }
+
+    fn is_idle(&self, now: Duration) -> bool {
+        self.in_use() == 0
+            && [&self.sign, &self.dry_run, &self.verify]
+                .iter()
+                .all(|bucket| bucket.is_full(now))
+    }
+}
+
+/// State of one shard.
+#[derive(Debug)]
+pub struct Quota {
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+    tenants: HashMap<TenantId, Tenant>,
+    sweep_at: usize,
+}
+
+impl Quota {
+    /// A shard without tenants.
+    pub fn new(clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            clock,
+            observer,
+            tenants: HashMap::new(),
+            sweep_at: SWEEP_ABOVE,
+        }
+    }
+
+    /// Forgets tenants whose state equals that of a new one: full buckets, nothing in use.
+    fn sweep(&mut self, now: Duration) {
+        if self.tenants.len() < self.sweep_at {
+            return;
+        }
+        self.tenants.retain(|_, tenant| !tenant.is_idle(now));
+        self.sweep_at = self.tenants.len().saturating_mul(2).max(SWEEP_ABOVE);
+    }
+
+    fn tenant(&mut self, id: &TenantId, now: Duration) -> &mut Tenant {
+        if !self.tenants.contains_key(id) {
+            self.sweep(now);
+        }
+        self.tenants.entry(id.clone()).or_default()
+    }
+}
+
+impl ActorState for Quota {
+    const NAME: &'static str = "quota";
+
+    fn recover(&mut self) {
+        // Counts are kept: forgetting them would hand out every quota anew.
+    }
+}
+
+/// Concurrency, then size (contract §2.6).
+fn check_capacity(in_use: usize, limits: &PlanLimits, artifact_bytes: u64) -> Result<(), QuotaError> {
+    if in_use >= limits.concurrency as usize {
+        return Err(QuotaError::Concurrency {
+            limit: limits.concurrency,
+        });
+    }
+    if artifact_bytes > limits.max_artifact_bytes {
+        return Err(QuotaError::Size {
+            bytes: artifact_bytes,
+            limit: limits.max_artifact_bytes,
+        });
+    }
+    Ok(())
+}
+
+impl Serve<Admit> for Quota {
+    fn serve(
+        &mut self,
+        ask: Admit,
+        _cx: &mut Cx<'_, Self>,
+    ) -> Reply<(Option<RateStatus>, Result<Admission, QuotaError>)> {
+        let now = self.clock.monotonic();
+        let tenant = self.tenant(&ask.tenant, now);
+        let rate = tenant.sign.take(&ask.limits, now);
+        let status = rate.status;
+        let result = if rate.taken {
+            check_capacity(tenant.in_use(), &ask.limits, ask.artifact_bytes).map(|()| Admission {
+                permit: Permit::new(Arc::clone(&tenant.seats)),
+            })
+        } else {
+            Err(QuotaError::Rate { status })
+        };
+        if let Err(error) = &result {
+            self.observer.throttled(error.kind());
+        }
+        Reply::Now((Some(status), result))
+    }
+}
+
+impl Serve<Charge> for Quota {
+    fn serve(&mut self, ask: Charge, _cx: &mut Cx<'_, Self>) -> Reply<Result<RateStatus, QuotaError>> {
+        let now = self.clock.monotonic();
+        let tenant = self.tenant(&ask.tenant, now);
+        let bucket = match ask.lane {
+            Lane::DryRun => &mut tenant.dry_run,
+            Lane::Verify => &mut tenant.verify,
+        };
+        let rate = bucket.take(&ask.limits, now);
+        if rate.taken {
+            return Reply::Now(Ok(rate.status));
+        }
+        let error = QuotaError::Rate { status: rate.status };
+        self.observer.throttled(error.kind());
+        Reply::Now(Err(error))
+    }
+}
+
+impl Serve<Look> for Quota {
+    fn serve(&mut self, ask: Look, _cx: &mut Cx<'_, Self>) -> Reply<Result<(), QuotaError>> {
+        let now = self.clock.monotonic();
+        let tenant = self.tenant(&ask.tenant, now);
+        let status = tenant.sign.status(&ask.limits, now);
+        if status.remaining == 0 {
+            return Reply::Now(Err(QuotaError::Rate { status }));
+        }
+        Reply::Now(check_capacity(tenant.in_use(), &ask.limits, ask.artifact_bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests;

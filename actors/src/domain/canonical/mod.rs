@@ -1,6 +1,20 @@
 //! RFC 8785 canonical JSON, as a stream: text in, canonical bytes out, no tree in between.
+//!
+//! [`stream`] walks the text and writes as it goes; [`members`] puts an object's members in order where the text did
+//! not; [`scanner`] reads tokens; [`number`] and [`string`] write them.
+
+mod members;
+mod number;
+mod scanner;
+mod stream;
+mod string;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Ordering;
+
+use number::Numbers;
+use stream::Stream;
 
 /// Deepest nesting accepted, counted from the root of the request (contract §2.1).
 pub const MAX_DEPTH: usize = 64;
@@ -44,21 +58,34 @@ pub enum CanonicalError {
     },
 }
 
-/// Appends the canonical form of one JSON text to `out`. `depth` is how deep the text already sits in its document.
+/// Appends the canonical form of one JSON text to `out`. `depth` is how deep the text already sits in its document:
+/// the number of arrays and objects around it.
+///
+/// Takes RFC 8259 text whose member names are unique (RFC 7493 §2.3) and refuses everything else, including text after
+/// the value. Time is linear in the text but for the sorting of members, memory beyond `out` is a fraction of it.
+/// On an error `out` is as it was.
 pub fn canonicalize(text: &str, depth: usize, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
-    let _ = (text, depth, out);
-    Err(CanonicalError::Syntax {
-        what: "not written yet",
-        offset: 0,
-    })
+    let start = out.len();
+    let result = Stream::new(text, Numbers::Canonical, out).document(depth);
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+/// Checks all that [`canonicalize`] checks except the value of numbers, and writes nothing: for text that is read by
+/// other means, which may be less strict (duplicate names, depth, lone surrogates).
+pub fn strict_scan(text: &str, depth: usize) -> Result<(), CanonicalError> {
+    let mut scratch = Vec::with_capacity(text.len());
+    Stream::new(text, Numbers::Verbatim, &mut scratch).document(depth)
 }
 
 /// Appends a string as RFC 8785 §3.2.2.2 serialises it, quotes included.
 pub fn write_string(value: &str, out: &mut Vec<u8>) {
-    let _ = (value, out);
+    string::write(value, out);
 }
 
 /// The order of member names: by UTF-16 code units (RFC 8785 §3.2.3).
 pub fn compare_names(a: &str, b: &str) -> Ordering {
-    a.encode_utf16().cmp(b.encode_utf16())
+    members::compare(a.as_bytes(), b.as_bytes())
 }

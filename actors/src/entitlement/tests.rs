@@ -1,0 +1,1 @@
+//! The actor with a fake Licensing and a clock of its own.

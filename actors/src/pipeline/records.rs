@@ -1,0 +1,149 @@
+//! Forms audit records from what the gates hand on.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::error::Failure;
+use super::services::Services;
+use super::state::Session;
+use crate::audit::{Append, AuditError, Durability, Receipt};
+use crate::domain::audit::{
+    AuditRecord, Caller, Intent, Outcome, OutcomeKind, Refusal as RefusalRecord, SCHEMA_VERSION,
+};
+use crate::domain::digest::Sha256Digest;
+use crate::domain::ids::AuditId;
+use crate::domain::signing::{Signature, SigningIdentity};
+use crate::domain::statement::Statement;
+use crate::evidence::{Principal, ReleaseEvidence};
+use crate::pipeline::state::Entitled;
+use crate::runtime::{AskError, Mailbox};
+
+pub(super) fn caller(principal: &Principal) -> Caller {
+    let token = principal.token();
+    Caller {
+        tenant: token.tenant.to_string(),
+        installation: token.installation.to_string(),
+        subject: token.subject.clone(),
+        client_id: token.client_id.clone(),
+        sender_binding: principal.binding().kind().to_owned(),
+    }
+}
+
+pub(super) fn intent(
+    services: &Services,
+    context: &Context,
+    audit_id: AuditId,
+    session: &Session<Entitled>,
+    release: &ReleaseEvidence,
+    statement: &Statement,
+    identity: &SigningIdentity,
+) -> AuditRecord {
+    let entitlement = session.grant().entitlement();
+    AuditRecord::Intent(Box::new(Intent {
+        schema: SCHEMA_VERSION,
+        audit_id,
+        correlation_id: context.correlation.to_string(),
+        time: services.clock.now(),
+        caller: caller(session.principal()),
+        license: entitlement.license.clone(),
+        plan: entitlement.plan.clone(),
+        scanner_digest: release.digest().to_string(),
+        release_tag: release.report().release_tag.clone(),
+        scanner_bound: release.bound(),
+        subjects: statement.listed_subjects.clone(),
+        subject_count: statement.subject_count,
+        subjects_digest: statement.subjects_digest.to_hex(),
+        predicate_type: statement.predicate_type.clone(),
+        payload_digest: statement.digest.to_hex(),
+        backend: identity.backend.to_string(),
+        key_id: identity.key_id.to_string(),
+        certificate_serial: identity.certificate_serial.clone(),
+        gates: ["authentication", "entitlement", "quota", "release"]
+            .map(str::to_owned)
+            .to_vec(),
+    }))
+}
+
+pub(super) fn outcome(
+    services: &Services,
+    audit_id: AuditId,
+    result: Result<&Signature, &str>,
+    duration: Duration,
+) -> AuditRecord {
+    AuditRecord::Outcome(Box::new(Outcome {
+        schema: SCHEMA_VERSION,
+        audit_id,
+        time: services.clock.now(),
+        outcome: if result.is_ok() {
+            OutcomeKind::Signed
+        } else {
+            OutcomeKind::Failed
+        },
+        signature_digest: result
+            .ok()
+            .map(|signature| Sha256Digest::of(&signature.0).to_hex()),
+        code: result.err().map(str::to_owned),
+        duration_micros: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+    }))
+}
+
+/// The record of a refusal, or of a dry run that was answered (then without stage and code).
+pub(super) fn refusal(
+    services: &Services,
+    context: &Context,
+    audit_id: AuditId,
+    caller: Caller,
+    dry_run: bool,
+    why: Option<(&str, &str)>,
+) -> AuditRecord {
+    AuditRecord::Refusal(Box::new(RefusalRecord {
+        schema: SCHEMA_VERSION,
+        audit_id,
+        correlation_id: context.correlation.to_string(),
+        time: services.clock.now(),
+        caller,
+        dry_run,
+        stage: why.map(|(stage, _)| stage.to_owned()),
+        code: why.map(|(_, code)| code.to_owned()),
+    }))
+}
+
+/// Appends a record.
+pub(super) async fn append(
+    audit: &Mailbox<crate::audit::Audit>,
+    context: &Context,
+    record: AuditRecord,
+    durability: Durability,
+    after: Option<Receipt>,
+) -> Result<Result<Receipt, AuditError>, AskError> {
+    let answer = audit
+        .ask(
+            Append {
+                record,
+                durability,
+                after,
+            },
+            context.deadline,
+        )
+        .await;
+    match answer {
+        // A trail that hangs is a trail that cannot be written (contract §8: a fast 503, never a hang).
+        Err(AskError::Deadline) => Ok(Err(AuditError::Unavailable)),
+        other => other,
+    }
+}
+
+/// Records that an authenticated request was refused. Best effort: a refusal needs no durable trail to be safe.
+pub(super) async fn note_refusal(
+    services: &Services,
+    context: &Context,
+    caller: Caller,
+    failure: &Failure,
+    dry_run: bool,
+) -> Option<AuditId> {
+    let audit_id = AuditId(services.ids.uuid());
+    let why = (failure.stage.as_str(), failure.refusal.code().as_str());
+    let record = refusal(services, context, audit_id, caller, dry_run, Some(why));
+    let appended = append(&services.audit, context, record, Durability::InOrder, None).await;
+    matches!(appended, Ok(Ok(_))).then_some(audit_id)
+}

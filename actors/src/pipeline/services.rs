@@ -1,0 +1,147 @@
+//! What the pipeline asks: handles to every actor, and the policy that is the same for all requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::audit::Audit;
+use crate::auth::{Auth, AuthorityKeys};
+use crate::domain::entitlement::pattern_matches;
+use crate::domain::ids::KeyId;
+use crate::domain::plan::PlanLimits;
+use crate::domain::signing::{KeyState, SigningMode};
+use crate::entitlement::Entitlements;
+use crate::ports::{BackendInfo, Clock, Ids, Observer, ProofVerifier};
+use crate::quota::Quota;
+use crate::referrer::Referrers;
+use crate::runtime::{Mailbox, Shards, Watchdog};
+use crate::signer::{OpenKey, Signer, SignerError};
+
+/// Settings of the flow.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Mode of a request that names none.
+    pub default_mode: SigningMode,
+    /// Keyful backend of a request that names none.
+    pub default_key: Option<KeyId>,
+    /// Whether subjects are stamped with tenant, installation and scanner.
+    pub stamp: bool,
+    /// Predicate types that are signed at all; a trailing `*` is a prefix match.
+    pub predicate_types: Vec<String>,
+    /// Whether the operational token must name the scanner image (`release.binding = "required"`).
+    pub scanner_binding_required: bool,
+    /// Rate of `verify/…` calls, per tenant.
+    pub verify_limits: PlanLimits,
+    /// Age from which a worker asks the AuthActor rather than use the keys it published, so that they are refreshed.
+    pub keys_refresh_after: Duration,
+    /// Of signatures that need not all be verified, one in this many is; at least 1.
+    pub verify_sample: u8,
+}
+
+/// One backend's actor.
+#[derive(Clone, Debug)]
+pub struct BackendHandle {
+    /// What it is.
+    pub info: BackendInfo,
+    /// The actor.
+    pub mailbox: Mailbox<Signer>,
+    /// The open key as the actor last published it.
+    pub open: watch::Receiver<Option<OpenKey>>,
+}
+
+/// Handles and policy. Cheap to clone; one per worker.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// AuthActor shards.
+    pub auth: Shards<Auth>,
+    /// The Authority's keys as the AuthActor last published them.
+    pub authority_keys: watch::Receiver<Option<AuthorityKeys>>,
+    /// Verifies proofs.
+    pub proofs: Arc<dyn ProofVerifier>,
+    /// EntitlementActor shards.
+    pub entitlement: Shards<Entitlements>,
+    /// QuotaActor shards.
+    pub quota: Shards<Quota>,
+    /// ReferrerActor.
+    pub referrer: Mailbox<Referrers>,
+    /// Configured repositories, `host/name`.
+    pub repositories: Arc<[Arc<str>]>,
+    /// SignerActors, in configured order.
+    pub backends: Arc<[BackendHandle]>,
+    /// AuditActor.
+    pub audit: Mailbox<Audit>,
+    /// False while the audit trail cannot be written.
+    pub audit_healthy: watch::Receiver<bool>,
+    /// Identifies this replica's trail.
+    pub audit_origin: Arc<str>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Identifiers.
+    pub ids: Arc<dyn Ids>,
+    /// Metrics.
+    pub observer: Arc<dyn Observer>,
+    /// Log.
+    pub log: slog::Logger,
+    /// Settings.
+    pub policy: Arc<Policy>,
+    /// Resolves when an actor is beyond saving.
+    pub watchdog: Watchdog,
+}
+
+impl Services {
+    /// The backend for a mode and an optional key id, and whether the key is another than the default one.
+    pub(super) fn backend(
+        &self,
+        mode: SigningMode,
+        key: Option<&KeyId>,
+    ) -> Result<(&BackendHandle, bool), SignerError> {
+        if mode == SigningMode::Keyless && key.is_some() {
+            return Err(SignerError::NotConfigured(
+                "keyless signing has no keyId: leave keyId out or use signingMode kms",
+            ));
+        }
+        let default = self.policy.default_key.as_ref();
+        let mut of_mode = self
+            .backends
+            .iter()
+            .filter(|backend| backend.info.mode == mode)
+            .peekable();
+        if of_mode.peek().is_none() {
+            return Err(SignerError::NotConfigured(
+                "this signingMode is not configured here",
+            ));
+        }
+        let wanted = key.or(if mode == SigningMode::Kms { default } else { None });
+        let backend = match wanted {
+            Some(id) => of_mode.find(|backend| backend.info.id == *id),
+            None => of_mode.next(),
+        };
+        let backend = backend.ok_or(SignerError::NotConfigured(
+            "this keyId is not known: see /trust/keys",
+        ))?;
+        let first = self
+            .backends
+            .iter()
+            .find(|other| other.info.mode == mode)
+            .map(|other| &other.info.id);
+        let is_default = Some(&backend.info.id) == default.or(first) || mode == SigningMode::Keyless;
+        Ok((backend, !is_default))
+    }
+
+    /// A retired or revoked key signs no more.
+    pub(super) fn check_active(backend: &BackendHandle) -> Result<(), SignerError> {
+        match backend.info.state {
+            KeyState::Active => Ok(()),
+            KeyState::Retired | KeyState::Revoked => Err(SignerError::Retired),
+        }
+    }
+
+    /// True when the service signs this predicate type at all.
+    pub(super) fn signs_predicate(&self, predicate_type: &str) -> bool {
+        self.policy
+            .predicate_types
+            .iter()
+            .any(|pattern| pattern_matches(pattern, predicate_type))
+    }
+}

@@ -1,0 +1,1 @@
+//! The flow with fakes of every port.

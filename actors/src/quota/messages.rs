@@ -1,0 +1,69 @@
+//! What the QuotaActor is asked.
+
+use super::{QuotaError, RateStatus};
+use crate::domain::plan::PlanLimits;
+use crate::domain::tenant::TenantId;
+use crate::evidence::Permit;
+use crate::runtime::Request;
+
+/// Admits one signature: rate, then concurrency, then size. A token of the rate is charged whatever comes after it.
+#[derive(Debug)]
+pub struct Admit {
+    /// The verified tenant.
+    pub tenant: TenantId,
+    /// Its plan, as of now: a change takes effect with this very answer.
+    pub limits: PlanLimits,
+    /// Size of the predicate as received, in bytes.
+    pub artifact_bytes: u64,
+}
+
+/// An admitted signature.
+#[derive(Debug)]
+pub struct Admission {
+    /// Gives the concurrency back when dropped.
+    pub permit: Permit,
+}
+
+impl Request for Admit {
+    /// The rate as it stands now, and the admission.
+    type Answer = (Option<RateStatus>, Result<Admission, QuotaError>);
+}
+
+/// Which of a tenant's other rates is charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Dry runs: a rate of their own equal to the plan's.
+    DryRun,
+    /// `verify/…` calls.
+    Verify,
+}
+
+/// Charges one call to a rate of its own; takes no permit.
+#[derive(Debug)]
+pub struct Charge {
+    /// The verified tenant.
+    pub tenant: TenantId,
+    /// Its plan, or the service's limits where no plan is known.
+    pub limits: PlanLimits,
+    /// The rate.
+    pub lane: Lane,
+}
+
+impl Request for Charge {
+    type Answer = Result<RateStatus, QuotaError>;
+}
+
+/// Whether an [`Admit`] would pass now; charges nothing. For dry runs.
+#[derive(Debug)]
+pub struct Look {
+    /// The verified tenant.
+    pub tenant: TenantId,
+    /// Its plan.
+    pub limits: PlanLimits,
+    /// Size of the predicate as received, in bytes.
+    pub artifact_bytes: u64,
+}
+
+impl Request for Look {
+    type Answer = Result<(), QuotaError>;
+}

@@ -1,0 +1,1 @@
+//! The actor through its mailbox.

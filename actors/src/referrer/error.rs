@@ -1,0 +1,40 @@
+//! Why a scanner image is not taken for a release.
+
+use crate::ports::ReleaseError;
+
+/// Why a scanner image is not taken for a release.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReferrerError {
+    /// The image is in no configured repository: 403 `release_untrusted` when signing, 404 `not_found` when asked.
+    #[error(
+        "the scanner image is in no configured repository: push and sign it, or correct scannerImageDigest"
+    )]
+    NotFound,
+    /// 403 `release_untrusted`
+    #[error("the scanner image carries no signature by the release identity")]
+    Untrusted,
+    /// 403 `scanner_mismatch`
+    #[error("{0}")]
+    ScannerMismatch(&'static str),
+    /// 400 `invalid_request`
+    #[error("repository is not one of the configured ones")]
+    ForeignRepository,
+    /// 502 `registry_error`
+    #[error(
+        "the registry left a doubt about the scanner image, which therefore counts as untrusted: try again shortly"
+    )]
+    Registry,
+    /// 504 `deadline_exceeded`
+    #[error("the registry did not answer in time: try again shortly")]
+    Timeout,
+}
+
+impl From<ReleaseError> for ReferrerError {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::NotFound => Self::NotFound,
+            ReleaseError::Doubt(_) => Self::Registry,
+            ReleaseError::Timeout => Self::Timeout,
+        }
+    }
+}

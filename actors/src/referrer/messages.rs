@@ -1,0 +1,30 @@
+//! What the ReferrerActor is asked.
+
+use std::sync::Arc;
+
+use super::ReferrerError;
+use crate::domain::digest::ImageDigest;
+use crate::domain::release::ReleaseReport;
+use crate::runtime::Request;
+
+/// The verdict about an image: cached, or established now. Concurrent requests for one image share one lookup.
+#[derive(Debug)]
+pub struct Check {
+    /// The image.
+    pub digest: ImageDigest,
+    /// One configured repository, or all of them.
+    pub repository: Option<Arc<str>>,
+}
+
+/// An established verdict.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What was found.
+    pub report: Arc<ReleaseReport>,
+    /// True when the registry was not asked for this answer.
+    pub cached: bool,
+}
+
+impl Request for Check {
+    type Answer = Result<Checked, ReferrerError>;
+}

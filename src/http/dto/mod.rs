@@ -1,0 +1,13 @@
+//! What travels in bodies: strict readers of requests, writers of responses (contract §2).
+
+pub mod body;
+pub mod sign_request;
+pub mod sign_response;
+pub mod verify_response;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+/// A time as responses show it: RFC 3339 in UTC, whole seconds.
+pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
