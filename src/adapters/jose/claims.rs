@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use signer_actors::domain::caller::Confirmation;
 use signer_actors::domain::digest::Sha256Digest;
+use signer_actors::domain::tenant::{InstallationId, TenantId};
 
 use super::{Refused, array_from_b64url, is_visible, json};
 
@@ -52,6 +53,16 @@ impl Claims {
                     "its `{name}` is not a string of 1 to 256 visible characters"
                 ))
             })
+    }
+
+    /// `tid`: 1 to 128 characters of the grammar of names.
+    pub fn tenant(&self) -> Result<TenantId, Refused> {
+        TenantId::parse(self.string("tid")?).ok_or_else(|| "its `tid` is no tenant name".into())
+    }
+
+    /// `inst`: 1 to 128 characters of the grammar of names.
+    pub fn installation(&self) -> Result<InstallationId, Refused> {
+        InstallationId::parse(self.string("inst")?).ok_or_else(|| "its `inst` is no installation name".into())
     }
 
     /// A NumericDate (RFC 7519 §2): a JSON number of seconds, whole or not, of the years 1970 to 9999.

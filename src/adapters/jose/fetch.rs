@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::{Response, StatusCode, redirect, retry};
+use reqwest::{Response, StatusCode, redirect, retry, tls};
 use signer_actors::ports::SourceUnavailable;
 use url::{Host, Url};
 
@@ -28,6 +28,7 @@ impl Http {
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .referer(false)
+            .tls_version_min(tls::Version::TLS_1_2)
             .no_proxy()
             .user_agent(concat!("stellaops-signer/", env!("CARGO_PKG_VERSION")));
         if let Some(pem) = roots {
@@ -153,7 +154,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::adapters::jose::testkit::{Reply, Server, TIMEOUT, nowhere};
+    use crate::adapters::jose::testkit::{Reply, Server, TIMEOUT, certificate, nowhere, tls_server};
 
     #[test]
     fn only_https_or_loopback() {
@@ -243,6 +244,26 @@ mod tests {
                 .0
                 .contains("regular")
         );
+    }
+
+    #[tokio::test]
+    async fn only_configured_roots_and_the_right_name_are_trusted() {
+        let (pem, port) = tls_server(certificate("localhost"));
+        let get = |roots: Option<Vec<u8>>, host: &str| {
+            let url = Url::parse(&format!("https://{host}:{port}/")).unwrap();
+            let http = Http::new(roots.as_deref(), std::time::Duration::from_secs(5)).unwrap();
+            async move { http.get_ok(&url).await }
+        };
+        assert_eq!(get(Some(pem.clone()), "localhost").await.unwrap(), b"{}");
+        let (other, _) = certificate("localhost");
+        for (roots, host) in [
+            (None, "localhost"),
+            (Some(other), "localhost"),
+            (Some(pem), "127.0.0.1"),
+        ] {
+            let text = get(roots, host).await.unwrap_err().0;
+            assert!(text.contains("certificates"), "{host}: {text}");
+        }
     }
 
     #[test]

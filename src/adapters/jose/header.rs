@@ -276,4 +276,14 @@ mod tests {
             assert_eq!(media_type(typ), expected);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_split_or_refused(text in ".{0,64}", header in "\\{[ -~]{0,40}\\}") {
+            for used_as in [Use::Token, Use::Proof] {
+                let _ = Compact::parse(&text, used_as);
+                let _ = Compact::parse(&token(&header), used_as);
+            }
+        }
+    }
 }

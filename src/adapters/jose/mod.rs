@@ -2,10 +2,12 @@
 //!
 //! A token's way: [`header`] splits and bounds it, [`jwks`] finds the key, [`jwt`] lets the `jsonwebtoken` crate check the
 //! signature by the *key's* algorithm, and [`claims`] reads what it says. Proofs (DPoP) bring their own key, so
-//! [`jwk`] verifies them directly with OpenSSL. [`fetch`] gets key sets over HTTP or from a file, bounded.
+//! [`jwk`] verifies them directly with OpenSSL. [`source`] gets key sets by discovery, URI or file, [`fetch`] does so bounded.
+//! [`mint`] makes tokens, for everyone but the service.
 
 pub mod algorithm;
 pub mod claims;
+mod discovery;
 pub mod fetch;
 pub mod header;
 pub mod json;
@@ -13,6 +15,7 @@ pub mod jwk;
 pub mod jwks;
 pub mod jwt;
 pub mod mint;
+pub mod source;
 #[cfg(test)]
 pub(crate) mod testkit;
 
