@@ -7,13 +7,16 @@
 pub mod authority;
 mod ca;
 mod content;
+pub mod credentials;
 pub mod fulcio;
 mod jws;
 mod keeper;
 mod keys;
 pub mod licensing;
 pub mod listener;
+pub mod neighbours;
 mod proof;
 pub mod registry;
 
 pub use content::RELEASE_TAG;
+pub use neighbours::{Neighbours, Options, neighbours};
