@@ -11,6 +11,7 @@ use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyParam;
 use openssl::x509::{X509, X509ExtendedKeyUsage, X509PurposeId, X509Ref, X509StoreContext, X509VerifyResult};
 
+use super::crypto::forget_errors;
 use super::der::{BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, UTF8_STRING, only};
 
 /// The longest PEM text of certificates that is read, in bytes.
@@ -113,6 +114,7 @@ impl Authorities {
         let (verified, reason, path) = self
             .run(leaf, untrusted, at)
             .map_err(|_| "OpenSSL cannot verify certificates".to_owned())?;
+        forget_errors();
         if !verified {
             let reason = reason.error_string();
             return Err(format!(
@@ -278,11 +280,13 @@ pub fn to_utc(time: &Asn1TimeRef) -> Option<DateTime<Utc>> {
 
 /// True if `issuer` signed `certificate`, by name and by signature.
 fn issued_by(certificate: &X509Ref, issuer: &X509Ref) -> bool {
-    issuer.issued(certificate) == X509VerifyResult::OK
+    let issued = issuer.issued(certificate) == X509VerifyResult::OK
         && issuer
             .public_key()
             .and_then(|key| certificate.verify(&key))
-            .unwrap_or(false)
+            .unwrap_or(false);
+    forget_errors();
+    issued
 }
 
 fn same(a: &X509Ref, b: &X509Ref) -> bool {

@@ -1,6 +1,7 @@
 //! Keys and signatures through OpenSSL: every key pins one [`Algorithm`], and nothing else is done with it.
 
-use std::borrow::Cow;
+mod message;
+
 use std::fmt;
 
 use openssl::ec::{EcGroup, EcKey};
@@ -14,9 +15,9 @@ use openssl::pkey_ctx::{NonceType, PkeyCtx, PkeyCtxRef};
 use openssl::rsa::Padding;
 use openssl::sign::{RsaPssSaltlen, Signer, Verifier};
 use signer_actors::domain::digest::Sha256Digest;
-use signer_actors::domain::envelope;
 use signer_actors::domain::signing::Algorithm;
-use signer_actors::evidence::SigningWarrant;
+
+pub use self::message::{Message, Pae};
 
 /// The largest PEM text of one key, in bytes.
 pub const MAX_KEY_PEM: usize = 32 * 1024;
@@ -24,52 +25,6 @@ pub const MAX_KEY_PEM: usize = 32 * 1024;
 const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=4096;
 /// Salt of RSASSA-PSS: as long as the hash (RFC 8017 §9.1, note 4).
 const PSS_SALT_BYTES: i32 = 32;
-
-/// What can be signed: its bytes, and their SHA-256 where that can be had without building them.
-pub trait Message {
-    /// The bytes under the signature.
-    fn bytes(&self) -> Cow<'_, [u8]>;
-
-    /// SHA-256 of [`Self::bytes`].
-    fn sha256(&self) -> Sha256Digest {
-        Sha256Digest::of(&self.bytes())
-    }
-}
-
-impl Message for [u8] {
-    fn bytes(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(self)
-    }
-}
-
-impl Message for SigningWarrant {
-    fn bytes(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.pae())
-    }
-
-    fn sha256(&self) -> Sha256Digest {
-        self.pae_sha256()
-    }
-}
-
-/// DSSE's pre-authentication encoding, in its parts.
-#[derive(Clone, Copy, Debug)]
-pub struct Pae<'a> {
-    /// The envelope's payload type.
-    pub payload_type: &'a str,
-    /// The envelope's payload, decoded.
-    pub payload: &'a [u8],
-}
-
-impl Message for Pae<'_> {
-    fn bytes(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(envelope::pae(self.payload_type, self.payload))
-    }
-
-    fn sha256(&self) -> Sha256Digest {
-        envelope::pae_sha256(self.payload_type, self.payload)
-    }
-}
 
 /// How the nonce of an ECDSA signature is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +116,11 @@ impl PublicKey {
 
     /// True if `signature` is this key's over the message. Anything that cannot be verified is false.
     pub fn verify<M: Message + ?Sized>(&self, message: &M, signature: &[u8]) -> bool {
-        self.try_verify(message, signature).unwrap_or(false)
+        let verified = self.try_verify(message, signature).unwrap_or(false);
+        if !verified {
+            forget_errors();
+        }
+        verified
     }
 
     fn try_verify<M: Message + ?Sized>(&self, message: &M, signature: &[u8]) -> Result<bool, ErrorStack> {
@@ -345,6 +304,13 @@ pub fn algorithms_of(pkey: &PKeyRef<Public>) -> Vec<Algorithm> {
 /// Reads an algorithm's name as configuration and responses spell it.
 pub fn parse_algorithm(name: &str) -> Option<Algorithm> {
     serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
+}
+
+/// Empties this thread's queue of OpenSSL errors. A verification that says no leaves its reason there, and the next
+/// TLS connection of the thread would take it for its own: `SSL_get_error` looks at the queue, and the binding does
+/// not clear it first.
+pub(crate) fn forget_errors() {
+    drop(ErrorStack::get());
 }
 
 fn check_pem_size(pem: &[u8]) -> Result<(), String> {

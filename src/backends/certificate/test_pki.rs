@@ -30,6 +30,9 @@ pub(crate) struct LeafSpec {
     pub(crate) code_signing: bool,
 }
 
+/// What a dishonest or broken authority does to an honest leaf.
+pub(crate) type Change = fn(&mut LeafSpec);
+
 impl LeafSpec {
     pub(crate) fn at(now: DateTime<Utc>) -> Self {
         Self {

@@ -1,6 +1,6 @@
 use chrono::Duration;
 
-use super::test_pki::{ISSUER, LeafSpec, Name, SUBJECT, TestCa};
+use super::test_pki::{Change, ISSUER, LeafSpec, Name, SUBJECT, TestCa};
 use super::*;
 
 fn key() -> PKey<Public> {
@@ -53,7 +53,7 @@ fn both_issuer_forms_and_both_kinds_of_name_are_read() {
 
 #[test]
 fn a_leaf_that_leaves_a_doubt_is_refused() {
-    let cases: [(&str, fn(&mut LeafSpec)); 6] = [
+    let cases: [(&str, Change); 6] = [
         ("no name", |s| s.names.clear()),
         ("two names", |s| {
             s.names.push(Name::Uri("https://other.example".into()))
@@ -96,6 +96,10 @@ fn a_path_ends_at_a_configured_root() {
     // A root that the answer brings along is not trusted.
     let other = Authorities::from_pem(&TestCa::with_intermediate().chain_pem()).unwrap();
     assert!(other.verify(&leaf, &ca.chain, now()).is_err());
+    assert!(
+        ErrorStack::get().errors().is_empty(),
+        "nothing is left for a TLS connection to stumble over"
+    );
     // Configured beside the root, the intermediate need not come along.
     let both = Authorities::from_pem(&ca.chain_pem()).unwrap();
     assert!(both.verify(&leaf, &[], now()).is_ok());

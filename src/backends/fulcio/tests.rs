@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::backends::certificate::test_pki::{ISSUER, LeafSpec, Name, SUBJECT, TestCa};
+use crate::backends::certificate::test_pki::{Change, ISSUER, LeafSpec, Name, SUBJECT, TestCa};
 use crate::backends::crypto::{PublicKey, algorithms_of};
 
 const CONFIGURATION: &str =
@@ -212,7 +212,7 @@ async fn refused(url: Url, roots: Vec<u8>) -> String {
 
 #[tokio::test]
 async fn a_certificate_with_any_fault_is_refused() {
-    let cases: [(&str, fn(&mut LeafSpec)); 9] = [
+    let cases: [(&str, Change); 9] = [
         ("another subject", |s| {
             s.names = vec![Name::Uri("https://stellaops.example/other".into())]
         }),
