@@ -173,6 +173,7 @@ mod tests {
             algorithm: Algorithm::EcdsaP256Sha256,
             deterministic,
             state,
+            revoked_from: None,
         }
     }
 

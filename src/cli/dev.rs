@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Mode, dev_config, say};
-use crate::client::{Client, ClientError, Credentials, SignOptions, Signed, Verified, files};
+use crate::bundle::verify::Report;
+use crate::client::{Client, ClientError, Credentials, SignOptions, Signed, files};
 use crate::dev::listener::loopback_only;
 use crate::dev::registry::Referrers;
 use crate::dev::{Neighbours, Options, credentials, neighbours};
@@ -201,7 +202,6 @@ impl Prepared {
         );
         for (name, place) in [
             ("service", self.base_url.as_str()),
-            ("API reference", &format!("{}/docs", self.base_url)),
             ("metrics", &metrics),
             ("authority", &neighbours.authority.running.base_url),
             ("licensing", &neighbours.licensing.running.base_url),
@@ -321,7 +321,7 @@ impl Prepared {
     }
 }
 
-fn print_verified(verified: &Verified, took: Duration, out: &mut dyn Write) {
+fn print_verified(verified: &Report, took: Duration, out: &mut dyn Write) {
     let verdict = if verified.verified {
         "verified"
     } else {

@@ -22,8 +22,10 @@ pub use self::credentials::Credentials;
 pub use self::error::{ClientError, Problem};
 pub use self::key::DpopKey;
 pub use self::request::SignOptions;
-pub use self::result::{Signed, Verified};
+pub use self::result::Signed;
 use self::transport::Transport;
+use crate::bundle::trusted_root::{PublishedKeys, TrustedRoot};
+use crate::bundle::verify::{Options, Report, Trust, verify};
 
 /// Time for one request, in seconds. The service gives up after ten by default.
 const REQUEST_SECONDS: u64 = 60;
@@ -84,29 +86,41 @@ impl Client {
         Ok(())
     }
 
-    /// Signs a statement about one file (contract §2.1). Retries what may be retried, under one `Idempotency-Key`.
+    /// Signs a statement about one file (contract §2.1). Retries what may be retried.
     ///
     /// # Errors
     /// See [`ClientError`]; a refusal carries the service's problem document.
     pub async fn sign(&mut self, file: &Path, options: &SignOptions) -> Result<Signed, ClientError> {
         let body = request::sign_body(file, &self.credentials, options)?;
         let url = self.credentials.endpoint("/api/v1/signer/sign/dsse");
-        let idempotency = uuid::Uuid::now_v7().to_string();
-        let answer = self
-            .call(Method::POST, &url, Some(body), Some(&idempotency))
-            .await?;
+        let answer = self.call(Method::POST, &url, Some(body)).await?;
         Signed::parse(answer)
     }
 
-    /// Has the service verify a bundle (contract §2.4).
+    /// Verifies a bundle here, offline but for the service's published trust (contract §2.5).
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn verify(&mut self, bundle: &RawValue) -> Result<Verified, ClientError> {
-        let body = request::verify_body(bundle)?;
-        let url = self.credentials.endpoint("/api/v1/signer/verify/dsse");
-        let answer = self.call(Method::POST, &url, Some(body), None).await?;
-        Verified::parse(&answer)
+    pub async fn verify(&self, bundle: &RawValue) -> Result<Report, ClientError> {
+        let trust = self.trust().await?;
+        verify(bundle.get().as_bytes(), Some(&trust), &Options::at_present(chrono::Utc::now()))
+            .map_err(ClientError::Protocol)
+    }
+
+    /// Both trust documents together: certificate authorities and keyful keys.
+    async fn trust(&self) -> Result<Trust, ClientError> {
+        let unusable = |error| ClientError::Protocol(format!("the service's trust is not usable: {error}"));
+        let mut trust = Trust::default();
+        let root: TrustedRoot = document(&self.trusted_root().await?)?;
+        if !root.certificate_authorities.is_empty() {
+            trust.add_root(&root).map_err(unusable)?;
+        }
+        let keys = self.credentials.endpoint("/api/v1/signer/trust/keys");
+        let keys: PublishedKeys = document(&self.transport.get(&keys).await?)?;
+        if !keys.keys.is_empty() {
+            trust.add_published(&keys).map_err(unusable)?;
+        }
+        Ok(trust)
     }
 
     /// The service's trusted root, as served (contract §2.5).
@@ -124,14 +138,12 @@ impl Client {
         method: Method,
         url: &str,
         body: Option<Vec<u8>>,
-        idempotency: Option<&str>,
     ) -> Result<Vec<u8>, ClientError> {
         let fresh = self.ensure_token().await?;
         let call = transport::Call {
             method,
             url: url.to_owned(),
             body: body.map(bytes::Bytes::from),
-            idempotency: idempotency.map(str::to_owned),
         };
         let token = self.credentials.access_token.clone();
         match self.transport.call(&call, &token, &self.key).await {
@@ -143,6 +155,10 @@ impl Client {
             other => other,
         }
     }
+}
+
+fn document<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, ClientError> {
+    serde_json::from_slice(text).map_err(|_| ClientError::Protocol("a trust document cannot be read".into()))
 }
 
 #[cfg(test)]

@@ -120,19 +120,6 @@ pub(super) fn sign_body(
     serde_json::to_vec(&body).map_err(|_| usage("cannot be put into a request"))
 }
 
-/// The body of `POST /verify/dsse` for a bundle.
-pub(super) fn verify_body(bundle: &RawValue) -> Result<Vec<u8>, ClientError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct VerifyBody<'a> {
-        sigstore_bundle: &'a RawValue,
-    }
-    serde_json::to_vec(&VerifyBody {
-        sigstore_bundle: bundle,
-    })
-    .map_err(|_| ClientError::Usage("the bundle cannot be put into a request".to_owned()))
-}
-
 /// The members by which SBOM formats are told apart.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -139,36 +139,6 @@ impl Signed {
     }
 }
 
-/// What the service found in a bundle.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Verified {
-    /// True when every check passed.
-    pub verified: bool,
-    /// The checks in order.
-    #[serde(default)]
-    pub checks: Vec<Check>,
-}
-
-/// One check.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Check {
-    /// What was checked.
-    pub name: String,
-    /// True when it passed; a check that was left out says so in its detail.
-    pub ok: bool,
-    /// For people.
-    #[serde(default)]
-    pub detail: String,
-}
-
-impl Verified {
-    pub(super) fn parse(answer: &[u8]) -> Result<Self, ClientError> {
-        serde_json::from_slice(answer).map_err(|error| {
-            ClientError::Protocol(format!("the answer is no verification: {}", place(&error)))
-        })
-    }
-}
-
 /// Where an answer is wrong, without quoting it.
 fn place(error: &serde_json::Error) -> String {
     format!("line {}, column {}", error.line(), error.column())

@@ -26,7 +26,6 @@ pub(super) struct Call {
     pub(super) method: Method,
     pub(super) url: String,
     pub(super) body: Option<Bytes>,
-    pub(super) idempotency: Option<String>,
 }
 
 type Raw = (u16, HeaderMap, Vec<u8>);
@@ -92,7 +91,7 @@ impl Transport {
                         nonces = nonces.saturating_sub(1);
                         continue;
                     }
-                    (sorted(problem), retry_after(&headers))
+                    (ClientError::of(problem), retry_after(&headers))
                 }
                 Err(error) => (error, None),
             };
@@ -129,9 +128,6 @@ impl Transport {
             .request(call.method.clone(), &call.url)
             .header(AUTHORIZATION, secret(&format!("DPoP {token}"))?)
             .header("DPoP", secret(&proof)?);
-        if let Some(id) = &call.idempotency {
-            request = request.header("Idempotency-Key", id);
-        }
         if let Some(body) = &call.body {
             request = request
                 .header(CONTENT_TYPE, "application/json")
@@ -168,14 +164,6 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = deeper;
     }
     cause.to_string()
-}
-
-/// A retry under the same idempotency key may find the first try still running.
-fn sorted(problem: Problem) -> ClientError {
-    match problem.code.as_str() {
-        "idempotency_in_flight" => ClientError::Retryable(problem),
-        _ => ClientError::of(problem),
-    }
 }
 
 /// Seconds (RFC 9110 §10.2.3); the service sends no dates.

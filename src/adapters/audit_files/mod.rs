@@ -19,7 +19,7 @@ mod scan;
 mod storage;
 #[cfg(test)]
 mod tests;
-mod verify;
+pub mod verify;
 
 use std::path::PathBuf;
 
