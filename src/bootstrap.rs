@@ -90,13 +90,28 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
 
     // Bound before anything is recorded: a port in use must not leave a trace of a start that never was.
     let api = bind("server.listen", settings.server.listen)?;
-    let operations =
-        settings.server.metrics_listen.map(|address| bind("server.metrics_listen", address)).transpose()?;
-    let tls = settings.server.tls.as_ref().map(tls::acceptor).transpose().map_err(StartError::of("server.tls"))?;
+    let operations = settings
+        .server
+        .metrics_listen
+        .map(|address| bind("server.metrics_listen", address))
+        .transpose()?;
+    let tls = settings
+        .server
+        .tls
+        .as_ref()
+        .map(tls::acceptor)
+        .transpose()
+        .map_err(StartError::of("server.tls"))?;
 
-    let arbiters = Arbiters { state: Arbiter::new(), audit: Arbiter::new() };
-    let placement =
-        Placement { state: arbiters.state.handle(), more_state: Vec::new(), audit: arbiters.audit.handle() };
+    let arbiters = Arbiters {
+        state: Arbiter::new(),
+        audit: Arbiter::new(),
+    };
+    let placement = Placement {
+        state: arbiters.state.handle(),
+        more_state: Vec::new(),
+        audit: arbiters.audit.handle(),
+    };
     let services = start_actors(built.parts, tuning(settings), &placement);
     let state = AppState {
         services,
@@ -104,16 +119,31 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
         lifecycle: Lifecycle::default(),
         routes: Routes::new(&metrics),
         metrics,
-        algorithms: settings.auth.algorithms.iter().map(|a| a.as_str()).collect::<Vec<_>>().join(" ").into(),
+        algorithms: settings
+            .auth
+            .algorithms
+            .iter()
+            .map(|a| a.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
+            .into(),
         body_hash_required: settings.auth.dpop.body_hash == BodyHashPolicy::Required,
         trusted_root: built.trusted_root,
         published_keys: built.published_keys,
     };
-    close_orphans(&state, &built.orphans).await.map_err(|error| StartError::of("audit")(error.to_string()))?;
-    record(&state, "started", built.facts).await.map_err(|error| StartError::of("audit")(error.to_string()))?;
+    close_orphans(&state, &built.orphans)
+        .await
+        .map_err(|error| StartError::of("audit")(error.to_string()))?;
+    record(&state, "started", built.facts)
+        .await
+        .map_err(|error| StartError::of("audit")(error.to_string()))?;
 
-    let listen = api.local_addr().map_err(|error| StartError::of("server.listen")(error.to_string()))?;
-    let metrics_listen = operations.as_ref().and_then(|listener| listener.local_addr().ok());
+    let listen = api
+        .local_addr()
+        .map_err(|error| StartError::of("server.listen")(error.to_string()))?;
+    let metrics_listen = operations
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
     let listening = Listening {
         api,
         tls,
@@ -122,15 +152,25 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
         operations,
         shutdown_seconds: settings.server.drain_timeout.as_secs().max(1),
     };
-    let servers =
-        server::start(state.clone(), listening).map_err(|error| StartError::of("server")(error.to_string()))?;
+    let servers = server::start(state.clone(), listening)
+        .map_err(|error| StartError::of("server")(error.to_string()))?;
     slog::info!(log, "serving"; "listen" => %listen, "version" => env!("CARGO_PKG_VERSION"));
     let drain_timeout = settings.server.drain_timeout;
-    Ok(Service { state, servers, listen, metrics_listen, drain_timeout, arbiters })
+    Ok(Service {
+        state,
+        servers,
+        listen,
+        metrics_listen,
+        drain_timeout,
+        arbiters,
+    })
 }
 
 fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<std::net::TcpListener, StartError> {
-    server::bind(address).map_err(|error| StartError { what, why: format!("cannot listen on {address}: {error}") })
+    server::bind(address).map_err(|error| StartError {
+        what,
+        why: format!("cannot listen on {address}: {error}"),
+    })
 }
 
 fn cores() -> usize {
@@ -192,7 +232,10 @@ fn tuning(settings: &Settings) -> Tuning {
 }
 
 /// Intents that an earlier process did not live to close (contract §8).
-async fn close_orphans(state: &AppState, orphans: &[signer_actors::domain::ids::AuditId]) -> Result<(), AuditError> {
+async fn close_orphans(
+    state: &AppState,
+    orphans: &[signer_actors::domain::ids::AuditId],
+) -> Result<(), AuditError> {
     for audit_id in orphans {
         let outcome = AuditRecord::Outcome(Box::new(Outcome {
             schema: SCHEMA_VERSION,
@@ -203,7 +246,10 @@ async fn close_orphans(state: &AppState, orphans: &[signer_actors::domain::ids::
             code: None,
             duration_micros: 0,
         }));
-        state.services.record(outcome, Deadline::after(Duration::from_secs(10))).await?;
+        state
+            .services
+            .record(outcome, Deadline::after(Duration::from_secs(10)))
+            .await?;
     }
     if !orphans.is_empty() {
         slog::warn!(state.services.log, "intents of an earlier process were closed as unknown"; "count" => orphans.len());
@@ -212,9 +258,17 @@ async fn close_orphans(state: &AppState, orphans: &[signer_actors::domain::ids::
 }
 
 async fn record(state: &AppState, what: &str, facts: BTreeMap<String, String>) -> Result<(), AuditError> {
-    let event = ServiceEvent { schema: SCHEMA_VERSION, time: state.services.clock.now(), what: what.to_owned(), facts };
+    let event = ServiceEvent {
+        schema: SCHEMA_VERSION,
+        time: state.services.clock.now(),
+        what: what.to_owned(),
+        facts,
+    };
     let record = AuditRecord::Service(Box::new(event));
-    state.services.record(record, Deadline::after(Duration::from_secs(10))).await
+    state
+        .services
+        .record(record, Deadline::after(Duration::from_secs(10)))
+        .await
 }
 
 impl Service {
@@ -226,7 +280,10 @@ impl Service {
     /// The last of a drain: actors with state first, the audit trail last.
     pub async fn stop_actors(self, deadline: Deadline) {
         if record(&self.state, "stopped", BTreeMap::new()).await.is_err() {
-            slog::error!(self.state.services.log, "the stop could not be recorded in the audit trail");
+            slog::error!(
+                self.state.services.log,
+                "the stop could not be recorded in the audit trail"
+            );
         }
         // Nothing is left to write when this fails: the record before it waited for its sync.
         let _ = self.state.services.flush(deadline).await;

@@ -31,8 +31,15 @@ impl PublishedKey {
         }
         let key = PublicKey::new(parse_public_pem(public_pem)?, algorithm)?;
         let mode = SigningMode::Kms;
-        let info =
-            BackendInfo { id: id.clone(), kind: "file", mode, algorithm, state, revoked_from, remote: false };
+        let info = BackendInfo {
+            id: id.clone(),
+            kind: "file",
+            mode,
+            algorithm,
+            state,
+            revoked_from,
+            remote: false,
+        };
         let identity = SigningIdentity {
             backend: id.clone(),
             key_id: id,
@@ -63,6 +70,8 @@ impl SigningBackend for PublishedKey {
     }
 
     fn open(&self) -> PortFuture<Result<Arc<dyn SigningKey>, BackendError>> {
-        Box::pin(ready(Err(BackendError::Unavailable("the key signs no more".into()))))
+        Box::pin(ready(Err(BackendError::Unavailable(
+            "the key signs no more".into(),
+        ))))
     }
 }

@@ -68,14 +68,20 @@ fn keyless(settings: &Fulcio, clock: &Arc<dyn Clock>) -> Result<FulcioBackend, S
 }
 
 fn keyful(settings: &FileKey) -> Result<(Arc<dyn SigningBackend>, PublishedKey), String> {
-    let (id, algorithm, state, revoked_from) =
-        (settings.id.clone(), settings.algorithm, settings.state, settings.revoked_from);
+    let (id, algorithm, state, revoked_from) = (
+        settings.id.clone(),
+        settings.algorithm,
+        settings.state,
+        settings.revoked_from,
+    );
     match &settings.key {
         KeyMaterial::Private { key, passphrase } => {
             let backend = FileBackend::new(file::Settings {
                 id,
                 key_pem: Zeroizing::new(key.expose().to_vec()),
-                passphrase: passphrase.as_ref().map(|passphrase| Zeroizing::new(passphrase.expose().to_vec())),
+                passphrase: passphrase
+                    .as_ref()
+                    .map(|passphrase| Zeroizing::new(passphrase.expose().to_vec())),
                 algorithm,
                 deterministic: settings.deterministic,
                 state,

@@ -75,10 +75,24 @@ pub(super) fn build(
 /// What the audit trail says of a start: version, and what was trusted.
 fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String, String> {
     let digest = |bytes: &[u8]| Sha256Digest::of(bytes).to_hex();
-    let release_keys: Vec<u8> = settings.release.keys.iter().flat_map(|key| key.bytes.clone()).collect();
+    let release_keys: Vec<u8> = settings
+        .release
+        .keys
+        .iter()
+        .flat_map(|key| key.bytes.clone())
+        .collect();
     BTreeMap::from([
         ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ("backends".to_owned(), settings.signing.backends.iter().map(|b| b.id().as_str()).collect::<Vec<_>>().join(" ")),
+        (
+            "backends".to_owned(),
+            settings
+                .signing
+                .backends
+                .iter()
+                .map(|b| b.id().as_str())
+                .collect::<Vec<_>>()
+                .join(" "),
+        ),
         ("trustedRootDigest".to_owned(), digest(&backends.trusted_root)),
         ("publishedKeysDigest".to_owned(), digest(&backends.published_keys)),
         ("releaseKeysDigest".to_owned(), digest(&release_keys)),
@@ -87,7 +101,11 @@ fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String,
 
 fn algorithms(settings: &config::Auth) -> Vec<Algorithm> {
     // The names are the same; configuration has checked them.
-    settings.algorithms.iter().filter_map(|algorithm| Algorithm::parse(algorithm.as_str())).collect()
+    settings
+        .algorithms
+        .iter()
+        .filter_map(|algorithm| Algorithm::parse(algorithm.as_str()))
+        .collect()
 }
 
 fn authority_settings(auth: &config::Auth) -> authority::Settings {
@@ -143,12 +161,22 @@ fn licensing_settings(settings: &Settings) -> Result<licensing::Settings, StartE
 }
 
 fn registry_settings(release: &config::Release) -> Result<registry::Settings, StartError> {
-    let repositories = release.repositories.iter().map(|name| registry::Repository::parse(name));
-    let repositories = repositories.collect::<Result<_, _>>().map_err(StartError::of("release.repositories"))?;
+    let repositories = release
+        .repositories
+        .iter()
+        .map(|name| registry::Repository::parse(name));
+    let repositories = repositories
+        .collect::<Result<_, _>>()
+        .map_err(StartError::of("release.repositories"))?;
     let roots: Vec<u8> = release
         .roots
         .iter()
-        .chain(release.identities.iter().filter_map(|identity| identity.roots.as_ref()))
+        .chain(
+            release
+                .identities
+                .iter()
+                .filter_map(|identity| identity.roots.as_ref()),
+        )
         .flat_map(|file| file.bytes.iter().copied().chain([b'\n']))
         .collect();
     let identities = release.identities.iter();
@@ -156,7 +184,10 @@ fn registry_settings(release: &config::Release) -> Result<registry::Settings, St
     Ok(registry::Settings {
         keys: release.keys.iter().map(|key| key.bytes.clone()).collect(),
         identities: identities
-            .map(|identity| registry::Identity { issuer: identity.issuer.clone(), subject: identity.subject.clone() })
+            .map(|identity| registry::Identity {
+                issuer: identity.issuer.clone(),
+                subject: identity.subject.clone(),
+            })
             .collect(),
         roots: (!roots.is_empty()).then_some(roots),
         threshold: release.threshold,

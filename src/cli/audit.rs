@@ -31,9 +31,24 @@ pub fn run(command: &AuditCommand, out: &mut dyn Write, err: &mut dyn Write) -> 
     bar.finish_and_clear();
     match verified {
         Ok(summary) => {
-            say(out, &format!("whole and unaltered: {} records in {} segments", summary.records, summary.segments));
-            say(out, &format!("  intents {}, outcomes {}, signed {}, refusals {}", summary.intents, summary.outcomes, summary.signed, summary.refusals));
-            say(out, &format!("  intents without outcome: {}", summary.orphans.len()));
+            say(
+                out,
+                &format!(
+                    "whole and unaltered: {} records in {} segments",
+                    summary.records, summary.segments
+                ),
+            );
+            say(
+                out,
+                &format!(
+                    "  intents {}, outcomes {}, signed {}, refusals {}",
+                    summary.intents, summary.outcomes, summary.signed, summary.refusals
+                ),
+            );
+            say(
+                out,
+                &format!("  intents without outcome: {}", summary.orphans.len()),
+            );
             say(out, &format!("  head {}", summary.head));
             Exit::Done
         }

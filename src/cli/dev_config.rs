@@ -54,6 +54,10 @@ metrics_listen = "127.0.0.1:0"
 [auth]
 issuer = {issuer}
 
+# Right after a start, proofs need a nonce where nonces are on; so that the printed curl line works at once, they are not.
+[auth.dpop]
+nonce = "off"
+
 [entitlement]
 issuer = {licensing}
 jwks_uri = {licensing_jwks}

@@ -20,8 +20,14 @@ pub enum Exit {
 }
 
 impl Exit {
-    const ALL: [Self; 6] =
-        [Self::Done, Self::Refused, Self::Usage, Self::Authentication, Self::NotFound, Self::Retryable];
+    const ALL: [Self; 6] = [
+        Self::Done,
+        Self::Refused,
+        Self::Usage,
+        Self::Authentication,
+        Self::NotFound,
+        Self::Retryable,
+    ];
 
     /// The process's exit code.
     pub fn code(self) -> u8 {
@@ -37,7 +43,10 @@ impl Exit {
 
     /// The exit of this code; codes that are none of ours count as refused.
     pub fn from_code(code: u8) -> Self {
-        Self::ALL.into_iter().find(|exit| exit.code() == code).unwrap_or(Self::Refused)
+        Self::ALL
+            .into_iter()
+            .find(|exit| exit.code() == code)
+            .unwrap_or(Self::Refused)
     }
 }
 

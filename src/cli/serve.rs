@@ -43,12 +43,14 @@ impl ServeArgs {
             ("--log-level", "log.level", &self.log_level),
             ("--log-format", "log.format", &self.log_format),
         ];
-        let flags = flags.into_iter().filter_map(|(flag, key, value)| {
-            value.clone().map(|value| FlagValue { flag, key, value })
-        });
+        let flags = flags
+            .into_iter()
+            .filter_map(|(flag, key, value)| value.clone().map(|value| FlagValue { flag, key, value }));
         Inputs {
             file: self.config.clone().map(ConfigFile::Path),
-            environment: std::env::vars_os().filter(|(name, _)| name != "SIGNER_CONFIG").collect(),
+            environment: std::env::vars_os()
+                .filter(|(name, _)| name != "SIGNER_CONFIG")
+                .collect(),
             flags: flags.collect(),
         }
     }
@@ -56,9 +58,19 @@ impl ServeArgs {
 
 /// Tells every error of a configuration: key, problem, remedy.
 pub fn report(errors: &[ConfigError], err: &mut dyn Write) -> Exit {
-    say(err, &format!("{} in the configuration:", if errors.len() == 1 { "1 error" } else { "errors" }));
+    say(
+        err,
+        &format!(
+            "{} in the configuration:",
+            if errors.len() == 1 { "1 error" } else { "errors" }
+        ),
+    );
     for error in errors {
-        let key = if error.key.is_empty() { "configuration" } else { &error.key };
+        let key = if error.key.is_empty() {
+            "configuration"
+        } else {
+            &error.key
+        };
         say(err, &format!("\n  {key}  ({})", error.source));
         say(err, &format!("    problem: {}", error.problem));
         say(err, &format!("    remedy:  {}", error.remedy));
@@ -113,8 +125,13 @@ pub fn run_dev(args: &DevArgs) -> Exit {
             Ok(service) => service,
             Err(error) => return cannot_start(&error),
         };
-        let places = dev::Service { listen: service.listen, metrics: service.metrics_listen };
-        let code = prepared.announce(args, places, &mut io::stdout(), &mut io::stderr()).await;
+        let places = dev::Service {
+            listen: service.listen,
+            metrics: service.metrics_listen,
+        };
+        let code = prepared
+            .announce(args, places, &mut io::stdout(), &mut io::stderr())
+            .await;
         if args.once {
             let timeout = service.drain_timeout;
             drain(service, timeout).await;
@@ -125,7 +142,10 @@ pub fn run_dev(args: &DevArgs) -> Exit {
 }
 
 fn cannot_start(error: &bootstrap::StartError) -> Exit {
-    say(&mut io::stderr(), &format!("error: the service cannot start: {error}"));
+    say(
+        &mut io::stderr(),
+        &format!("error: the service cannot start: {error}"),
+    );
     Exit::Usage
 }
 
@@ -135,8 +155,16 @@ fn start_log(settings: &Settings) -> Logging {
         LogFormat::Json => logging::Format::Json,
         LogFormat::Pretty => logging::Format::Pretty,
     };
-    let level = slog::FilterLevel::from_usize(settings.log.level.as_usize()).unwrap_or(slog::FilterLevel::Info);
-    let logging = Logging::start(&logging::Settings { level, format, ..logging::Settings::default() }, io::stderr());
+    let level =
+        slog::FilterLevel::from_usize(settings.log.level.as_usize()).unwrap_or(slog::FilterLevel::Info);
+    let logging = Logging::start(
+        &logging::Settings {
+            level,
+            format,
+            ..logging::Settings::default()
+        },
+        io::stderr(),
+    );
     panics::install(logging.logger());
     for warning in &settings.warnings {
         slog::warn!(logging.logger(), "configuration"; "key" => &warning.key, "problem" => &warning.problem,

@@ -49,9 +49,20 @@ pub fn run(args: &VerifyArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit 
             let mark = if check.ok { "[ok]" } else { "[failure]" };
             say(out, &format!("{mark} {:<14} {}", check.name, check.detail));
         }
-        say(out, if report.verified { "verified" } else { "NOT verified" });
+        say(
+            out,
+            if report.verified {
+                "verified"
+            } else {
+                "NOT verified"
+            },
+        );
     }
-    if report.verified { Exit::Done } else { Exit::Refused }
+    if report.verified {
+        Exit::Done
+    } else {
+        Exit::Refused
+    }
 }
 
 fn check(args: &VerifyArgs) -> Result<crate::bundle::verify::Report, (Exit, String)> {
@@ -78,7 +89,10 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, (Exit, String)> {
     let not_found = |error: std::io::Error| (Exit::NotFound, format!("{}: {error}", path.display()));
     let length = std::fs::metadata(path).map_err(not_found)?.len();
     if length > limit as u64 {
-        return Err((Exit::Usage, format!("{} is larger than {limit} bytes", path.display())));
+        return Err((
+            Exit::Usage,
+            format!("{} is larger than {limit} bytes", path.display()),
+        ));
     }
     std::fs::read(path).map_err(not_found)
 }

@@ -103,8 +103,12 @@ impl Client {
     /// See [`ClientError`].
     pub async fn verify(&self, bundle: &RawValue) -> Result<Report, ClientError> {
         let trust = self.trust().await?;
-        verify(bundle.get().as_bytes(), Some(&trust), &Options::at_present(chrono::Utc::now()))
-            .map_err(ClientError::Protocol)
+        verify(
+            bundle.get().as_bytes(),
+            Some(&trust),
+            &Options::at_present(chrono::Utc::now()),
+        )
+        .map_err(ClientError::Protocol)
     }
 
     /// Both trust documents together: certificate authorities and keyful keys.

@@ -46,7 +46,14 @@ pub async fn around<B: MessageBody + 'static>(
     match handled {
         Ok(mut response) => {
             let route = state.routes.of(response.request().match_pattern().as_deref());
-            finish(&state, &method, route, &correlation, response.response_mut(), elapsed);
+            finish(
+                &state,
+                &method,
+                route,
+                &correlation,
+                response.response_mut(),
+                elapsed,
+            );
             Ok(response)
         }
         Err(mut response) => {
@@ -69,7 +76,10 @@ fn correlation_of(request: &ServiceRequest, state: &AppState) -> CorrelationId {
 /// Limits of the header section, and the drain.
 fn refuse_early(request: &ServiceRequest, state: &AppState) -> Option<Problem> {
     let headers = request.headers();
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
     if headers.len() > state.limits.max_header_fields || bytes > state.limits.max_header_bytes {
         let what = format!(
             "the header section is limited to {} fields and {} bytes",
@@ -78,8 +88,13 @@ fn refuse_early(request: &ServiceRequest, state: &AppState) -> Option<Problem> {
         return Some(Problem::new(Code::HeadersTooLarge, Stage::Http, what));
     }
     let serves_api = request.path().starts_with("/api/");
-    (serves_api && state.lifecycle.is_draining())
-        .then(|| Problem::new(Code::ShuttingDown, Stage::Http, "the service is shutting down: try another replica"))
+    (serves_api && state.lifecycle.is_draining()).then(|| {
+        Problem::new(
+            Code::ShuttingDown,
+            Stage::Http,
+            "the service is shutting down: try another replica",
+        )
+    })
 }
 
 type Handled<B> = Result<Result<ServiceResponse<B>, Error>, Box<dyn std::any::Any + Send>>;
@@ -93,13 +108,20 @@ fn settle<B: MessageBody + 'static>(
     match handled {
         Ok(Ok(response)) => Ok(settle_response(state, correlation, response)),
         Ok(Err(error)) => {
-            let problem = error.as_error::<Problem>().map(|problem| render(state, correlation, problem));
-            Err(problem.unwrap_or_else(|| render(state, correlation, &of_status(error.error_response().status()))))
+            let problem = error
+                .as_error::<Problem>()
+                .map(|problem| render(state, correlation, problem));
+            Err(problem
+                .unwrap_or_else(|| render(state, correlation, &of_status(error.error_response().status()))))
         }
         Err(_) => {
             state.services.observer.actor_panicked("http");
             slog::error!(state.services.log, "a handler panicked"; "correlationId" => %correlation);
-            Err(render(state, correlation, &of_status(StatusCode::INTERNAL_SERVER_ERROR)))
+            Err(render(
+                state,
+                correlation,
+                &of_status(StatusCode::INTERNAL_SERVER_ERROR),
+            ))
         }
     }
 }
@@ -110,7 +132,9 @@ fn settle_response<B: MessageBody + 'static>(
     correlation: &CorrelationId,
     response: ServiceResponse<B>,
 ) -> ServiceResponse<BoxBody> {
-    let Some(error) = response.response().error() else { return response.map_into_boxed_body() };
+    let Some(error) = response.response().error() else {
+        return response.map_into_boxed_body();
+    };
     let rendered = match error.as_error::<Problem>() {
         Some(problem) => render(state, correlation, problem),
         None => render(state, correlation, &of_status(response.status())),
@@ -124,7 +148,10 @@ fn of_status(status: StatusCode) -> Problem {
         404 => (Code::NotFound, "there is nothing here"),
         405 => (Code::MethodNotAllowed, "the method is not allowed here"),
         400..=499 => (Code::InvalidRequest, "the request could not be read"),
-        _ => (Code::Internal, "an internal error occurred: report the correlation id"),
+        _ => (
+            Code::Internal,
+            "an internal error occurred: report the correlation id",
+        ),
     };
     Problem::new(code, Stage::Http, what)
 }
@@ -146,12 +173,16 @@ fn finish(
     if let Ok(value) = HeaderValue::from_str(correlation.as_str()) {
         response.headers_mut().insert(CORRELATION.clone(), value);
     }
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let outcome = response.extensions().get::<Outcome>().copied();
     let code = outcome.map_or("ok", |outcome| outcome.code);
     let status = response.status().as_u16();
     route.answered(code, status, elapsed);
-    let audit_id = outcome.and_then(|outcome| outcome.audit_id).map(|id| id.to_string());
+    let audit_id = outcome
+        .and_then(|outcome| outcome.audit_id)
+        .map(|id| id.to_string());
     slog::info!(state.services.log, "request";
         "route" => route.name(), "method" => method.as_str(), "status" => status, "code" => code,
         "micros" => u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),

@@ -36,15 +36,21 @@ fn single<'a>(request: &'a HttpRequest, name: &actix_web::http::header::HeaderNa
 /// `application/json`, with at most a `charset` of UTF-8 (RFC 8259 §11).
 fn is_json(value: &str) -> bool {
     let mut parts = value.split(';').map(str::trim);
-    let essence = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    let essence = parts
+        .next()
+        .is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
     essence
         && parts.all(|parameter| {
-            parameter.eq_ignore_ascii_case("charset=utf-8") || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
+            parameter.eq_ignore_ascii_case("charset=utf-8")
+                || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
         })
 }
 
 fn too_large(limits: &Limits) -> Problem {
-    let what = format!("the body has more than {} bytes, which is this service's limit", limits.max_body_bytes);
+    let what = format!(
+        "the body has more than {} bytes, which is this service's limit",
+        limits.max_body_bytes
+    );
     Problem::new(Code::ArtifactTooLarge, Stage::Http, what)
 }
 
@@ -55,7 +61,10 @@ pub async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> R
     match actix_web::rt::time::timeout(limits.body_timeout, reading).await {
         Ok(result) => result,
         Err(_) => {
-            let what = format!("the body did not arrive within {} s", limits.body_timeout.as_secs_f32());
+            let what = format!(
+                "the body did not arrive within {} s",
+                limits.body_timeout.as_secs_f32()
+            );
             Err(Problem::new(Code::RequestTimeout, Stage::Body, what))
         }
     }
@@ -68,7 +77,11 @@ async fn collect(mut payload: Payload, announced: usize, limits: &Limits) -> Res
     let mut body = BytesMut::with_capacity(announced.min(TRUSTED_LENGTH).min(limits.max_body_bytes));
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| {
-            Problem::new(Code::InvalidRequest, Stage::Body, "the body broke off or is not framed correctly")
+            Problem::new(
+                Code::InvalidRequest,
+                Stage::Body,
+                "the body broke off or is not framed correctly",
+            )
         })?;
         if body.len().saturating_add(chunk.len()) > limits.max_body_bytes {
             return Err(too_large(limits));
@@ -84,10 +97,21 @@ mod tests {
 
     #[test]
     fn only_json_in_utf_8() {
-        for good in ["application/json", "Application/JSON", "application/json; charset=utf-8", "application/json;charset=\"UTF-8\""] {
+        for good in [
+            "application/json",
+            "Application/JSON",
+            "application/json; charset=utf-8",
+            "application/json;charset=\"UTF-8\"",
+        ] {
             assert!(is_json(good), "{good}");
         }
-        for bad in ["", "text/json", "application/json; charset=utf-16", "application/jsonp", "application/json, text/html"] {
+        for bad in [
+            "",
+            "text/json",
+            "application/json; charset=utf-16",
+            "application/jsonp",
+            "application/json, text/html",
+        ] {
             assert!(!is_json(bad), "{bad}");
         }
     }

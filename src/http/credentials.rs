@@ -32,12 +32,20 @@ pub fn credentials(request: &HttpRequest) -> Result<Credentials, AuthError> {
 /// One `Authorization` field (RFC 9110 §11.6.2) with the scheme `DPoP` (RFC 9449 §7.1) or `Bearer` (RFC 6750 §2.1).
 fn authorization(headers: &HeaderMap) -> Result<(Scheme, String), AuthError> {
     let mut fields = headers.get_all(AUTHORIZATION);
-    let Some(field) = fields.next() else { return Err(AuthError::Missing) };
+    let Some(field) = fields.next() else {
+        return Err(AuthError::Missing);
+    };
     if fields.next().is_some() {
-        return Err(AuthError::Token("there are several Authorization fields: send one".into()));
+        return Err(AuthError::Token(
+            "there are several Authorization fields: send one".into(),
+        ));
     }
     let malformed = || AuthError::Token("the Authorization field is not scheme, space, token".into());
-    let (scheme, token) = field.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(malformed)?;
+    let (scheme, token) = field
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(malformed)?;
     let scheme = match scheme {
         s if s.eq_ignore_ascii_case("DPoP") => Scheme::Dpop,
         s if s.eq_ignore_ascii_case("Bearer") => Scheme::Bearer,
@@ -54,23 +62,32 @@ fn authorization(headers: &HeaderMap) -> Result<(Scheme, String), AuthError> {
 /// At most one `DPoP` field (RFC 9449 §4.3 step 1).
 fn proof(headers: &HeaderMap) -> Result<Option<String>, AuthError> {
     let mut fields = headers.get_all(HeaderName::from_static("dpop"));
-    let Some(field) = fields.next() else { return Ok(None) };
+    let Some(field) = fields.next() else {
+        return Ok(None);
+    };
     if fields.next().is_some() {
-        return Err(AuthError::Proof("there are several DPoP fields: send one proof".into()));
+        return Err(AuthError::Proof(
+            "there are several DPoP fields: send one proof".into(),
+        ));
     }
     let text = field.to_str().ok().filter(|text| is_jwt_text(text));
-    text.map(|text| Some(text.to_owned())).ok_or_else(|| AuthError::Proof("the DPoP field is not one JWT".into()))
+    text.map(|text| Some(text.to_owned()))
+        .ok_or_else(|| AuthError::Proof("the DPoP field is not one JWT".into()))
 }
 
 /// Base64url parts and dots, bounded (RFC 7515 §3.1).
 fn is_jwt_text(text: &str) -> bool {
     (1..=MAX_JWT).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 /// For the server's `on_connect`: remembers the client certificate of a TLS connection (RFC 8705 §3).
 pub fn remember_client_certificate(connection: &dyn std::any::Any, data: &mut Extensions) {
-    let Some(tls) = connection.downcast_ref::<TlsStream<TcpStream>>() else { return };
+    let Some(tls) = connection.downcast_ref::<TlsStream<TcpStream>>() else {
+        return;
+    };
     if let Some(der) = tls.ssl().peer_certificate().and_then(|leaf| leaf.to_der().ok()) {
         data.insert(ClientCertificate(Sha256Digest::of(&der)));
     }
@@ -96,10 +113,19 @@ mod tests {
         assert_eq!(read(&["BEARER a.b.c"]), Ok((Scheme::Bearer, "a.b.c".into())));
         assert_eq!(read(&[]), Err(AuthError::Missing));
         assert_eq!(read(&["Basic eDp5"]), Err(AuthError::Missing));
-        for bad in [&["DPoP a.b.c", "DPoP a.b.c"][..], &["DPoP"], &["DPoP "], &["DPoP a b"], &["DPoP a.b.c,"]] {
+        for bad in [
+            &["DPoP a.b.c", "DPoP a.b.c"][..],
+            &["DPoP"],
+            &["DPoP "],
+            &["DPoP a b"],
+            &["DPoP a.b.c,"],
+        ] {
             assert!(matches!(read(bad), Err(AuthError::Token(_))), "{bad:?}");
         }
-        assert!(matches!(read(&[&format!("DPoP {}", "a".repeat(MAX_JWT + 1))]), Err(AuthError::Token(_))));
+        assert!(matches!(
+            read(&[&format!("DPoP {}", "a".repeat(MAX_JWT + 1))]),
+            Err(AuthError::Token(_))
+        ));
     }
 
     #[test]

@@ -20,7 +20,10 @@ pub struct InFlight {
 
 impl Default for Lifecycle {
     fn default() -> Self {
-        Self { draining: Arc::new(watch::Sender::new(false)), work: Arc::default() }
+        Self {
+            draining: Arc::new(watch::Sender::new(false)),
+            work: Arc::default(),
+        }
     }
 }
 
@@ -37,7 +40,9 @@ impl Lifecycle {
 
     /// Marks work as in progress until the mark is dropped.
     pub fn begin(&self) -> InFlight {
-        InFlight { _work: Arc::clone(&*self.work) }
+        InFlight {
+            _work: Arc::clone(&*self.work),
+        }
     }
 
     /// Pieces of work in progress: those that clients wait for, and those whose clients have gone.

@@ -25,7 +25,10 @@ pub fn status_of(code: Code) -> (StatusCode, &'static str) {
         Code::InvalidDpopProof => (S::UNAUTHORIZED, "The DPoP proof was not accepted"),
         Code::UseDpopNonce => (S::UNAUTHORIZED, "The DPoP proof needs a nonce"),
         Code::InsufficientScope => (S::FORBIDDEN, "The token lacks a scope"),
-        Code::TenantMismatch => (S::FORBIDDEN, "Token and entitlement belong to different tenants or installations"),
+        Code::TenantMismatch => (
+            S::FORBIDDEN,
+            "Token and entitlement belong to different tenants or installations",
+        ),
         Code::EntitlementRequired => (S::FORBIDDEN, "A proof of entitlement is required"),
         Code::EntitlementInvalid => (S::FORBIDDEN, "The proof of entitlement was not accepted"),
         Code::EntitlementExpired => (S::FORBIDDEN, "The proof of entitlement has expired"),
@@ -38,8 +41,14 @@ pub fn status_of(code: Code) -> (StatusCode, &'static str) {
         Code::NotFound => (S::NOT_FOUND, "Not found"),
         Code::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "The method is not allowed here"),
         Code::RequestTimeout => (S::REQUEST_TIMEOUT, "The body did not arrive in time"),
-        Code::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "The media type or encoding is not supported"),
-        Code::HeadersTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "The header section is too large"),
+        Code::UnsupportedMediaType => (
+            S::UNSUPPORTED_MEDIA_TYPE,
+            "The media type or encoding is not supported",
+        ),
+        Code::HeadersTooLarge => (
+            S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "The header section is too large",
+        ),
         Code::IdempotencyConflict => (S::CONFLICT, "The idempotency key was used for another request"),
         Code::IdempotencyInFlight => (S::CONFLICT, "A request with this idempotency key is in progress"),
         Code::ArtifactTooLarge => (S::PAYLOAD_TOO_LARGE, "The artifact is too large"),
@@ -110,7 +119,15 @@ impl Problem {
     /// A problem of HTTP itself or of the body.
     pub fn new(code: Code, stage: Stage, detail: impl Into<String>) -> Self {
         let retry_after = (status_of(code).0 == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { code, stage, detail: detail.into(), audit_id: None, rate: None, challenge: None, retry_after }
+        Self {
+            code,
+            stage,
+            detail: detail.into(),
+            audit_id: None,
+            rate: None,
+            challenge: None,
+            retry_after,
+        }
     }
 
     /// The contract's code.
@@ -119,7 +136,12 @@ impl Problem {
     }
 
     /// The response. `algorithms` and `nonce` go into challenges.
-    pub fn response(&self, correlation: &CorrelationId, algorithms: &str, nonce: Option<&str>) -> HttpResponse {
+    pub fn response(
+        &self,
+        correlation: &CorrelationId,
+        algorithms: &str,
+        nonce: Option<&str>,
+    ) -> HttpResponse {
         let (status, title) = status_of(self.code);
         let mut response = HttpResponse::build(status);
         response.content_type("application/problem+json");
@@ -146,7 +168,10 @@ impl Problem {
             correlation_id: correlation.as_str(),
             audit_id: self.audit_id,
         });
-        response.extensions_mut().insert(Outcome { code: self.code.as_str(), audit_id: self.audit_id });
+        response.extensions_mut().insert(Outcome {
+            code: self.code.as_str(),
+            audit_id: self.audit_id,
+        });
         response
     }
 }
@@ -166,13 +191,18 @@ impl Challenge {
             Self::Plain => format!("DPoP algs=\"{algorithms}\""),
             Self::Error(code) => {
                 // RFC 6750 §3: error_description is %x20-21 / %x23-5B / %x5D-7E.
-                let description: String =
-                    detail.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).collect();
+                let description: String = detail
+                    .chars()
+                    .filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\'))
+                    .collect();
                 let error = code.as_str();
                 format!("DPoP error=\"{error}\", error_description=\"{description}\", algs=\"{algorithms}\"")
             }
             Self::Scope(scope) => {
-                format!("DPoP error=\"insufficient_scope\", scope=\"{}\", algs=\"{algorithms}\"", scope.as_str())
+                format!(
+                    "DPoP error=\"insufficient_scope\", scope=\"{}\", algs=\"{algorithms}\"",
+                    scope.as_str()
+                )
             }
         };
         HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("DPoP"))
@@ -182,7 +212,10 @@ impl Challenge {
 /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10 §2 and §3).
 pub fn insert_rate(response: &mut HttpResponseBuilder, rate: &RateStatus) {
     response
-        .insert_header((HeaderName::from_static("ratelimit-policy"), format!("\"tenant\";q={};w=1", rate.burst)))
+        .insert_header((
+            HeaderName::from_static("ratelimit-policy"),
+            format!("\"tenant\";q={};w=1", rate.burst),
+        ))
         .insert_header((
             HeaderName::from_static("ratelimit"),
             format!("\"tenant\";r={};t={}", rate.remaining, rate.reset_seconds),
@@ -191,7 +224,12 @@ pub fn insert_rate(response: &mut HttpResponseBuilder, rate: &RateStatus) {
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        let Failure { stage, refusal, rate, audit_id } = failure;
+        let Failure {
+            stage,
+            refusal,
+            rate,
+            audit_id,
+        } = failure;
         let code = refusal.code();
         let challenge = match &refusal {
             Refusal::Auth(AuthError::Missing) => Some(Challenge::Plain),
@@ -205,7 +243,15 @@ impl From<Failure> for Problem {
             Refusal::Quota(QuotaError::Concurrency { .. }) => Some(1),
             _ => (status_of(code).0 == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
         };
-        Self { code, stage, detail: refusal.to_string(), audit_id, rate, challenge, retry_after }
+        Self {
+            code,
+            stage,
+            detail: refusal.to_string(),
+            audit_id,
+            rate,
+            challenge,
+            retry_after,
+        }
     }
 }
 
@@ -238,9 +284,17 @@ mod tests {
         (
             403,
             &[
-                "insufficient_scope", "tenant_mismatch", "entitlement_required", "entitlement_invalid",
-                "entitlement_expired", "entitlement_revoked", "version_not_entitled", "mode_not_entitled",
-                "predicate_not_allowed", "release_untrusted", "scanner_mismatch",
+                "insufficient_scope",
+                "tenant_mismatch",
+                "entitlement_required",
+                "entitlement_invalid",
+                "entitlement_expired",
+                "entitlement_revoked",
+                "version_not_entitled",
+                "mode_not_entitled",
+                "predicate_not_allowed",
+                "release_untrusted",
+                "scanner_mismatch",
             ],
         ),
         (404, &["not_found"]),
@@ -253,12 +307,20 @@ mod tests {
         (429, &["rate_limited", "concurrency_limited"]),
         (431, &["headers_too_large"]),
         (500, &["internal"]),
-        (502, &["registry_error", "signing_backend_error", "timestamp_error"]),
+        (
+            502,
+            &["registry_error", "signing_backend_error", "timestamp_error"],
+        ),
         (
             503,
             &[
-                "authority_unavailable", "entitlement_unavailable", "state_unavailable",
-                "signing_backend_unavailable", "audit_unavailable", "overloaded", "shutting_down",
+                "authority_unavailable",
+                "entitlement_unavailable",
+                "state_unavailable",
+                "signing_backend_unavailable",
+                "audit_unavailable",
+                "overloaded",
+                "shutting_down",
             ],
         ),
         (504, &["deadline_exceeded"]),
@@ -266,12 +328,18 @@ mod tests {
 
     #[test]
     fn every_code_has_the_contracts_status() {
-        let listed: Vec<(u16, &str)> =
-            TABLE.iter().flat_map(|(status, codes)| codes.iter().map(|code| (*status, *code))).collect();
+        let listed: Vec<(u16, &str)> = TABLE
+            .iter()
+            .flat_map(|(status, codes)| codes.iter().map(|code| (*status, *code)))
+            .collect();
         assert_eq!(listed.len(), Code::ALL.len());
         for code in Code::ALL {
             let status = status_of(*code).0.as_u16();
-            assert!(listed.contains(&(status, code.as_str())), "{} is {status}", code.as_str());
+            assert!(
+                listed.contains(&(status, code.as_str())),
+                "{} is {status}",
+                code.as_str()
+            );
         }
     }
 
@@ -287,6 +355,9 @@ mod tests {
     #[test]
     fn challenges_carry_no_quotes_of_their_detail() {
         let rendered = Challenge::Error(Code::InvalidToken).render("ES256", "say \"no\"\r\nX: y\\");
-        assert_eq!(rendered, "DPoP error=\"invalid_token\", error_description=\"say noX: y\", algs=\"ES256\"");
+        assert_eq!(
+            rendered,
+            "DPoP error=\"invalid_token\", error_description=\"say noX: y\", algs=\"ES256\""
+        );
     }
 }

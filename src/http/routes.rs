@@ -41,5 +41,7 @@ pub fn operations(config: &mut ServiceConfig) {
 }
 
 fn resource(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path).route(route).default_service(web::to(unknown::method_not_allowed))
+    web::resource(path)
+        .route(route)
+        .default_service(web::to(unknown::method_not_allowed))
 }

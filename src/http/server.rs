@@ -36,7 +36,10 @@ pub struct Listening {
 
 impl std::fmt::Debug for Listening {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listening").field("api", &self.api).field("operations", &self.operations).finish_non_exhaustive()
+        f.debug_struct("Listening")
+            .field("api", &self.api)
+            .field("operations", &self.operations)
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,10 +58,20 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Starts both servers. They run on arbiters of their own until stopped through their handles; signals are ours to
 /// handle, because actix's own handling stops the system before actors could drain.
 pub fn start(state: AppState, listening: Listening) -> io::Result<Vec<Running>> {
-    let Listening { api, tls, workers, max_connections, operations, shutdown_seconds } = listening;
+    let Listening {
+        api,
+        tls,
+        workers,
+        max_connections,
+        operations,
+        shutdown_seconds,
+    } = listening;
     let for_operations = state.clone();
     let api_server = HttpServer::new(move || {
-        App::new().app_data(Data::new(state.clone())).wrap(from_fn(around)).configure(routes::api)
+        App::new()
+            .app_data(Data::new(state.clone()))
+            .wrap(from_fn(around))
+            .configure(routes::api)
     })
     .on_connect(remember_client_certificate)
     .workers(workers)

@@ -54,7 +54,10 @@ pub struct Routes(Arc<[RouteMetrics]>, RouteMetrics);
 impl Routes {
     /// For the patterns of [`routes`](super::routes).
     pub fn new(metrics: &Metrics) -> Self {
-        let known = super::routes::PATTERNS.iter().map(|pattern| metrics.route(pattern)).collect();
+        let known = super::routes::PATTERNS
+            .iter()
+            .map(|pattern| metrics.route(pattern))
+            .collect();
         Self(known, metrics.route("other"))
     }
 

@@ -26,6 +26,9 @@ use crate::referrer::{Check, Checked, ReferrerError};
 use crate::runtime::AskError;
 use crate::signer::{Disable, Lease, OpenKey, SignerError};
 
+/// How far a proof's `iat` may lie ahead of our clock (contract §3).
+const PROOF_AHEAD_SECONDS: i64 = 30;
+
 /// From the headers alone: token, sender binding, scope, and last the single use of the proof. Before this has passed,
 /// no byte of a body is read.
 pub async fn authenticate(

@@ -80,7 +80,9 @@ impl<S: ActorState> Mailbox<S> {
 
     /// Tells the observer how full the mailbox is.
     pub fn observe(&self) {
-        self.vitals.observer.mailbox(S::NAME, self.in_use(), self.capacity);
+        self.vitals
+            .observer
+            .mailbox(S::NAME, self.in_use(), self.capacity);
     }
 
     /// Asks and waits for the answer until the deadline. Dropping the future gives up on the answer, not on the work:

@@ -52,17 +52,38 @@ async fn checks(state: &AppState) -> BTreeMap<String, &'static str> {
     let services = &state.services;
     let say = |good: bool, bad: &'static str| if good { "ok" } else { bad };
     let mut checks = BTreeMap::new();
-    checks.insert("lifecycle".to_owned(), say(!state.lifecycle.is_draining(), "draining"));
-    checks.insert("audit".to_owned(), say(*services.audit_healthy.borrow(), "the trail cannot be written"));
+    checks.insert(
+        "lifecycle".to_owned(),
+        say(!state.lifecycle.is_draining(), "draining"),
+    );
+    checks.insert(
+        "audit".to_owned(),
+        say(*services.audit_healthy.borrow(), "the trail cannot be written"),
+    );
     // Asking also fetches the keys when there are none yet.
-    let keys = services.auth.first().ask(signer_actors::auth::KeysFor { missing: None }, soon()).await;
-    checks.insert("authority".to_owned(), say(matches!(keys, Ok(Ok(_))), "no usable keys of the Authority"));
+    let keys = services
+        .auth
+        .first()
+        .ask(signer_actors::auth::KeysFor { missing: None }, soon())
+        .await;
+    checks.insert(
+        "authority".to_owned(),
+        say(matches!(keys, Ok(Ok(_))), "no usable keys of the Authority"),
+    );
     for backend in services.backends.iter() {
         let now = services.clock.now();
-        let open = backend.open.borrow().as_ref().is_some_and(|key| key.lives_for(std::time::Duration::ZERO, now));
+        let open = backend
+            .open
+            .borrow()
+            .as_ref()
+            .is_some_and(|key| key.lives_for(std::time::Duration::ZERO, now));
         // A key that the default mode does not need may be closed without making the replica useless.
-        let needed = backend.info.mode == services.policy.default_mode || backend.info.mode == SigningMode::Kms;
-        checks.insert(format!("signer:{}", backend.info.id), say(open || !needed, "no open key"));
+        let needed =
+            backend.info.mode == services.policy.default_mode || backend.info.mode == SigningMode::Kms;
+        checks.insert(
+            format!("signer:{}", backend.info.id),
+            say(open || !needed, "no open key"),
+        );
     }
     checks
 }
@@ -78,7 +99,12 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
     services.entitlement.iter().for_each(Mailbox::observe);
     services.quota.iter().for_each(Mailbox::observe);
     services.referrer.observe();
-    services.backends.iter().for_each(|backend| backend.mailbox.observe());
+    services
+        .backends
+        .iter()
+        .for_each(|backend| backend.mailbox.observe());
     services.audit.observe();
-    HttpResponse::Ok().content_type(CONTENT_TYPE).body(state.metrics.render())
+    HttpResponse::Ok()
+        .content_type(CONTENT_TYPE)
+        .body(state.metrics.render())
 }

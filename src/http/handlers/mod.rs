@@ -23,10 +23,13 @@ async fn authenticate(
     request: &HttpRequest,
     scope: Scope,
 ) -> Result<(Session<Authenticated>, Context), Problem> {
-    let context =
-        Context { correlation: correlation(request), deadline: Deadline::after(state.limits.request_timeout) };
+    let context = Context {
+        correlation: correlation(request),
+        deadline: Deadline::after(state.limits.request_timeout),
+    };
     let credentials = credentials(request).map_err(|error| Failure::new(Stage::Authentication, error))?;
     let session =
-        signer_actors::pipeline::authenticate(&state.services, Session::new(credentials), scope, &context).await?;
+        signer_actors::pipeline::authenticate(&state.services, Session::new(credentials), scope, &context)
+            .await?;
     Ok((session, context))
 }

@@ -45,11 +45,18 @@ pub async fn sign_dsse(
     }
     let asked = parse(&bytes)?;
     drop(bytes);
-    if !asked.dry_run && request.headers().contains_key(HeaderName::from_static("idempotency-key")) {
+    if !asked.dry_run
+        && request
+            .headers()
+            .contains_key(HeaderName::from_static("idempotency-key"))
+    {
         let what = "this version does not keep idempotency keys: leave Idempotency-Key out";
         return Err(Problem::new(Code::InvalidRequest, Stage::Shape, what));
     }
-    let context = Context { deadline: Deadline::after(state.limits.request_timeout), ..context };
+    let context = Context {
+        deadline: Deadline::after(state.limits.request_timeout),
+        ..context
+    };
     run_to_its_end(state, session, asked, context).await
 }
 
@@ -62,7 +69,8 @@ struct Asked {
 
 fn parse(bytes: &[u8]) -> Result<Asked, Problem> {
     let body = parse_sign_request(bytes)?;
-    let draft = StatementDraft::new(body.subjects, body.predicate_type, body.predicate).map_err(BodyError::from)?;
+    let draft =
+        StatementDraft::new(body.subjects, body.predicate_type, body.predicate).map_err(BodyError::from)?;
     let options = body.options;
     Ok(Asked {
         request: SignRequest {
@@ -114,7 +122,11 @@ async fn run_to_its_end(
     });
     // A panic in the task has been logged by the panic hook.
     task.await.unwrap_or_else(|_| {
-        Err(Problem::new(Code::Internal, Stage::Signing, "an internal error occurred: report the correlation id"))
+        Err(Problem::new(
+            Code::Internal,
+            Stage::Signing,
+            "an internal error occurred: report the correlation id",
+        ))
     })
 }
 
@@ -130,7 +142,11 @@ fn sign_response(
             let envelope = Envelope::new(&statement.payload, released.signature());
             let bundle = serde_json::value::to_raw_value(&SigstoreBundle::new(envelope, identity, &[]));
             Some(bundle.map_err(|_| {
-                Problem::new(Code::Internal, Stage::Signing, "the bundle could not be formed: report the correlation id")
+                Problem::new(
+                    Code::Internal,
+                    Stage::Signing,
+                    "the bundle could not be formed: report the correlation id",
+                )
             })?)
         }
     };
@@ -139,14 +155,23 @@ fn sign_response(
         insert_rate(&mut response, &rate);
     }
     let mut response = response.json(dto::SignResponse {
-        bundle: dto::Bundle::new(identity, &statement.payload, released.signature(), &[], sigstore.as_deref()),
+        bundle: dto::Bundle::new(
+            identity,
+            &statement.payload,
+            released.signature(),
+            &[],
+            sigstore.as_deref(),
+        ),
         statement_digest: statement.digest.into(),
         policy: released.session().grant().entitlement().into(),
         release: dto::Release::new(released.release().report(), released.release().bound()),
         audit_id: released.audit_id(),
         audit_log: &state.services.audit_origin,
     });
-    response.extensions_mut().insert(Outcome { code: "ok", audit_id: Some(released.audit_id()) });
+    response.extensions_mut().insert(Outcome {
+        code: "ok",
+        audit_id: Some(released.audit_id()),
+    });
     Ok(response)
 }
 
@@ -154,11 +179,18 @@ fn dry_run_response(state: &AppState, probe: &Probe) -> HttpResponse {
     let gates = probe.gates.iter().map(|report| {
         let (verdict, code, detail) = match &report.verdict {
             GateVerdict::Pass => (dto::GateVerdict::Pass, None, None),
-            GateVerdict::Fail(refusal) => {
-                (dto::GateVerdict::Fail, Some(refusal.code().as_str()), Some(refusal.to_string()))
-            }
+            GateVerdict::Fail(refusal) => (
+                dto::GateVerdict::Fail,
+                Some(refusal.code().as_str()),
+                Some(refusal.to_string()),
+            ),
         };
-        dto::GateReport { gate: report.gate.as_str(), verdict, code, detail }
+        dto::GateReport {
+            gate: report.gate.as_str(),
+            verdict,
+            code,
+            detail,
+        }
     });
     let mut response = HttpResponse::Ok();
     insert_rate(&mut response, &probe.rate);
@@ -168,6 +200,9 @@ fn dry_run_response(state: &AppState, probe: &Probe) -> HttpResponse {
         audit_id: probe.audit_id,
         audit_log: &state.services.audit_origin,
     });
-    response.extensions_mut().insert(Outcome { code: "ok", audit_id: Some(probe.audit_id) });
+    response.extensions_mut().insert(Outcome {
+        code: "ok",
+        audit_id: Some(probe.audit_id),
+    });
     response
 }

@@ -19,8 +19,14 @@ const MAX_QUERY: usize = 1024;
 pub async fn referrers(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let (session, context) = authenticate(&state, &request, Scope::Verify).await?;
     let query = query(request.query_string())?;
-    let (checked, rate) =
-        verify_release(&state.services, &session, query.digest, query.repository.as_deref(), &context).await?;
+    let (checked, rate) = verify_release(
+        &state.services,
+        &session,
+        query.digest,
+        query.repository.as_deref(),
+        &context,
+    )
+    .await?;
     let mut response = HttpResponse::Ok();
     insert_rate(&mut response, &rate);
     Ok(response.json(VerifyReferrersResponse::new(&checked.report, checked.cached)))
@@ -43,7 +49,11 @@ fn query(text: &str) -> Result<Query, Problem> {
         let slot = match &*name {
             "digest" => &mut digest,
             "repository" => &mut repository,
-            _ => return Err(refuse("the query has an unknown parameter: use digest and repository")),
+            _ => {
+                return Err(refuse(
+                    "the query has an unknown parameter: use digest and repository",
+                ));
+            }
         };
         if slot.replace(value.into_owned()).is_some() {
             return Err(refuse("a query parameter occurs twice"));
@@ -51,7 +61,11 @@ fn query(text: &str) -> Result<Query, Problem> {
     }
     let digest = digest.ok_or_else(|| refuse("the query parameter digest is missing"))?;
     let digest = ImageDigest::parse(&digest).ok_or_else(|| {
-        Problem::new(Code::InvalidDigest, Stage::Shape, "digest must be sha256: and 64 lowercase hexadecimal digits")
+        Problem::new(
+            Code::InvalidDigest,
+            Stage::Shape,
+            "digest must be sha256: and 64 lowercase hexadecimal digits",
+        )
     })?;
     Ok(Query { digest, repository })
 }
@@ -68,7 +82,12 @@ mod tests {
         assert_eq!(good.repository.as_deref(), Some("r.example/a"));
         assert!(query(&format!("digest={}", digest.replace(':', "%3A"))).is_ok());
         let code = |text: &str| query(text).map(drop).map_err(|problem| problem.code());
-        for bad in ["", "repository=a", &format!("digest={digest}&digest={digest}"), &format!("digest={digest}&x=1")] {
+        for bad in [
+            "",
+            "repository=a",
+            &format!("digest={digest}&digest={digest}"),
+            &format!("digest={digest}&x=1"),
+        ] {
             assert_eq!(code(bad), Err(Code::InvalidRequest), "{bad}");
         }
         for bad in ["digest=", "digest=sha256:ab", "digest=latest"] {
