@@ -57,10 +57,17 @@ pub async fn authenticate(
         let body = proof.as_ref().and_then(|proof| proof.body);
         if let Some(proof) = proof {
             let window_seconds = services.proofs.window_seconds();
+            // Where no nonce can be asked for, a proof is taken at its word about its age.
+            let ahead_seconds = if services.proofs.nonce(now).is_some() {
+                PROOF_AHEAD_SECONDS
+            } else {
+                0
+            };
             let spend = SpendProof {
                 tenant: token.tenant.clone(),
                 proof,
                 window_seconds,
+                ahead_seconds,
             };
             let shard = services.auth.of(token.tenant.as_str());
             let spent = shard

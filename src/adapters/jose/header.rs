@@ -147,10 +147,12 @@ mod tests {
     fn check(header: &str, used_as: Use, expected: &str) {
         let token = token(header);
         let outcome = match Compact::parse(&token, used_as) {
-            Ok(compact) => format!(
-                "{} {} {:?}",
-                compact.header.algorithm, compact.header.typ, compact.header.kid
-            ),
+            Ok(compact) => {
+                format!(
+                    "{} {} {:?}",
+                    compact.header.algorithm, compact.header.typ, compact.header.kid
+                )
+            }
             Err(why) => why.to_string(),
         };
         assert!(outcome.contains(expected), "{header}: {outcome}");
