@@ -103,7 +103,7 @@ impl Layers {
     fn take_file(&mut self, file: ConfigFile) -> Result<(), ConfigError> {
         let text = match file {
             ConfigFile::Text { text, folder } => {
-                self.path = PathBuf::from("(built in)");
+                self.path = PathBuf::from("built-in configuration");
                 self.folder = folder;
                 text
             }

@@ -180,9 +180,14 @@ impl Section<'_> {
         let found = self.find(key.name, &key.value);
         let (name, default, needed) = (key.name, key.value.clone(), key.required);
         self.known.push(name);
+        let shown = match &found {
+            // The example of a table that differs by kind is told its kind.
+            Ok(Some((value, _))) if self.reader.describing => value.clone(),
+            _ => default.clone(),
+        };
         self.reader.declared.push(Declared::Key {
             section: self.path.clone(),
-            key,
+            key: Key { value: shown, ..key },
         });
         match found {
             Ok(Some(found)) => Some(found),

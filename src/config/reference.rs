@@ -21,6 +21,7 @@ const WIDTH: usize = 118;
 /// The text of `config/reference.toml`.
 pub fn reference() -> String {
     let mut text = HEAD.to_owned();
+    let mut before = String::new();
     for declared in declarations() {
         // Writing to a string cannot fail.
         let _ = match declared {
@@ -30,7 +31,14 @@ pub fn reference() -> String {
                 } else {
                     format!("[{path}]")
                 };
-                writeln!(text, "\n{}{header}", comment(doc))
+                // A second kind of the same table needs no second explanation.
+                let doc = if path == before {
+                    String::new()
+                } else {
+                    comment(doc)
+                };
+                before = path;
+                writeln!(text, "\n{doc}{header}")
             }
             Declared::Key { key, .. } => write_key(&mut text, &key),
         };
