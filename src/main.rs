@@ -1,9 +1,7 @@
-//! `signer`: see [`signer::cli`].
+//! The command `signer`.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    signer::cli::run(signer::cli::Cli::parse()).into()
+    signer::cli::main(std::env::args_os()).into()
 }

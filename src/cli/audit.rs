@@ -1,27 +1,16 @@
 //! `signer audit verify DIR`: proves a trail whole and unaltered.
 
 use std::io::Write;
-use std::path::PathBuf;
 
-use clap::Subcommand;
 use indicatif::ProgressBar;
 
+use super::args::AuditVerifyArgs;
 use super::{Exit, say};
 use crate::adapters::audit_files::verify::verify_dir;
 
-/// Commands about audit trails.
-#[derive(Clone, Debug, Subcommand)]
-pub enum AuditCommand {
-    /// Prove that no record was altered, removed, moved or cut off in the middle
-    Verify {
-        /// The trail's folder
-        dir: PathBuf,
-    },
-}
-
 /// Runs the command.
-pub fn run(command: &AuditCommand, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
-    let AuditCommand::Verify { dir } = command;
+pub fn verify(args: &AuditVerifyArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+    let dir = &args.directory;
     if !dir.is_dir() {
         say(err, &format!("error: {} is no folder", dir.display()));
         return Exit::NotFound;

@@ -1,21 +1,21 @@
-//! Exit codes (contract §9).
+//! How a command ended.
 
 use std::process::ExitCode;
 
-/// How a command ended.
+/// Exit codes (contract §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done.
+    /// 0: done.
     Done,
-    /// Refused or not verified; the service ended because of a fault of its own.
+    /// 1: refused, not verified, or a check that failed.
     Refused,
-    /// Usage or configuration.
+    /// 2: wrong usage or configuration.
     Usage,
-    /// Authentication.
+    /// 3: the caller could not be authenticated.
     Authentication,
-    /// Not found.
+    /// 4: not found.
     NotFound,
-    /// It may work later.
+    /// 10: worth trying again.
     Retryable,
 }
 
@@ -29,7 +29,15 @@ impl Exit {
         Self::Retryable,
     ];
 
-    /// The process's exit code.
+    /// The exit of this number; numbers that are none of ours count as refused.
+    pub fn from_code(code: u8) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|exit| exit.code() == code)
+            .unwrap_or(Self::Refused)
+    }
+
+    /// The number.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -39,14 +47,6 @@ impl Exit {
             Self::NotFound => 4,
             Self::Retryable => 10,
         }
-    }
-
-    /// The exit of this code; codes that are none of ours count as refused.
-    pub fn from_code(code: u8) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|exit| exit.code() == code)
-            .unwrap_or(Self::Refused)
     }
 }
 

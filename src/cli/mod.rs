@@ -1,63 +1,73 @@
-//! The command line (contract §9): one file per command.
+//! The command line (contract §9): one file per command. Commands write through writers and answer an [`Exit`].
 
+pub mod args;
 pub mod audit;
+pub mod check;
 pub mod dev;
 pub mod dev_config;
-pub mod exit;
+mod exit;
 pub mod proof;
 pub mod serve;
 pub mod sign;
 pub mod verify;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
 pub use exit::Exit;
 
-/// StellaOps Signer: signs in-toto statements as DSSE bundles, only after every gate.
-#[derive(Debug, Parser)]
-#[command(name = "signer", version, propagate_version = true)]
-pub struct Cli {
-    /// What to do
-    #[command(subcommand)]
-    pub command: Command,
-}
+use crate::config::ConfigError;
+use args::{AuditCommand, Cli, Command};
 
-/// The commands.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Run the service
-    Serve(serve::ServeArgs),
-    /// Run the service with embedded neighbours on loopback, and ready credentials
-    Dev(dev::DevArgs),
-    /// Sign files through a service
-    Sign(sign::SignArgs),
-    /// Verify an envelope, a Sigstore bundle or a response of the service, offline
-    Verify(verify::VerifyArgs),
-    /// Look at an audit trail
-    #[command(subcommand)]
-    Audit(audit::AuditCommand),
-    /// Print a DPoP proof or the token, for curl
-    Proof(proof::ProofArgs),
-}
-
-/// Runs a command to its end.
-pub fn run(cli: Cli) -> Exit {
+/// Runs the command that the arguments ask for.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(message) => {
+            // Help and version are answers, not errors. A reader that went away changes nothing about either.
+            let _ = message.print();
+            return if message.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+        }
+    };
     let (mut out, mut err) = (io::stdout(), io::stderr());
+    let runtime = actix_rt::System::new();
     match cli.command {
-        Command::Serve(args) => serve::run(&args),
-        Command::Dev(args) => serve::run_dev(&args),
-        Command::Sign(args) => on_system(async move { sign::run(&args, &mut out, &mut err).await }),
-        Command::Proof(args) => on_system(async move { proof::run(&args, &mut out, &mut err).await }),
+        Command::Serve(args) => runtime.block_on(serve::run(&args, &mut out, &mut err)),
+        Command::Dev(args) => runtime.block_on(serve::run_dev(&args, &mut out, &mut err)),
+        Command::Check(args) => runtime.block_on(check::run(&args, &mut out)),
+        Command::Sign(args) => Exit::from_code(runtime.block_on(sign::run(&args, &mut out, &mut err))),
+        Command::Proof(args) => Exit::from_code(runtime.block_on(proof::run(&args, &mut out, &mut err))),
         Command::Verify(args) => verify::run(&args, &mut out, &mut err),
-        Command::Audit(command) => audit::run(&command, &mut out, &mut err),
+        Command::Audit {
+            command: AuditCommand::Verify(args),
+        } => audit::verify(&args, &mut out, &mut err),
     }
 }
 
-/// Runs a client command, which needs a reactor but no actor.
-fn on_system(work: impl Future<Output = u8>) -> Exit {
-    Exit::from_code(actix_rt::System::new().block_on(work))
+/// Writes configuration errors, a block for each: key and place, problem, remedy.
+pub fn report_errors(err: &mut dyn Write, errors: &[ConfigError]) -> io::Result<()> {
+    for error in errors {
+        let key = if error.key.is_empty() {
+            "configuration"
+        } else {
+            &error.key
+        };
+        writeln!(err, "error: {key} {}", error.problem)?;
+        writeln!(err, "  where: {}", error.source)?;
+        writeln!(err, "  help:  {}\n", error.remedy)?;
+    }
+    let noun = if errors.len() == 1 { "error" } else { "errors" };
+    writeln!(
+        err,
+        "{} {noun} in the configuration; signer check tells more once they are gone",
+        errors.len()
+    )
 }
 
 /// Signing modes by name.

@@ -1,151 +1,85 @@
 //! `signer serve` and `signer dev`: the same service, once from an operator's configuration, once from a made one.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 
-use actix_rt::System;
 use serde_json::json;
 
+use super::args::ServeArgs;
 use super::dev::{self, DevArgs};
-use super::{Exit, say};
+use super::{Exit, report_errors, say};
 use crate::bootstrap::{self, Service};
-use crate::config::{self, ConfigError, ConfigFile, FlagValue, Inputs, LogFormat, Settings};
+use crate::config::{self, ConfigFile, Inputs, LogFormat, Settings};
 use crate::shutdown::{Cause, drain, wait};
 use crate::telemetry::logging::{self, Logging};
 use crate::telemetry::panics;
 
-/// Arguments of `signer serve`.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct ServeArgs {
-    /// Configuration file (TOML); every key can also be set as SIGNER__SECTION__KEY
-    #[arg(long, value_name = "FILE", env = "SIGNER_CONFIG")]
-    pub config: Option<PathBuf>,
-    /// Where to listen, instead of server.listen
-    #[arg(long, value_name = "ADDR")]
-    pub listen: Option<String>,
-    /// Where operators find metrics, instead of server.metrics_listen
-    #[arg(long, value_name = "ADDR")]
-    pub metrics_listen: Option<String>,
-    /// error, warn, info or debug, instead of log.level
-    #[arg(long, value_name = "LEVEL")]
-    pub log_level: Option<String>,
-    /// json or pretty, instead of log.format
-    #[arg(long, value_name = "FORMAT")]
-    pub log_format: Option<String>,
-}
-
-impl ServeArgs {
-    /// What the configuration is read from.
-    pub fn inputs(&self) -> Inputs {
-        let flags = [
-            ("--listen", "server.listen", &self.listen),
-            ("--metrics-listen", "server.metrics_listen", &self.metrics_listen),
-            ("--log-level", "log.level", &self.log_level),
-            ("--log-format", "log.format", &self.log_format),
-        ];
-        let flags = flags
-            .into_iter()
-            .filter_map(|(flag, key, value)| value.clone().map(|value| FlagValue { flag, key, value }));
-        Inputs {
-            file: self.config.clone().map(ConfigFile::Path),
-            environment: std::env::vars_os()
-                .filter(|(name, _)| name != "SIGNER_CONFIG")
-                .collect(),
-            flags: flags.collect(),
-        }
-    }
-}
-
-/// Tells every error of a configuration: key, problem, remedy.
-pub fn report(errors: &[ConfigError], err: &mut dyn Write) -> Exit {
-    say(
-        err,
-        &format!(
-            "{} in the configuration:",
-            if errors.len() == 1 { "1 error" } else { "errors" }
-        ),
-    );
-    for error in errors {
-        let key = if error.key.is_empty() {
-            "configuration"
-        } else {
-            &error.key
-        };
-        say(err, &format!("\n  {key}  ({})", error.source));
-        say(err, &format!("    problem: {}", error.problem));
-        say(err, &format!("    remedy:  {}", error.remedy));
-    }
-    Exit::Usage
-}
-
 /// Runs the service until it is told to end.
-pub fn run(args: &ServeArgs) -> Exit {
-    let settings = match config::load(args.inputs()) {
+pub async fn run(args: &ServeArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+    let settings = match load(args.config.inputs(), err) {
         Ok(settings) => settings,
-        Err(errors) => return report(&errors, &mut io::stderr()),
+        Err(exit) => return exit,
     };
     let logging = start_log(&settings);
-    System::new().block_on(async {
-        let service = match bootstrap::start(&settings, logging.logger().clone()).await {
-            Ok(service) => service,
-            Err(error) => return cannot_start(&error),
-        };
-        let ready = json!({
-            "ready": true,
-            "listen": service.listen.to_string(),
-            "metrics": service.metrics_listen.map(|address| address.to_string()),
-        });
-        let mut out = io::stdout();
-        say(&mut out, &ready.to_string());
-        until_told(service, &logging).await
-    })
+    let service = match bootstrap::start(&settings, logging.logger().clone()).await {
+        Ok(service) => service,
+        Err(error) => return cannot_start(&error, err),
+    };
+    let ready = json!({
+        "ready": true,
+        "listen": service.listen.to_string(),
+        "metrics": service.metrics_listen.map(|address| address.to_string()),
+    });
+    say(out, &ready.to_string());
+    until_told(service, &logging).await
 }
 
-/// Runs the service with its neighbours.
-pub fn run_dev(args: &DevArgs) -> Exit {
-    System::new().block_on(async {
-        let prepared = match dev::prepare(args).await {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                say(&mut io::stderr(), &format!("error: {error}"));
-                return Exit::from_code(error.exit_code());
-            }
-        };
-        let inputs = Inputs {
-            file: Some(ConfigFile::Path(prepared.config.clone())),
-            environment: Vec::new(),
-            flags: Vec::new(),
-        };
-        let settings = match config::load(inputs) {
-            Ok(settings) => settings,
-            Err(errors) => return report(&errors, &mut io::stderr()),
-        };
-        let logging = start_log(&settings);
-        let service = match bootstrap::start(&settings, logging.logger().clone()).await {
-            Ok(service) => service,
-            Err(error) => return cannot_start(&error),
-        };
-        let places = dev::Service {
-            listen: service.listen,
-            metrics: service.metrics_listen,
-        };
-        let code = prepared
-            .announce(args, places, &mut io::stdout(), &mut io::stderr())
-            .await;
-        if args.once {
-            let timeout = service.drain_timeout;
-            drain(service, timeout).await;
-            return Exit::from_code(code);
+/// Runs the service with its neighbours. They end when it does.
+pub async fn run_dev(args: &DevArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+    let prepared = match dev::prepare(args).await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            say(err, &format!("error: {error}"));
+            return Exit::from_code(error.exit_code());
         }
-        until_told(service, &logging).await
+    };
+    let file = Some(ConfigFile::Path(prepared.config.clone()));
+    let settings = match load(
+        Inputs {
+            file,
+            ..Inputs::default()
+        },
+        err,
+    ) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    let logging = start_log(&settings);
+    let service = match bootstrap::start(&settings, logging.logger().clone()).await {
+        Ok(service) => service,
+        Err(error) => return cannot_start(&error, err),
+    };
+    let places = dev::Service {
+        listen: service.listen,
+        metrics: service.metrics_listen,
+    };
+    let code = prepared.announce(args, places, out, err).await;
+    if args.once {
+        let timeout = service.drain_timeout;
+        drain(service, timeout).await;
+        return Exit::from_code(code);
+    }
+    until_told(service, &logging).await
+}
+
+fn load(inputs: Inputs, err: &mut dyn Write) -> Result<Settings, Exit> {
+    config::load(inputs).map_err(|errors| {
+        let _: io::Result<()> = report_errors(err, &errors);
+        Exit::Usage
     })
 }
 
-fn cannot_start(error: &bootstrap::StartError) -> Exit {
-    say(
-        &mut io::stderr(),
-        &format!("error: the service cannot start: {error}"),
-    );
+fn cannot_start(error: &bootstrap::StartError, err: &mut dyn Write) -> Exit {
+    say(err, &format!("error: the service cannot start: {error}"));
     Exit::Usage
 }
 

@@ -1,37 +1,13 @@
 //! `signer verify`: offline verification.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
+use super::args::VerifyArgs;
 use super::{Exit, say};
 use crate::bundle::verify::{MAX_DOCUMENT_BYTES, MAX_TRUST_BYTES, Options, Trust, verify};
-
-/// Arguments of `signer verify`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct VerifyArgs {
-    /// DSSE envelope, Sigstore bundle, or response of the service
-    pub bundle: PathBuf,
-    /// Whom to trust: a public key (PEM), certificate authorities (PEM), a trusted root, or published keys (JSON)
-    #[arg(long, value_name = "FILE")]
-    pub trust: Option<PathBuf>,
-    /// When the signature was made, as you know from elsewhere (RFC 3339); nothing here proves it
-    #[arg(long, value_name = "TIME")]
-    pub at: Option<DateTime<Utc>>,
-    /// Subject alternative name that the certificate must have
-    #[arg(long, value_name = "SAN")]
-    pub certificate_identity: Option<String>,
-    /// OIDC issuer that the certificate must name
-    #[arg(long, value_name = "URL")]
-    pub certificate_oidc_issuer: Option<String>,
-    /// A digest that one of the subjects must have, as algorithm:hex
-    #[arg(long, value_name = "DIGEST")]
-    pub subject_digest: Option<String>,
-    /// Answer as JSON
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// Runs the command.
 pub fn run(args: &VerifyArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {

@@ -20,7 +20,7 @@ pub(crate) fn check(reader: &mut Reader, draft: &mut Draft) {
 type Named = (String, Spki);
 
 /// A signing key has no second use: not as release, checkpoint, OpTok or PoE key, nor in another backend
-/// (contract §7). Keys behind a `jwks_uri` are not known yet; `signer check` and the service compare them later.
+/// (contract §7). Keys behind a `jwks_uri` or discovery are not known here: whoever fetches them has to compare.
 fn keys_are_disjoint(reader: &mut Reader, draft: &Draft) {
     let signing = signing_keys(draft);
     for (index, (key, spki)) in signing.iter().enumerate() {

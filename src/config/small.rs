@@ -202,6 +202,7 @@ pub(crate) fn log(root: &mut Section<'_>) -> Option<Log> {
             &[
                 ("error", slog::Level::Error),
                 ("warn", slog::Level::Warning),
+                ("warning", slog::Level::Warning),
                 ("info", slog::Level::Info),
                 ("debug", slog::Level::Debug),
             ],
