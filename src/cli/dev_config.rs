@@ -95,7 +95,7 @@ directory = {audit}
 origin = "signer.local/dev"
 
 [log]
-level = "warning"
+level = "warn"
 format = "pretty"
 "#,
         listen = text(&listen.to_string()),

@@ -59,6 +59,20 @@ async fn the_configuration_is_toml_that_names_the_neighbours() {
 }
 
 #[actix::test]
+async fn the_service_accepts_the_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let prepared = prepare(&args(directory.path())).await.unwrap();
+    let inputs = crate::config::Inputs {
+        file: Some(crate::config::ConfigFile::Path(prepared.config.clone())),
+        ..Default::default()
+    };
+    match crate::config::load(inputs) {
+        Ok(settings) => assert_eq!(settings.warnings, []),
+        Err(errors) => panic!("{}", errors.iter().map(|e| format!("{e}\n")).collect::<String>()),
+    }
+}
+
+#[actix::test]
 async fn refuses_addresses_beyond_loopback_and_files_that_are_not_there() {
     let directory = tempfile::tempdir().unwrap();
     let mut open = args(directory.path());
