@@ -59,6 +59,28 @@ async fn the_configuration_is_toml_that_names_the_neighbours() {
 }
 
 #[actix::test]
+async fn the_service_accepts_the_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let prepared = prepare(&args(directory.path())).await.unwrap();
+    let inputs = crate::config::Inputs {
+        file: Some(crate::config::ConfigFile::Path(prepared.config.clone())),
+        ..Default::default()
+    };
+    match crate::config::load(inputs) {
+        Ok(settings) => {
+            // The key of this run is not encrypted; nothing else is unusual.
+            let keys: Vec<_> = settings
+                .warnings
+                .iter()
+                .map(|warning| warning.key.as_str())
+                .collect();
+            assert_eq!(keys, ["signing.backends[1].key"]);
+        }
+        Err(errors) => panic!("{}", errors.iter().map(|e| format!("{e}\n")).collect::<String>()),
+    }
+}
+
+#[actix::test]
 async fn refuses_addresses_beyond_loopback_and_files_that_are_not_there() {
     let directory = tempfile::tempdir().unwrap();
     let mut open = args(directory.path());

@@ -221,4 +221,16 @@ mod tests {
             Err(ClientError::Usage(_))
         ));
     }
+
+    #[test]
+    fn the_example_is_an_sbom_of_a_real_size_that_tells_nothing_of_the_machine_it_was_made_on() {
+        let example = include_str!("../../config/examples/sbom.cdx.json");
+        assert!(example.len() >= 100 * 1024);
+        for private in ["/root", "/home", "/tmp", "localhost", "127.0.0.1"] {
+            assert!(!example.contains(private), "{private}");
+        }
+        let body = body("sbom.cdx.json", example, &SignOptions::default()).unwrap();
+        assert_eq!(body["predicateType"], CYCLONEDX);
+        assert!(signer_actors::domain::canonical::strict_scan(example, 0).is_ok());
+    }
 }

@@ -15,6 +15,8 @@ mod keys;
 pub mod licensing;
 pub mod listener;
 pub mod neighbours;
+#[cfg(test)]
+mod peers_tests;
 mod proof;
 pub mod registry;
 
