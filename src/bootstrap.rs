@@ -2,6 +2,7 @@
 
 mod backends;
 mod parts;
+pub mod probes;
 mod tls;
 
 use std::collections::BTreeMap;

@@ -108,7 +108,7 @@ fn algorithms(settings: &config::Auth) -> Vec<Algorithm> {
         .collect()
 }
 
-fn authority_settings(auth: &config::Auth) -> authority::Settings {
+pub(super) fn authority_settings(auth: &config::Auth) -> authority::Settings {
     authority::Settings {
         issuer: auth.issuer.clone(),
         audience: auth.audience.clone(),
@@ -139,7 +139,7 @@ fn dpop_settings(settings: &Settings) -> DpopSettings {
     }
 }
 
-fn licensing_settings(settings: &Settings) -> Result<licensing::Settings, StartError> {
+pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Settings, StartError> {
     let entitlement = &settings.entitlement;
     let unusable = || StartError::of("entitlement.credential")("it is not a bearer token".to_owned());
     Ok(licensing::Settings {
