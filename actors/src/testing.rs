@@ -1,6 +1,8 @@
 //! Fakes of every port, for tests of this crate and of the service. They answer as told, count what they were asked,
 //! and panic or fail on request.
 
+#![allow(clippy::panic, reason = "a test that is set up wrongly should say so at once")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;

@@ -25,6 +25,9 @@ use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
 /// A snapshot of the Authority's keys.
 pub type AuthorityKeys = Snapshot<dyn TokenVerifier>;
 
+/// Who waits for keys, and the key id that was missing.
+type Waiter = (Option<String>, oneshot::Sender<Result<AuthorityKeys, AuthError>>);
+
 /// State of one shard. The first one also owns the key set.
 #[derive(Debug)]
 pub struct Auth {
@@ -34,7 +37,7 @@ pub struct Auth {
     log: slog::Logger,
     ring: Keyring<dyn TokenVerifier>,
     published: watch::Sender<Option<AuthorityKeys>>,
-    waiting: Vec<(Option<String>, oneshot::Sender<Result<AuthorityKeys, AuthError>>)>,
+    waiting: Vec<Waiter>,
     replay: ReplayTable,
 }
 
@@ -101,10 +104,10 @@ impl Auth {
         let usable = self.ring.usable(now).cloned();
         self.published.send_replace(usable.clone());
         for (missing, waiter) in std::mem::take(&mut self.waiting) {
-            if let (Some(kid), Some(snapshot), true) = (&missing, &usable, fresh) {
-                if !Knows::knows(&*snapshot.keys, kid) {
-                    self.ring.note_unknown(kid);
-                }
+            if let (Some(kid), Some(snapshot), true) = (&missing, &usable, fresh)
+                && !Knows::knows(&*snapshot.keys, kid)
+            {
+                self.ring.note_unknown(kid);
             }
             // A waiter that has gone needs no answer.
             drop(waiter.send(usable.clone().ok_or(AuthError::AuthorityUnavailable)));

@@ -51,7 +51,9 @@ pub async fn authenticate(
             None
         };
         let binding = check_binding(&token, credentials, proof.as_ref()).at(Stage::Authentication)?;
-        if !token.has_scope(scope) && !(scope == Scope::Verify && token.has_scope(Scope::Sign)) {
+        // Who may sign may also look (contract §2.3).
+        let has_wider = scope == Scope::Verify && token.has_scope(Scope::Sign);
+        if !token.has_scope(scope) && !has_wider {
             return Err(Failure::new(Stage::Authentication, AuthError::Scope(scope)));
         }
         let body = proof.as_ref().and_then(|proof| proof.body);
