@@ -25,7 +25,7 @@ use crate::ports::{
     LicensingSource, PoeRejection, PoeVerifier, PortFuture, ProofRejection, ProofVerifier, ReleaseError,
     ReleaseSource, SigningBackend, SigningKey, SourceUnavailable, TokenRejection, TokenVerifier, Unobserved,
 };
-use crate::runtime::Deadline;
+use crate::runtime::{Deadline, Vitals, Watchdog};
 use crate::system::{Parts, Tuning};
 
 /// Thumbprint of the key that fake tokens are bound to.
@@ -88,6 +88,13 @@ impl<T: Clone> Dial<T> {
     /// Sets it.
     pub fn set(&self, value: T) {
         self.0.send_replace(value);
+    }
+
+    /// Resolves once it stands so.
+    pub async fn until(&self, wanted: impl FnMut(&T) -> bool) {
+        let mut receiver = self.0.subscribe();
+        // The sender lives in `self`.
+        drop(receiver.wait_for(wanted).await);
     }
 
     /// Where it stands.
@@ -377,9 +384,7 @@ impl LicensingSource for FakeLicensing {
         self.bomb.tick();
         let this = self.clone();
         Box::pin(async move {
-            let mut open = this.open.0.subscribe();
-            // The sender lives in `this`.
-            let _ = open.wait_for(|open| *open).await;
+            this.open.until(|open| *open).await;
             this.online
                 .get()
                 .map(|answer| answer.unwrap_or_else(|| Introspection::Active(Box::new(facts))))
@@ -434,9 +439,7 @@ impl ReleaseSource for FakeReleases {
         let this = self.clone();
         Box::pin(async move {
             this.bomb.tick();
-            let mut open = this.open.0.subscribe();
-            // The sender lives in `this`.
-            let _ = open.wait_for(|open| *open).await;
+            this.open.until(|open| *open).await;
             this.answer.get()
         })
     }
@@ -461,6 +464,10 @@ pub struct FakeBackend {
     pub signed: Arc<AtomicU32>,
     /// Makes opening panic.
     pub bomb: Bomb,
+    /// Makes signing panic.
+    pub sign_bomb: Bomb,
+    /// Signing is held back while false.
+    pub sign_open: Dial<bool>,
     clock: FakeClock,
 }
 
@@ -483,6 +490,8 @@ impl FakeBackend {
             opened: Arc::default(),
             signed: Arc::default(),
             bomb: Bomb::default(),
+            sign_bomb: Bomb::default(),
+            sign_open: Dial::new(true),
             clock: clock.clone(),
         }
     }
@@ -515,8 +524,10 @@ impl SigningBackend for FakeBackend {
                 not_before: None,
                 not_after,
             };
+            let replace_at = life.map(|life| this.clock.now() + life / 2);
             Ok(Arc::new(FakeKey {
                 identity,
+                replace_at,
                 backend: this,
             }) as Arc<dyn SigningKey>)
         })
@@ -526,6 +537,7 @@ impl SigningBackend for FakeBackend {
 #[derive(Debug)]
 struct FakeKey {
     identity: SigningIdentity,
+    replace_at: Option<DateTime<Utc>>,
     backend: FakeBackend,
 }
 
@@ -535,15 +547,16 @@ impl SigningKey for FakeKey {
     }
 
     fn replace_at(&self) -> Option<DateTime<Utc>> {
-        self.identity
-            .not_after
-            .map(|end| end - chrono::Duration::seconds(60))
+        self.replace_at
     }
 
     fn sign(&self, warrant: Arc<SigningWarrant>) -> PortFuture<Result<Signature, BackendError>> {
         self.backend.signed.fetch_add(1, Ordering::SeqCst);
+        self.backend.sign_bomb.tick();
         let (refuse, corrupt) = (self.backend.refuse.get(), self.backend.corrupt.get());
+        let gate = self.backend.sign_open.clone();
         Box::pin(async move {
+            gate.until(|open| *open).await;
             match refuse {
                 Some(error) => Err(error),
                 None if corrupt => Ok(Signature(vec![0; 32])),
@@ -564,8 +577,10 @@ impl SigningKey for FakeKey {
 /// A log in memory.
 #[derive(Clone, Debug)]
 pub struct FakeLog {
-    /// Whether writing and syncing work.
+    /// Whether writing works.
     pub works: Dial<bool>,
+    /// Whether syncing works.
+    pub syncs_work: Dial<bool>,
     /// Every record that is durable.
     pub durable: Dial<Vec<Vec<u8>>>,
     /// Syncs made.
@@ -579,6 +594,7 @@ impl Default for FakeLog {
     fn default() -> Self {
         Self {
             works: Dial::new(true),
+            syncs_work: Dial::new(true),
             durable: Dial::new(Vec::new()),
             syncs: Arc::default(),
             bomb: Bomb::default(),
@@ -599,6 +615,10 @@ impl AuditLog for FakeLog {
 
     fn sync(&mut self) -> Result<(), AuditLogError> {
         self.syncs.fetch_add(1, Ordering::SeqCst);
+        if !self.syncs_work.get() {
+            self.written.clear();
+            return Err(AuditLogError("disk gone".into()));
+        }
         let mut durable = self.durable.get();
         durable.append(&mut self.written);
         self.durable.set(durable);
@@ -664,6 +684,26 @@ impl Fakes {
             log: slog::Logger::root(slog::Discard, slog::o!()),
         }
     }
+}
+
+/// Nobody watches.
+pub fn vitals() -> Vitals {
+    Vitals {
+        observer: Arc::new(Unobserved),
+        log: slog::Logger::root(slog::Discard, slog::o!()),
+        watchdog: Watchdog::default(),
+    }
+}
+
+/// Lets other tasks of this arbiter run until something holds. Panics when it does not come to hold.
+pub async fn until(mut holds: impl FnMut() -> bool) {
+    for _ in 0..100_000 {
+        if holds() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("what was waited for did not happen");
 }
 
 /// Settings for tests: everything allowed, caches as in production, no linger.
