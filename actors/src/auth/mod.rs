@@ -101,13 +101,25 @@ impl Auth {
         let usable = self.ring.usable(now).cloned();
         self.published.send_replace(usable.clone());
         for (missing, waiter) in std::mem::take(&mut self.waiting) {
-            if let (Some(kid), Some(snapshot), true) = (&missing, &usable, fresh) {
-                if !Knows::knows(&*snapshot.keys, kid) {
-                    self.ring.note_unknown(kid);
+            let lacks = |snapshot: &AuthorityKeys| {
+                missing
+                    .as_ref()
+                    .filter(|kid| !Knows::knows(&*snapshot.keys, kid))
+                    .cloned()
+            };
+            let answer = match (&usable, usable.as_ref().and_then(lacks)) {
+                (None, _) => Err(AuthError::AuthorityUnavailable),
+                // A key that could not be looked for is not an unknown one.
+                (Some(_), Some(_)) if !fresh => Err(AuthError::AuthorityUnavailable),
+                (Some(snapshot), lacking) => {
+                    if let Some(kid) = lacking {
+                        self.ring.note_unknown(&kid);
+                    }
+                    Ok(snapshot.clone())
                 }
-            }
+            };
             // A waiter that has gone needs no answer.
-            drop(waiter.send(usable.clone().ok_or(AuthError::AuthorityUnavailable)));
+            drop(waiter.send(answer));
         }
     }
 }
@@ -158,3 +170,6 @@ impl Serve<SpendProof> for Auth {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;
