@@ -48,7 +48,9 @@ pub async fn authenticate(
             None
         };
         let binding = check_binding(&token, credentials, proof.as_ref()).at(Stage::Authentication)?;
-        if !token.has_scope(scope) && !(scope == Scope::Verify && token.has_scope(Scope::Sign)) {
+        // Who may sign may ask, too (contract §2.3).
+        let implied = scope == Scope::Verify && token.has_scope(Scope::Sign);
+        if !(token.has_scope(scope) || implied) {
             return Err(Failure::new(Stage::Authentication, AuthError::Scope(scope)));
         }
         let body = proof.as_ref().and_then(|proof| proof.body);

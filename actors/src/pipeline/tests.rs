@@ -79,7 +79,20 @@ struct Rig {
     services: Services,
 }
 
+/// With every actor on the test's own arbiter, so that what happens when is certain.
 fn rig(change: impl FnOnce(&mut World)) -> Rig {
+    let here = Arbiter::current();
+    rig_on(
+        Placement {
+            state: here.clone(),
+            more_state: vec![here.clone()],
+            audit: here,
+        },
+        change,
+    )
+}
+
+fn rig_on(placement: Placement, change: impl FnOnce(&mut World)) -> Rig {
     let mut world = World::default();
     change(&mut world);
     let fakes = &world.fakes;
@@ -95,12 +108,6 @@ fn rig(change: impl FnOnce(&mut World)) -> Rig {
     if fakes.proofs.proof.get().is_ok() {
         fakes.proofs.proof.set(Ok(world.proof.clone()));
     }
-    let here = Arbiter::current();
-    let placement = Placement {
-        state: here.clone(),
-        more_state: vec![here.clone()],
-        audit: here,
-    };
     let services = start_actors(fakes.parts(), world.tuning.clone(), &placement);
     Rig { world, services }
 }
@@ -503,11 +510,14 @@ async fn a_dry_run_reports_every_gate_and_costs_nothing() {
             .all(|report| report.verdict == GateVerdict::Pass)
     );
     assert_eq!(probed.rate.remaining, 0);
+    let limited = rig.probe().await;
     assert_eq!(
-        why(&rig.probe().await),
+        why(&limited),
         (Stage::Quota, Code::RateLimited),
         "a rate of its own"
     );
+    let told = limited.err().and_then(|failure| failure.rate);
+    assert_eq!(told.map(|rate| (rate.burst, rate.remaining)), Some((1, 0)));
     assert_eq!(rig.signed(), 0);
     let trail = rig.trail();
     let [AuditRecord::Refusal(first), AuditRecord::Refusal(second)] = &trail[..] else {
@@ -671,4 +681,57 @@ async fn rotated_keys_of_the_authority_are_fetched() {
     rig.world.fakes.clock.advance(Duration::from_secs(30));
     rig.sign().await.expect("a signature");
     assert_eq!(authority.fetches.load(Ordering::SeqCst), 2);
+}
+
+#[actix::test]
+async fn actors_on_arbiters_of_their_own_lose_nothing() {
+    const COUNT: usize = 200;
+    let arbiters = [Arbiter::new(), Arbiter::new(), Arbiter::new()];
+    let [state, more, audit] = arbiters.each_ref().map(Arbiter::handle);
+    let placement = Placement {
+        state,
+        more_state: vec![more],
+        audit,
+    };
+    let rig = rig_on(placement, |world| {
+        world.entitlement.limits.concurrency = 1000;
+        world.entitlement.limits.burst = 1000;
+        world.tuning.replay_capacity = 100_000;
+        world.tuning.audit_linger = Duration::from_millis(1);
+        world.patience = Duration::from_secs(60);
+    });
+    let all = futures_util::future::join_all((0..COUNT).map(|_| rig.sign())).await;
+    for result in all {
+        result.expect("a signature");
+    }
+    let trail = rig.trail();
+    assert_eq!(
+        (
+            trail.len(),
+            trail.iter().filter(|record| says_signed(record)).count()
+        ),
+        (2 * COUNT, COUNT)
+    );
+    let mut open = BTreeSet::new();
+    for record in &trail {
+        match record {
+            AuditRecord::Intent(intent) => assert!(open.insert(intent.audit_id)),
+            AuditRecord::Outcome(outcome) => assert!(open.remove(&outcome.audit_id), "an intent comes first"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(open.is_empty());
+    assert!(
+        rig.world.fakes.log.syncs.load(Ordering::SeqCst) < 2 * COUNT as u32,
+        "records share syncs"
+    );
+    assert_eq!(rig.services.audit.in_use() + rig.services.referrer.in_use(), 0);
+    for arbiter in arbiters {
+        arbiter.stop();
+        arbiter.join().expect("the arbiter ends");
+    }
+    assert_eq!(
+        why(&rig.sign().await),
+        (Stage::Authentication, Code::ShuttingDown)
+    );
 }
