@@ -1,6 +1,8 @@
 //! Fakes of every port, for tests of this crate and of the service. They answer as told, count what they were asked,
 //! and panic or fail on request.
 
+#![allow(clippy::panic, reason = "a fake that cannot be made is a fault of the test")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -42,23 +44,35 @@ pub fn NOW() -> DateTime<Utc> {
 
 /// A clock that stands still until told to move. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct FakeClock(Arc<AtomicI64>);
+pub struct FakeClock {
+    moved: Arc<AtomicI64>,
+    jumped: Arc<AtomicI64>,
+}
 
 impl FakeClock {
     /// Moves both clocks forward.
     pub fn advance(&self, by: Duration) {
-        self.0
+        self.moved
+            .fetch_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock forward, as an operator may; the other one stands still.
+    pub fn jump(&self, by: Duration) {
+        self.jumped
             .fetch_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 }
 
 impl Clock for FakeClock {
     fn now(&self) -> DateTime<Utc> {
-        NOW() + chrono::Duration::nanoseconds(self.0.load(Ordering::SeqCst))
+        NOW()
+            + chrono::Duration::nanoseconds(
+                self.moved.load(Ordering::SeqCst) + self.jumped.load(Ordering::SeqCst),
+            )
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::SeqCst).unsigned_abs())
+        Duration::from_nanos(self.moved.load(Ordering::SeqCst).unsigned_abs())
     }
 }
 

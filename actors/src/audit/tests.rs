@@ -221,6 +221,7 @@ async fn the_linger_is_scheduled_anew_after_a_panic() {
         bench.append("kept", Durability::Durable, None).await,
         Ok(Ok(_))
     ));
+    assert_eq!(bench.durable(), ["kept"]);
 }
 
 #[actix::test]

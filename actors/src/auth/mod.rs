@@ -25,6 +25,9 @@ use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
 /// A snapshot of the Authority's keys.
 pub type AuthorityKeys = Snapshot<dyn TokenVerifier>;
 
+/// Who waits for a fetch, and the key id it is missing.
+type Waiter = (Option<String>, oneshot::Sender<Result<AuthorityKeys, AuthError>>);
+
 /// State of one shard. The first one also owns the key set.
 #[derive(Debug)]
 pub struct Auth {
@@ -34,7 +37,7 @@ pub struct Auth {
     log: slog::Logger,
     ring: Keyring<dyn TokenVerifier>,
     published: watch::Sender<Option<AuthorityKeys>>,
-    waiting: Vec<(Option<String>, oneshot::Sender<Result<AuthorityKeys, AuthError>>)>,
+    waiting: Vec<Waiter>,
     replay: ReplayTable,
 }
 

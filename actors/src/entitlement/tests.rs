@@ -173,6 +173,15 @@ async fn facts_are_never_kept_past_their_end() {
 }
 
 #[actix::test]
+async fn the_wall_clock_ends_facts_whatever_their_ttl() {
+    let bench = bench(0);
+    bench.licensing.local.set(Ok(expiring(30)));
+    bench.expect(&[(0, Came::Good, 1)]).await;
+    bench.clock.jump(Duration::from_secs(30));
+    bench.expect(&[(0, Came::Expired, 1)]).await;
+}
+
+#[actix::test]
 async fn an_end_that_licensing_brought_forward_counts() {
     let bench = bench(0);
     bench.says(Introspection::Active(Box::new(expiring(20))));
