@@ -1,1 +1,298 @@
 //! Puts the parts together: the only module that sees every concrete type.
+
+mod backends;
+mod parts;
+pub mod probes;
+mod tls;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Arbiter;
+use signer_actors::audit::AuditError;
+use signer_actors::domain::audit::{AuditRecord, Outcome, OutcomeKind, SCHEMA_VERSION, ServiceEvent};
+use signer_actors::domain::plan::PlanLimits;
+use signer_actors::entitlement::EntitlementPolicy;
+use signer_actors::keyring::KeyPolicy;
+use signer_actors::pipeline::Policy;
+use signer_actors::ports::Observer;
+use signer_actors::referrer::ReferrerPolicy;
+use signer_actors::runtime::Deadline;
+use signer_actors::system::{Placement, Tuning, start_actors};
+
+use crate::config::{Binding, BodyHashPolicy, Settings};
+use crate::http::lifecycle::Lifecycle;
+use crate::http::server::{self, Listening, Running};
+use crate::http::state::Routes;
+use crate::http::{AppState, Limits};
+use crate::telemetry::metrics::Metrics;
+
+/// Requests that one actor holds, queued or running.
+const MAILBOX_CAPACITY: usize = 4096;
+/// Checks against registries at once.
+const REGISTRY_CONCURRENCY: usize = 16;
+/// Most header fields of a request, and their bytes.
+const HEADER_FIELDS: usize = 64;
+const HEADER_BYTES: usize = 32 * 1024;
+/// One in this many signatures of local ephemeral keys is verified before it leaves.
+const VERIFY_SAMPLE: u8 = 64;
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    /// What handlers share.
+    pub state: AppState,
+    /// The servers.
+    pub servers: Vec<Running>,
+    /// Where the service listens.
+    pub listen: std::net::SocketAddr,
+    /// Where operators look.
+    pub metrics_listen: Option<std::net::SocketAddr>,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
+    arbiters: Arbiters,
+}
+
+/// State arbiters and the audit trail's, in the order in which they stop.
+struct Arbiters {
+    state: Arbiter,
+    audit: Arbiter,
+}
+
+impl std::fmt::Debug for Arbiters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Arbiters")
+    }
+}
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct StartError {
+    /// Which part.
+    pub what: &'static str,
+    /// Why, and what to do.
+    pub why: String,
+}
+
+impl StartError {
+    fn of(what: &'static str) -> impl FnOnce(String) -> Self {
+        move |why| Self { what, why }
+    }
+}
+
+/// Starts everything. Must run inside an actix system.
+pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, StartError> {
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    let metrics = Arc::new(metrics.map_err(|error| StartError::of("metrics")(error.to_string()))?);
+    let built = parts::build(settings, Arc::clone(&metrics) as Arc<dyn Observer>, log.clone())?;
+
+    // Bound before anything is recorded: a port in use must not leave a trace of a start that never was.
+    let api = bind("server.listen", settings.server.listen)?;
+    let operations = settings
+        .server
+        .metrics_listen
+        .map(|address| bind("server.metrics_listen", address))
+        .transpose()?;
+    let tls = settings
+        .server
+        .tls
+        .as_ref()
+        .map(tls::acceptor)
+        .transpose()
+        .map_err(StartError::of("server.tls"))?;
+
+    let arbiters = Arbiters {
+        state: Arbiter::new(),
+        audit: Arbiter::new(),
+    };
+    let placement = Placement {
+        state: arbiters.state.handle(),
+        more_state: Vec::new(),
+        audit: arbiters.audit.handle(),
+    };
+    let services = start_actors(built.parts, tuning(settings), &placement);
+    let state = AppState {
+        services,
+        limits: limits(settings),
+        lifecycle: Lifecycle::default(),
+        routes: Routes::new(&metrics),
+        metrics,
+        algorithms: settings
+            .auth
+            .algorithms
+            .iter()
+            .map(|a| a.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
+            .into(),
+        body_hash_required: settings.auth.dpop.body_hash == BodyHashPolicy::Required,
+        trusted_root: built.trusted_root,
+        published_keys: built.published_keys,
+    };
+    close_orphans(&state, &built.orphans)
+        .await
+        .map_err(|error| StartError::of("audit")(error.to_string()))?;
+    record(&state, "started", built.facts)
+        .await
+        .map_err(|error| StartError::of("audit")(error.to_string()))?;
+
+    let listen = api
+        .local_addr()
+        .map_err(|error| StartError::of("server.listen")(error.to_string()))?;
+    let metrics_listen = operations
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    let listening = Listening {
+        api,
+        tls,
+        workers: settings.server.workers.unwrap_or_else(cores),
+        max_connections: settings.server.max_connections,
+        operations,
+        shutdown_seconds: settings.server.drain_timeout.as_secs().max(1),
+    };
+    let servers = server::start(state.clone(), listening)
+        .map_err(|error| StartError::of("server")(error.to_string()))?;
+    slog::info!(log, "serving"; "listen" => %listen, "version" => env!("CARGO_PKG_VERSION"));
+    let drain_timeout = settings.server.drain_timeout;
+    Ok(Service {
+        state,
+        servers,
+        listen,
+        metrics_listen,
+        drain_timeout,
+        arbiters,
+    })
+}
+
+fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    server::bind(address).map_err(|error| StartError {
+        what,
+        why: format!("cannot listen on {address}: {error}"),
+    })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        max_body_bytes: settings.server.max_body_bytes,
+        body_timeout: settings.server.body_timeout,
+        request_timeout: settings.server.request_timeout,
+        max_header_fields: HEADER_FIELDS,
+        max_header_bytes: HEADER_BYTES,
+    }
+}
+
+fn tuning(settings: &Settings) -> Tuning {
+    let keys = KeyPolicy {
+        refresh_after: settings.auth.jwks_refresh,
+        hard_limit: settings.auth.jwks_max_stale,
+        ..KeyPolicy::default()
+    };
+    let (release, entitlement) = (&settings.release, &settings.entitlement);
+    let capacity = |entries: usize| NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN);
+    Tuning {
+        policy: Policy {
+            default_mode: settings.signing.default_mode,
+            default_key: settings.signing.default_key.clone(),
+            stamp: settings.signing.stamp,
+            predicate_types: settings.signing.predicate_types.clone(),
+            scanner_binding_required: release.binding == Binding::Required,
+            verify_limits: PlanLimits {
+                qps: release.verify_qps,
+                burst: release.verify_burst,
+                concurrency: u32::MAX,
+                max_artifact_bytes: u64::MAX,
+            },
+            keys_refresh_after: keys.refresh_after,
+            verify_sample: VERIFY_SAMPLE,
+        },
+        keys,
+        entitlement: EntitlementPolicy {
+            positive_ttl: entitlement.positive_ttl,
+            negative_ttl: entitlement.negative_ttl,
+            grace: entitlement.grace,
+            capacity: capacity(entitlement.cache_capacity),
+            keys,
+        },
+        referrer: ReferrerPolicy {
+            positive_ttl: release.cache_ttl,
+            negative_ttl: release.negative_ttl,
+            capacity: capacity(release.cache_capacity),
+            concurrency: REGISTRY_CONCURRENCY,
+        },
+        replay_capacity: settings.auth.dpop.replay_capacity,
+        audit_linger: settings.audit.linger,
+        mailbox_capacity: MAILBOX_CAPACITY,
+    }
+}
+
+/// Intents that an earlier process did not live to close (contract §8).
+async fn close_orphans(
+    state: &AppState,
+    orphans: &[signer_actors::domain::ids::AuditId],
+) -> Result<(), AuditError> {
+    for audit_id in orphans {
+        let outcome = AuditRecord::Outcome(Box::new(Outcome {
+            schema: SCHEMA_VERSION,
+            audit_id: *audit_id,
+            time: state.services.clock.now(),
+            outcome: OutcomeKind::Unknown,
+            signature_digest: None,
+            code: None,
+            duration_micros: 0,
+        }));
+        state
+            .services
+            .record(outcome, Deadline::after(Duration::from_secs(10)))
+            .await?;
+    }
+    if !orphans.is_empty() {
+        slog::warn!(state.services.log, "intents of an earlier process were closed as unknown"; "count" => orphans.len());
+    }
+    Ok(())
+}
+
+async fn record(state: &AppState, what: &str, facts: BTreeMap<String, String>) -> Result<(), AuditError> {
+    let event = ServiceEvent {
+        schema: SCHEMA_VERSION,
+        time: state.services.clock.now(),
+        what: what.to_owned(),
+        facts,
+    };
+    let record = AuditRecord::Service(Box::new(event));
+    state
+        .services
+        .record(record, Deadline::after(Duration::from_secs(10)))
+        .await
+}
+
+impl Service {
+    /// Pieces of work in progress.
+    pub fn in_flight(&self) -> usize {
+        self.state.lifecycle.in_flight()
+    }
+
+    /// The last of a drain: actors with state first, the audit trail last.
+    pub async fn stop_actors(self, deadline: Deadline) {
+        if record(&self.state, "stopped", BTreeMap::new()).await.is_err() {
+            slog::error!(
+                self.state.services.log,
+                "the stop could not be recorded in the audit trail"
+            );
+        }
+        // Nothing is left to write when this fails: the record before it waited for its sync.
+        let _ = self.state.services.flush(deadline).await;
+        drop(self.state);
+        for arbiter in [self.arbiters.state, self.arbiters.audit] {
+            arbiter.stop();
+            // A state arbiter's thread ends by itself; a panic in it has been logged.
+            let _ = arbiter.join();
+        }
+    }
+}

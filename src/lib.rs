@@ -9,6 +9,7 @@ pub mod backends;
 pub mod bootstrap;
 pub mod bundle;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod dev;
 pub mod http;

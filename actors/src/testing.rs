@@ -495,6 +495,7 @@ impl FakeBackend {
                 mode,
                 algorithm: Algorithm::EcdsaP256Sha256,
                 state: KeyState::Active,
+                revoked_from: None,
                 remote: false,
             },
             open: Dial::new(Ok(None)),

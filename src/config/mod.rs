@@ -1,1 +1,162 @@
 //! Configuration: file < environment < flags, validated as a whole.
+//!
+//! [`load`] returns settings that hold, or everything that is wrong with them. Each section has a file with its typed
+//! settings and the declarations of its keys; [`reader`] explains how one declaration serves reading, suggestions and
+//! `config/reference.toml`. What must hold between sections is in [`consistency`].
+
+mod auth;
+mod backends;
+mod consistency;
+mod entitlement;
+mod error;
+mod files;
+mod layers;
+mod net;
+mod parse;
+mod pem;
+mod reader;
+mod reference;
+mod release;
+mod secret;
+mod server;
+mod signing;
+mod small;
+mod suggest;
+#[cfg(test)]
+mod tests;
+
+pub use auth::{Auth, AuthorityKeys, BodyHashPolicy, Dpop, JwsAlgorithm, NoncePolicy};
+pub use backends::{Backend, FileKey, Fulcio, KeyMaterial};
+pub use entitlement::{Entitlement, LicensingKeys};
+pub use error::{ConfigError, Source, Warning};
+pub use files::PublicFile;
+pub use layers::{ConfigFile, FlagValue, Inputs};
+pub use reference::reference;
+pub use release::{Binding, PrivateNetwork, RegistryCredential, Release, ReleaseIdentity};
+pub use secret::{Secret, SecretRef};
+pub use server::{ClientAuth, Server, Tls};
+pub use signing::Signing;
+pub use small::{Audit, Log, LogFormat, State};
+
+use layers::Layers;
+use reader::{Reader, Section};
+
+/// Everything the service is told, validated. Files named by keys have been read; addresses have not been contacted.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[server]`
+    pub server: Server,
+    /// `[auth]`
+    pub auth: Auth,
+    /// `[entitlement]`
+    pub entitlement: Entitlement,
+    /// `[state]`
+    pub state: State,
+    /// `[release]`
+    pub release: Release,
+    /// `[signing]`
+    pub signing: Signing,
+    /// `[audit]`
+    pub audit: Audit,
+    /// `[log]`
+    pub log: Log,
+    /// What works but is unusual: to be logged at start and shown by `signer check`.
+    pub warnings: Vec<Warning>,
+}
+
+/// Sections as far as they could be read.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    server: Option<Server>,
+    auth: Option<Auth>,
+    entitlement: Option<Entitlement>,
+    state: Option<State>,
+    release: Option<Release>,
+    signing: Option<Signing>,
+    audit: Option<Audit>,
+    log: Option<Log>,
+}
+
+/// Reads and validates the configuration.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the sections, each with its key, its source and the remedy; never empty.
+pub fn load(inputs: Inputs) -> Result<Settings, Vec<ConfigError>> {
+    let mut reader = Reader::new(Layers::gather(inputs)?);
+    let mut draft = reader.root(read_sections);
+    refuse_unknown_overrides(&mut reader);
+    consistency::check(&mut reader, &mut draft);
+    let warnings = std::mem::take(&mut reader.warnings);
+    match draft.finish(warnings) {
+        Some(settings) if reader.errors.is_empty() => Ok(settings),
+        _ => Err(reader.errors),
+    }
+}
+
+/// Every section, in the order of the reference.
+pub(crate) fn read_sections(root: &mut Section<'_>) -> Draft {
+    let server = server::section(root);
+    let auth = auth::section(root);
+    let entitlement = entitlement::section(root);
+    let state = small::state(root);
+    let release = release::section(root);
+    let signing = signing::section(root);
+    // Nothing to keep: this version has no timestamps, and says so when one is configured.
+    let _ = small::timestamp(root);
+    let audit = small::audit(root);
+    let log = small::log(root);
+    Draft {
+        server,
+        auth,
+        entitlement,
+        state,
+        release,
+        signing,
+        audit,
+        log,
+    }
+}
+
+/// Variables and flags that set no key.
+fn refuse_unknown_overrides(reader: &mut Reader) {
+    let mut known: Option<Vec<String>> = None;
+    let overrides: Vec<(String, Source)> = reader
+        .layers
+        .overrides()
+        .map(|(key, source)| (key.to_owned(), source))
+        .collect();
+    for (key, source) in overrides {
+        let known = known.get_or_insert_with(reference::settable);
+        if known.contains(&key) {
+            continue;
+        }
+        let variable = |key: &str| format!("SIGNER__{}", key.replace('.', "__").to_ascii_uppercase());
+        let remedy = match suggest::nearest(&key, known.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean {}?", variable(near)),
+            None => "unset it; config/reference.toml lists every key, and an array of tables is one key"
+                .to_owned(),
+        };
+        reader.errors.push(ConfigError {
+            key,
+            source,
+            problem: "is not a key of this version".to_owned(),
+            remedy,
+        });
+    }
+}
+
+impl Draft {
+    fn finish(self, warnings: Vec<Warning>) -> Option<Settings> {
+        Some(Settings {
+            server: self.server?,
+            auth: self.auth?,
+            entitlement: self.entitlement?,
+            state: self.state?,
+            release: self.release?,
+            signing: self.signing?,
+            audit: self.audit?,
+            log: self.log?,
+            warnings,
+        })
+    }
+}

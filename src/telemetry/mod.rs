@@ -1,1 +1,6 @@
 //! Logs, metrics, panics.
+
+pub mod logging;
+pub mod metrics;
+pub mod panics;
+pub mod redact;

@@ -26,6 +26,9 @@ pub struct SpendProof {
     pub proof: VerifiedProof,
     /// How long after `iat` a proof could still be accepted, in seconds.
     pub window_seconds: i64,
+    /// How far a proof's `iat` may lie ahead of this service's clock, in seconds: one made before the store was born may
+    /// say so much later a time.
+    pub ahead_seconds: i64,
 }
 
 impl Request for SpendProof {

@@ -166,11 +166,11 @@ impl Serve<KeysFor> for Auth {
 impl Serve<SpendProof> for Auth {
     fn serve(&mut self, proof: SpendProof, _cx: &mut Cx<'_, Self>) -> Reply<Result<(), AuthError>> {
         let window = Duration::from_secs(u64::try_from(proof.window_seconds).unwrap_or(0));
-        Reply::Now(
-            self.replay
-                .spend(&proof.tenant, &proof.proof, window, self.clock.now())
-                .map_err(AuthError::from),
-        )
+        let (tenant, now) = (&proof.tenant, self.clock.now());
+        let spent = self
+            .replay
+            .spend(tenant, &proof.proof, window, proof.ahead_seconds, now);
+        Reply::Now(spent.map_err(AuthError::from))
     }
 }
 

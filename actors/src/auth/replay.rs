@@ -46,12 +46,15 @@ impl ReplayTable {
         }
     }
 
-    /// Spends a proof, once. It is remembered until `iat` + window + 1 s, and never for less than a second.
+    /// Spends a proof, once. It is remembered until `iat` + window + 1 s, and never for less than a second. `ahead` is
+    /// how far, in seconds, `iat` may lie ahead of our clock: so much later than the store's birth a proof must say it
+    /// was made to be surely younger than the store.
     pub fn spend(
         &mut self,
         tenant: &TenantId,
         proof: &VerifiedProof,
         window: Duration,
+        ahead: i64,
         now: DateTime<Utc>,
     ) -> Result<(), ReplayError> {
         let now = now.timestamp();
@@ -59,7 +62,7 @@ impl ReplayTable {
         if self.spent.contains_key(&proof.replay_id) {
             return Err(ReplayError::Spent);
         }
-        if proof.issued.timestamp() < self.born && !proof.has_nonce {
+        if proof.issued.timestamp() < self.born.saturating_add(ahead) && !proof.has_nonce {
             return Err(ReplayError::OlderThanStore);
         }
         let held = self.by_tenant.get(tenant).copied().unwrap_or(0);
@@ -137,10 +140,10 @@ mod tests {
         let acme = tenant("acme");
         // 30 s in the future: acceptable for up to 90 s after now.
         let early = proof(1, 1030);
-        assert_eq!(table.spend(&acme, &early, WINDOW, at(1000)), Ok(()));
+        assert_eq!(table.spend(&acme, &early, WINDOW, 0, at(1000)), Ok(()));
         for later in [1000, 1060, 1120] {
             assert_eq!(
-                table.spend(&acme, &early, WINDOW, at(later)),
+                table.spend(&acme, &early, WINDOW, 0, at(later)),
                 Err(ReplayError::Spent),
                 "{later}"
             );
@@ -154,16 +157,16 @@ mod tests {
         let mut table = ReplayTable::new(16, at(1000));
         for (id, name) in (0..16u8).zip((0..8).flat_map(|t| [format!("t{t}"), format!("t{t}")])) {
             assert_eq!(
-                table.spend(&tenant(&name), &proof(id, 1000), WINDOW, at(1000)),
+                table.spend(&tenant(&name), &proof(id, 1000), WINDOW, 0, at(1000)),
                 Ok(())
             );
         }
         assert_eq!(
-            table.spend(&tenant("new"), &proof(99, 1000), WINDOW, at(1000)),
+            table.spend(&tenant("new"), &proof(99, 1000), WINDOW, 0, at(1000)),
             Err(ReplayError::Full)
         );
         assert_eq!(
-            table.spend(&tenant("t0"), &proof(0, 1000), WINDOW, at(1000)),
+            table.spend(&tenant("t0"), &proof(0, 1000), WINDOW, 0, at(1000)),
             Err(ReplayError::Spent)
         );
     }
@@ -172,14 +175,14 @@ mod tests {
     fn one_tenant_holds_an_eighth_at_most() {
         let mut table = ReplayTable::new(16, at(1000));
         let acme = tenant("acme");
-        assert_eq!(table.spend(&acme, &proof(1, 1000), WINDOW, at(1000)), Ok(()));
-        assert_eq!(table.spend(&acme, &proof(2, 1000), WINDOW, at(1000)), Ok(()));
+        assert_eq!(table.spend(&acme, &proof(1, 1000), WINDOW, 0, at(1000)), Ok(()));
+        assert_eq!(table.spend(&acme, &proof(2, 1000), WINDOW, 0, at(1000)), Ok(()));
         assert_eq!(
-            table.spend(&acme, &proof(3, 1000), WINDOW, at(1000)),
+            table.spend(&acme, &proof(3, 1000), WINDOW, 0, at(1000)),
             Err(ReplayError::Full)
         );
         assert_eq!(
-            table.spend(&tenant("other"), &proof(3, 1000), WINDOW, at(1000)),
+            table.spend(&tenant("other"), &proof(3, 1000), WINDOW, 0, at(1000)),
             Ok(())
         );
     }
@@ -195,13 +198,14 @@ mod tests {
             tenant: u8,
             proof: &VerifiedProof,
             id: u8,
+            ahead: i64,
             now: i64,
         ) -> Result<(), ReplayError> {
             self.0.retain(|(_, _, until)| now <= *until);
             if self.0.iter().any(|(spent, ..)| *spent == id) {
                 return Err(ReplayError::Spent);
             }
-            if proof.issued < at(1000) && !proof.has_nonce {
+            if proof.issued < at(1000 + ahead) && !proof.has_nonce {
                 return Err(ReplayError::OlderThanStore);
             }
             let held = self.0.iter().filter(|(_, whose, _)| *whose == tenant).count();
@@ -218,6 +222,7 @@ mod tests {
         #[test]
         fn the_table_is_its_naive_model(
             capacity in 1usize..40,
+            ahead in proptest::sample::select(vec![0i64, 30]),
             steps in proptest::collection::vec((0u8..12, 0u8..24, -80i64..40, proptest::bool::ANY, 0i64..40), 1..200),
         ) {
             let (mut table, mut naive) = (ReplayTable::new(capacity, at(1000)), Naive::default());
@@ -227,8 +232,8 @@ mod tests {
             for (whose, id, age, has_nonce, pause) in steps {
                 now += pause;
                 let proof = VerifiedProof { has_nonce, ..proof(id, now + age) };
-                let expected = naive.spend(capacity, whose, &proof, id, now);
-                let result = table.spend(&tenant(&format!("t{whose}")), &proof, WINDOW, at(now));
+                let expected = naive.spend(capacity, whose, &proof, id, ahead, now);
+                let result = table.spend(&tenant(&format!("t{whose}")), &proof, WINDOW, ahead, at(now));
                 proptest::prop_assert_eq!(result, expected);
                 proptest::prop_assert_eq!(table.len(), naive.0.len());
                 proptest::prop_assert_eq!(table.by_tenant.values().sum::<usize>(), naive.0.len());
@@ -245,13 +250,21 @@ mod tests {
         let mut table = ReplayTable::new(16, at(1000));
         let old = proof(1, 999);
         assert_eq!(
-            table.spend(&tenant("a"), &old, WINDOW, at(1001)),
+            table.spend(&tenant("a"), &old, WINDOW, 0, at(1001)),
+            Err(ReplayError::OlderThanStore)
+        );
+        let ahead = proof(2, 1029);
+        assert_eq!(
+            table.spend(&tenant("a"), &ahead, WINDOW, 30, at(1001)),
             Err(ReplayError::OlderThanStore)
         );
         let with_nonce = VerifiedProof {
             has_nonce: true,
             ..old
         };
-        assert_eq!(table.spend(&tenant("a"), &with_nonce, WINDOW, at(1001)), Ok(()));
+        assert_eq!(
+            table.spend(&tenant("a"), &with_nonce, WINDOW, 0, at(1001)),
+            Ok(())
+        );
     }
 }

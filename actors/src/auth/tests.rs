@@ -57,6 +57,7 @@ impl Bench {
             tenant: testing::tenant("acme"),
             proof,
             window_seconds: 90,
+            ahead_seconds: 0,
         };
         self.auth.ask(spend, soon()).await.expect("the actor answers")
     }

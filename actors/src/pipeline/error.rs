@@ -59,6 +59,9 @@ pub enum Refusal {
     /// The body is not the one that the proof names (`body_sha256`).
     #[error("the body is not the one that the proof names in body_sha256")]
     BodyMismatch,
+    /// This service wants proofs to name the body, and the proof does not.
+    #[error("the proof does not name the body: put body_sha256 into its claims")]
+    BodyUnbound,
     /// A timestamp was asked for and no authority is configured.
     #[error("no timestamp authority is configured: leave options.timestamp out or set it to false")]
     TimestampNotConfigured,
@@ -87,7 +90,7 @@ impl Refusal {
     pub fn code(&self) -> Code {
         match self {
             Self::Auth(error) => auth_code(error),
-            Self::BodyMismatch => Code::InvalidDpopProof,
+            Self::BodyMismatch | Self::BodyUnbound => Code::InvalidDpopProof,
             Self::TimestampNotConfigured => Code::InvalidRequest,
             Self::Entitlement(error) => entitlement_code(error),
             Self::Quota(QuotaError::Rate { .. }) => Code::RateLimited,

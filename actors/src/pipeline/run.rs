@@ -26,6 +26,9 @@ use crate::referrer::{Check, Checked, ReferrerError};
 use crate::runtime::{AskError, Panicked, catch};
 use crate::signer::{Disable, Lease, OpenKey, SignerError};
 
+/// How far a proof's `iat` may lie ahead of our clock (contract §3).
+const PROOF_AHEAD_SECONDS: i64 = 30;
+
 /// From the headers alone: token, sender binding, scope, and last the single use of the proof. Before this has passed,
 /// no byte of a body is read.
 pub async fn authenticate(
@@ -56,10 +59,17 @@ pub async fn authenticate(
         let body = proof.as_ref().and_then(|proof| proof.body);
         if let Some(proof) = proof {
             let window_seconds = services.proofs.window_seconds();
+            // Where no nonce can be asked for, a proof is taken at its word about its age.
+            let ahead_seconds = if services.proofs.nonce(now).is_some() {
+                PROOF_AHEAD_SECONDS
+            } else {
+                0
+            };
             let spend = SpendProof {
                 tenant: token.tenant.clone(),
                 proof,
                 window_seconds,
+                ahead_seconds,
             };
             let shard = services.auth.of(token.tenant.as_str());
             let spent = shard

@@ -34,6 +34,8 @@ pub struct BackendInfo {
     pub algorithm: Algorithm,
     /// State of the key (keyful).
     pub state: KeyState,
+    /// For a revoked key: nothing signed from here on is to be trusted.
+    pub revoked_from: Option<DateTime<Utc>>,
     /// True when a signature comes from another process or device: its intent must be durable before the call.
     pub remote: bool,
 }

@@ -87,6 +87,13 @@ impl<S: ActorState> Mailbox<S> {
         let _ = panicked.await;
     }
 
+    /// Tells the observer how full the mailbox is.
+    pub fn observe(&self) {
+        self.vitals
+            .observer
+            .mailbox(S::NAME, self.in_use(), self.capacity);
+    }
+
     /// Asks and waits for the answer until the deadline. Dropping the future gives up on the answer, not on the work:
     /// the permit stays with the request until it is handled.
     pub async fn ask<M>(&self, request: M, deadline: Deadline) -> Result<M::Answer, AskError>

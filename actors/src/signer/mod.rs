@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 pub use error::SignerError;
 pub use messages::{Disable, Lease};
 
+use crate::domain::signing::KeyState;
 use crate::ports::{BackendError, Clock, Observer, SigningBackend, SigningKey};
 use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
 
@@ -59,6 +60,8 @@ impl Signer {
         log: slog::Logger,
         published: watch::Sender<Option<OpenKey>>,
     ) -> Self {
+        // A retired or revoked key is known and never opened.
+        let disabled = backend.info().state != KeyState::Active;
         Self {
             backend,
             clock,
@@ -70,7 +73,7 @@ impl Signer {
             opening: false,
             waiting: Vec::new(),
             failed: None,
-            disabled: false,
+            disabled,
         }
     }
 

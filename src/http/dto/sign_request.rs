@@ -103,7 +103,7 @@ pub fn parse_sign_request(body: &[u8]) -> Result<SignBody<'_>, BodyError> {
     let members = Members::read(text_of(body)?, "the body", BodyErrorKind::Request)?;
     for (name, value) in members.iter() {
         if name != "predicate" {
-            scan_member(&members_path(name), value)?;
+            scan_member(&path_of(name), value)?;
         }
     }
     members.only(MEMBERS, BodyErrorKind::Request)?;
@@ -126,7 +126,7 @@ pub fn parse_sign_request(body: &[u8]) -> Result<SignBody<'_>, BodyError> {
 }
 
 /// A member's name for errors, if it is one of ours.
-fn members_path(name: &str) -> String {
+fn path_of(name: &str) -> String {
     let known = MEMBERS.iter().find(|known| **known == name);
     known.map_or_else(|| "an unknown member".to_owned(), |known| (*known).to_owned())
 }

@@ -269,7 +269,7 @@ fn digests_are_exact() {
         "",
         "sha256:secret",
         "SHA256:ab",
-        &HEX.to_owned(),
+        HEX,
         &format!("sha256:{}", HEX.to_uppercase()),
     ] {
         check_member(

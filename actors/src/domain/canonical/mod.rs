@@ -1,7 +1,7 @@
 //! RFC 8785 canonical JSON, as a stream: text in, canonical bytes out, no tree in between.
 //!
-//! [`stream`] walks the text and writes as it goes; [`members`] puts an object's members in order where the text did
-//! not; [`scanner`] reads tokens; [`number`] and [`string`] write them.
+//! `stream` walks the text and writes as it goes; `members` puts an object's members in order where the text did
+//! not; `scanner` reads tokens; `number` and `string` write them.
 
 mod members;
 mod number;

@@ -171,6 +171,16 @@ fn others() -> Vec<Fault> {
                 w.fakes.proofs.nonce.set(Some("n".into()));
             },
         ),
+        fault(
+            "perhaps older than the store, nonces on",
+            Authentication,
+            UseDpopNonce,
+            |w| {
+                // The caller's clock may be 30 s ahead of ours.
+                w.proof.issued = testing::NOW() + chrono::Duration::seconds(29);
+                w.fakes.proofs.nonce.set(Some("n".into()));
+            },
+        ),
         fault("no proof", Authentication, InvalidDpopProof, |w| {
             w.credentials.proof = None
         }),

@@ -1,0 +1,232 @@
+//! A disk in memory that fails on demand and forgets what was not synced.
+
+#![allow(
+    clippy::disallowed_types,
+    reason = "a fake disk is shared between a test and the trail it watches"
+)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::adapters::audit_files::storage::{Segment, Storage};
+
+/// What goes wrong next; each fault strikes once, except those that say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The next write stores only so many bytes and says so.
+    ShortWrite(usize),
+    /// The next write stores so many bytes and then fails (`EIO`, `ENOSPC`).
+    WriteError(usize),
+    /// The next sync fails, and as on Linux the pages are clean afterwards though they never reached the disk.
+    SyncError,
+    /// The next sync of names fails.
+    NamesError,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    /// What a reader sees.
+    cache: Vec<u8>,
+    /// True for bytes of the cache that the next sync writes.
+    dirty: Vec<bool>,
+    /// What a power failure leaves.
+    durable: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    files: BTreeMap<String, Content>,
+    durable_names: Vec<String>,
+    trouble: Option<Trouble>,
+    writes: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk(Arc<Mutex<Inner>>);
+
+impl Disk {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+
+    pub(super) fn trouble(&self, trouble: Trouble) {
+        self.inner().trouble = Some(trouble);
+    }
+
+    /// The power fails: of each file there remains what is durable and at most `more` bytes of what follows.
+    pub(super) fn crash(&self, more: usize) {
+        let mut inner = self.inner();
+        let names = inner.durable_names.clone();
+        inner.files.retain(|name, _| names.contains(name));
+        inner.trouble = None;
+        for file in inner.files.values_mut() {
+            let end = file.cache.len().min(file.durable.len() + more);
+            let tail = file
+                .cache
+                .get(file.durable.len()..end)
+                .unwrap_or_default()
+                .to_vec();
+            file.durable.extend(tail);
+            file.cache = file.durable.clone();
+            file.dirty = vec![false; file.cache.len()];
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Vec<u8>> {
+        self.inner().files.get(name).map(|file| file.cache.clone())
+    }
+
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) {
+        let mut inner = self.inner();
+        let content = Content {
+            cache: bytes.to_vec(),
+            dirty: vec![false; bytes.len()],
+            durable: bytes.to_vec(),
+        };
+        inner.files.insert(name.to_owned(), content);
+        inner.durable_names.push(name.to_owned());
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        self.inner().files.remove(name);
+    }
+
+    pub(super) fn writes(&self) -> usize {
+        self.inner().writes
+    }
+}
+
+impl Storage for Disk {
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.inner().files.keys().cloned().collect())
+    }
+
+    fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn Segment>> {
+        if create {
+            self.inner().files.entry(name.to_owned()).or_default();
+        }
+        self.read(name)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Box<dyn Segment>> {
+        if self.inner().files.contains_key(name) {
+            Ok(Box::new(Handle {
+                disk: self.clone(),
+                name: name.to_owned(),
+            }))
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    fn rewrite(&self, name: &str, len: u64) -> io::Result<()> {
+        let mut inner = self.inner();
+        let file = inner.files.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
+        file.dirty[..len as usize].fill(true);
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        let mut inner = self.inner();
+        if inner.trouble == Some(Trouble::NamesError) {
+            inner.trouble = None;
+            return Err(io::Error::other("EIO"));
+        }
+        inner.durable_names = inner.files.keys().cloned().collect();
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Handle {
+    disk: Disk,
+    name: String,
+}
+
+impl Handle {
+    fn with<T>(&self, f: impl FnOnce(&mut Content) -> T) -> io::Result<T> {
+        let mut inner = self.disk.inner();
+        inner
+            .files
+            .get_mut(&self.name)
+            .map(f)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Segment for Handle {
+    fn len(&self) -> io::Result<u64> {
+        self.with(|file| file.cache.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.with(|file| {
+            let rest = file.cache.get(offset as usize..).unwrap_or_default();
+            // Short reads are legal: never more than 10 000 bytes at once.
+            let count = rest.len().min(buffer.len()).min(10_000);
+            buffer[..count].copy_from_slice(&rest[..count]);
+            count
+        })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let trouble = {
+            let mut inner = self.disk.inner();
+            inner.writes += 1;
+            match inner.trouble {
+                Some(Trouble::ShortWrite(_) | Trouble::WriteError(_)) => inner.trouble.take(),
+                _ => None,
+            }
+        };
+        let stored = match trouble {
+            Some(Trouble::ShortWrite(n) | Trouble::WriteError(n)) => n.min(bytes.len().saturating_sub(1)),
+            _ => bytes.len(),
+        };
+        self.with(|file| {
+            file.cache.extend_from_slice(&bytes[..stored]);
+            file.dirty.resize(file.cache.len(), true);
+        })?;
+        match trouble {
+            Some(Trouble::WriteError(_)) => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(stored),
+        }
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.with(|file| {
+            file.cache.truncate(len as usize);
+            file.dirty.truncate(len as usize);
+            file.durable.truncate(len as usize);
+        })
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let fails = {
+            let mut inner = self.disk.inner();
+            let fails = inner.trouble == Some(Trouble::SyncError);
+            if fails {
+                inner.trouble = None;
+            }
+            fails
+        };
+        self.with(|file| {
+            if fails {
+                file.dirty.fill(false);
+                return;
+            }
+            // The length reaches the disk; pages that are clean by mistake do not.
+            file.durable.resize(file.cache.len(), 0);
+            for (index, dirty) in file.dirty.iter_mut().enumerate() {
+                if std::mem::take(dirty) {
+                    file.durable[index] = file.cache[index];
+                }
+            }
+        })?;
+        if fails {
+            Err(io::Error::other("EIO"))
+        } else {
+            Ok(())
+        }
+    }
+}

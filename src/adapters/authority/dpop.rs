@@ -1,0 +1,265 @@
+//! DPoP proofs (RFC 9449 §4.3), verified in full on every request; only single use is left to the core.
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use openssl::memcmp;
+use serde_json::Value;
+use signer_actors::domain::caller::{AccessToken, Credentials, VerifiedProof};
+use signer_actors::domain::digest::Sha256Digest;
+use signer_actors::ports::{ProofRejection, ProofVerifier};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::htu;
+use super::nonce::Nonces;
+use crate::adapters::jose::algorithm::Algorithm;
+use crate::adapters::jose::claims::Claims;
+use crate::adapters::jose::header::{Compact, Use};
+use crate::adapters::jose::jwk::PublicJwk;
+use crate::adapters::jose::{Refused, array_from_b64url};
+
+/// A proof is accepted this long after its `iat`, in seconds (contract §3).
+const MAX_AGE: i64 = 60;
+/// A proof is accepted this long before its `iat`, in seconds, for clocks that differ.
+const MAX_AHEAD: i64 = 30;
+/// Longest accepted `jti`, in bytes: each is hashed, none is stored, but none need be longer.
+const MAX_JTI: usize = 256;
+
+/// Whether proofs carry nonces of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonceMode {
+    /// None is handed out, and what a proof says of one is ignored.
+    Off,
+    /// They are handed out; a proof may go without, but one it carries must be good.
+    Optional,
+    /// A proof without is refused.
+    Required,
+}
+
+/// What the service is told about proofs.
+#[derive(Clone)]
+pub struct DpopSettings {
+    /// Scheme, host and port that callers reach the service by.
+    pub public_origin: Url,
+    /// Accepted algorithms.
+    pub algorithms: Vec<Algorithm>,
+    /// Whether nonces are used.
+    pub nonce: NonceMode,
+    /// A secret that replicas behind one origin share, so that each accepts the others' nonces; `None`: random at start.
+    /// Only together with a shared replay store: a nonce from before a restart excuses a proof from being younger than
+    /// the store, which a store that forgot everything cannot afford.
+    pub nonce_key: Option<Zeroizing<[u8; 32]>>,
+}
+
+impl fmt::Debug for DpopSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DpopSettings")
+            .field("public_origin", &self.public_origin.as_str())
+            .field("algorithms", &self.algorithms)
+            .field("nonce", &self.nonce)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Verifies proofs for the endpoints under one origin.
+#[derive(Debug)]
+pub struct DpopVerifier {
+    origin: String,
+    algorithms: Vec<Algorithm>,
+    mode: NonceMode,
+    nonces: Nonces,
+}
+
+impl DpopVerifier {
+    /// Refuses an origin with more than scheme, host and port.
+    pub fn new(settings: &DpopSettings) -> Result<Self, Refused> {
+        let url = &settings.public_origin;
+        let normal = htu::normalise(url.as_str()).filter(|normal| normal.matches('/').count() == 3);
+        let origin = normal
+            .as_deref()
+            .and_then(|normal| normal.strip_suffix('/'))
+            .filter(|_| url.query().is_none() && url.fragment().is_none())
+            .ok_or_else(|| Refused::from("the public origin is not scheme, host and port alone"))?;
+        let nonces = Nonces::new(settings.nonce_key.as_deref())
+            .map_err(|_| Refused::from("openssl could not make the key of the nonces"))?;
+        Ok(Self {
+            origin: origin.to_owned(),
+            algorithms: settings.algorithms.clone(),
+            mode: settings.nonce,
+            nonces,
+        })
+    }
+
+    /// The URL that a request for this path is for: never from the request's own `Host` or forwarding fields.
+    fn expected_htu(&self, path: &str) -> Result<String, Refused> {
+        let path =
+            htu::normalise_path(path).ok_or_else(|| Refused::from("the request's path is malformed"))?;
+        Ok(format!("{}{path}", self.origin))
+    }
+
+    /// Everything but nonce and signature, cheapest first, so that a flood of bad proofs costs little.
+    fn check_claims(
+        &self,
+        claims: &Claims,
+        credentials: &Credentials,
+        token: &AccessToken,
+        now: DateTime<Utc>,
+    ) -> Result<Facts, Refused> {
+        // §4.3 step 8: methods are case-sensitive (RFC 9110 §9.1).
+        if claims.string("htm")? != credentials.method {
+            return Err("its `htm` is not the request's method".into());
+        }
+        // Step 9.
+        let htu = self.expected_htu(&credentials.path)?;
+        if htu::normalise(claims.string("htu")?).as_deref() != Some(htu.as_str()) {
+            return Err("its `htu` is not this endpoint under the service's public origin".into());
+        }
+        // Step 11, whether or not a nonce is present.
+        let issued = claims.required_date("iat")?;
+        let age = now - issued;
+        if age > TimeDelta::seconds(MAX_AGE) || age < TimeDelta::seconds(-MAX_AHEAD) {
+            return Err("its `iat` is not within the last 60 or next 30 seconds: check the clocks".into());
+        }
+        // Step 12: bound to this token.
+        let ath = digest(claims, "ath")?.ok_or_else(|| Refused::from("it has no `ath`"))?;
+        if !memcmp::eq(&ath.0, &token.digest.0) {
+            return Err("its `ath` is not the hash of the token".into());
+        }
+        let jti = claims.string("jti")?;
+        if !(1..=MAX_JTI).contains(&jti.len()) {
+            return Err("its `jti` is not 1 to 256 bytes long".into());
+        }
+        Ok(Facts {
+            htu,
+            jti: jti.to_owned(),
+            issued,
+            body: digest(claims, "body_sha256")?,
+        })
+    }
+
+    /// Step 10. True when the proof carries a good nonce.
+    fn check_nonce(&self, claims: &Claims, now: DateTime<Utc>) -> Result<bool, ProofRejection> {
+        match (self.mode, claims.get("nonce")) {
+            (NonceMode::Off, _) | (NonceMode::Optional, None) => Ok(false),
+            (NonceMode::Required, None) => Err(ProofRejection::NonceRequired),
+            (_, Some(Value::String(nonce))) if self.nonces.accepts(nonce, now) => Ok(true),
+            // Old, or of another replica or start: the answer brings a fresh one (RFC 9449 §9).
+            (_, Some(Value::String(_))) => Err(ProofRejection::NonceRequired),
+            (_, Some(_)) => Err(invalid("its `nonce` is not a string".into())),
+        }
+    }
+
+    /// Steps 4 to 6 and the first half of 12: type, algorithm, and the key that the token is bound to.
+    fn check_key(
+        &self,
+        compact: &Compact<'_>,
+        token: &AccessToken,
+    ) -> Result<(PublicJwk, Sha256Digest), Refused> {
+        let header = &compact.header;
+        if header.typ != "dpop+jwt" {
+            return Err("its `typ` is not `dpop+jwt`".into());
+        }
+        let jwk = header
+            .jwk
+            .as_ref()
+            .ok_or_else(|| Refused::from("its header has no `jwk`"))?;
+        let jwk = PublicJwk::parse(jwk)?;
+        let algorithm = jwk.algorithm();
+        if header.algorithm != algorithm || !self.algorithms.contains(&algorithm) {
+            return Err("its `alg` is not that of its key, or not accepted".into());
+        }
+        let thumbprint = jwk.thumbprint();
+        let bound_to = token.confirmation.jkt;
+        let bound_to = bound_to.ok_or_else(|| Refused::from("the token is bound to no proof key"))?;
+        if !memcmp::eq(&thumbprint.0, &bound_to.0) {
+            return Err("its key is not the one the token is bound to".into());
+        }
+        Ok((jwk, thumbprint))
+    }
+}
+
+impl ProofVerifier for DpopVerifier {
+    fn verify(
+        &self,
+        credentials: &Credentials,
+        token: &AccessToken,
+        now: DateTime<Utc>,
+    ) -> Result<VerifiedProof, ProofRejection> {
+        let Some(proof) = credentials.proof.as_deref() else {
+            return Err(invalid("there is none".into()));
+        };
+        let compact = Compact::parse(proof, Use::Proof).map_err(invalid)?;
+        let (jwk, thumbprint) = self.check_key(&compact, token).map_err(invalid)?;
+        let claims = Claims::parse(&compact.payload).map_err(invalid)?;
+        let facts = self
+            .check_claims(&claims, credentials, token, now)
+            .map_err(invalid)?;
+        let has_nonce = self.check_nonce(&claims, now)?;
+        // Step 7, the dear one, last.
+        if !jwk.verify(compact.signing_input.as_bytes(), &compact.signature) {
+            return Err(invalid("its signature does not hold".into()));
+        }
+        Ok(VerifiedProof {
+            thumbprint,
+            replay_id: facts.replay_id(thumbprint),
+            issued: facts.issued,
+            has_nonce,
+            body: facts.body,
+        })
+    }
+
+    fn nonce(&self, now: DateTime<Utc>) -> Option<String> {
+        match self.mode {
+            NonceMode::Off => None,
+            NonceMode::Optional | NonceMode::Required => self.nonces.current(now),
+        }
+    }
+
+    fn window_seconds(&self) -> i64 {
+        MAX_AGE
+    }
+}
+
+/// What a proof says, checked but for its signature.
+struct Facts {
+    htu: String,
+    jti: String,
+    issued: DateTime<Utc>,
+    body: Option<Sha256Digest>,
+}
+
+impl Facts {
+    /// RFC 9449 §11.1, over the *normalised* URL: another spelling of it is no other use. Lengths come first, so that no
+    /// two triples hash the same bytes.
+    fn replay_id(&self, thumbprint: Sha256Digest) -> Sha256Digest {
+        let length = |part: &str| (part.len() as u64).to_be_bytes();
+        Sha256Digest::of_parts(&[
+            &32u64.to_be_bytes(),
+            &thumbprint.0,
+            &length(&self.htu),
+            self.htu.as_bytes(),
+            &length(&self.jti),
+            self.jti.as_bytes(),
+        ])
+    }
+}
+
+/// A claim that is base64url of a SHA-256 digest, if present.
+fn digest(claims: &Claims, name: &str) -> Result<Option<Sha256Digest>, Refused> {
+    let Some(value) = claims.get(name) else {
+        return Ok(None);
+    };
+    let digest = value.as_str().and_then(array_from_b64url).map(Sha256Digest);
+    digest
+        .map(Some)
+        .ok_or_else(|| Refused(format!("its `{name}` is not base64url of 32 bytes")))
+}
+
+fn invalid(why: Refused) -> ProofRejection {
+    ProofRejection::Invalid(format!("the proof is not accepted: {why}"))
+}
+
+#[cfg(test)]
+#[path = "dpop_tests.rs"]
+mod tests;

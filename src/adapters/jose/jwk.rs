@@ -1,0 +1,282 @@
+//! Public JWKs (RFC 7517), parsed strictly from JSON, and direct signature verification with them.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use jsonwebtoken::DecodingKey;
+use openssl::bn::{BigNum, BigNumContext};
+use openssl::ec::{EcGroup, EcKey, EcPoint};
+use openssl::ecdsa::EcdsaSig;
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{Id, PKey, Public};
+use openssl::rsa::{Padding, Rsa};
+use openssl::sha::{Sha256, Sha384};
+use openssl::sign::{RsaPssSaltlen, Verifier};
+use serde_json::{Map, Value};
+use signer_actors::domain::digest::Sha256Digest;
+
+use super::algorithm::Algorithm;
+use super::header::MAX_KID;
+use super::{Refused, array_from_b64url, b64url, from_b64url, is_visible};
+
+/// Members that hold a private or symmetric key (RFC 7518 §6.2.2, §6.3.2, §6.4.1; RFC 8037 §2).
+const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
+/// Accepted lengths of an RSA modulus, in bits. Below is weak (RFC 7518 §3.5); above is work for an attacker to give us.
+const RSA_BITS: std::ops::RangeInclusive<i32> = 2048..=4096;
+/// Longest accepted public exponent, in bytes.
+const MAX_EXPONENT: usize = 8;
+
+/// A public key that is well formed and suits exactly one algorithm, which the *key* decides (RFC 8725 §3.1). That an EC
+/// point lies on its curve is checked when the key is built: [`Self::pkey`], [`Self::verify`], [`super::jwks`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicJwk {
+    kid: Option<String>,
+    material: Material,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Material {
+    P256 { x: [u8; 32], y: [u8; 32] },
+    P384 { x: [u8; 48], y: [u8; 48] },
+    Ed25519 { x: [u8; 32] },
+    Rsa { n: Vec<u8>, e: Vec<u8> },
+}
+
+impl fmt::Debug for PublicJwk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublicJwk")
+            .field("kid", &self.kid)
+            .field("algorithm", &self.algorithm())
+            .field("thumbprint", &self.thumbprint())
+            .finish()
+    }
+}
+
+impl PublicJwk {
+    /// Reads a public signature key: EC P-256 or P-384, Ed25519, or RSA. Duplicate members were refused when the JSON
+    /// was read. Unknown members are ignored (RFC 7517 §4), private ones are not.
+    pub fn parse(jwk: &Map<String, Value>) -> Result<Self, Refused> {
+        if PRIVATE_MEMBERS.iter().any(|name| jwk.contains_key(*name)) {
+            return Err("the key has private members: publish its public part only".into());
+        }
+        let material = match (text(jwk, "kty")?, jwk.get("crv").and_then(Value::as_str)) {
+            ("EC", Some("P-256")) => Material::P256 {
+                x: coordinate(jwk, "x")?,
+                y: coordinate(jwk, "y")?,
+            },
+            ("EC", Some("P-384")) => Material::P384 {
+                x: coordinate(jwk, "x")?,
+                y: coordinate(jwk, "y")?,
+            },
+            ("OKP", Some("Ed25519")) => Material::Ed25519 {
+                x: coordinate(jwk, "x")?,
+            },
+            ("RSA", _) => rsa_material(jwk)?,
+            _ => return Err("the key is none of EC P-256, EC P-384, Ed25519, RSA".into()),
+        };
+        let key = Self {
+            kid: kid(jwk)?,
+            material,
+        };
+        key.check_purpose(jwk)?;
+        Ok(key)
+    }
+
+    /// RFC 7517 §4.2 to §4.4: what the key says of its purpose must agree with verifying signatures by its algorithm.
+    fn check_purpose(&self, jwk: &Map<String, Value>) -> Result<(), Refused> {
+        let is = |name: &str, expected: &str| jwk.get(name).is_none_or(|value| value == expected);
+        if !is("alg", self.algorithm().as_str()) {
+            return Err("the key's `alg` is not the algorithm of its kind".into());
+        }
+        if !is("use", "sig") {
+            return Err("the key's `use` is not `sig`".into());
+        }
+        match jwk.get("key_ops") {
+            None => Ok(()),
+            Some(Value::Array(ops)) if ops.iter().any(|op| op == "verify") => Ok(()),
+            Some(_) => Err("the key's `key_ops` do not contain `verify`".into()),
+        }
+    }
+
+    /// `kid`
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// The one algorithm that this key verifies.
+    pub fn algorithm(&self) -> Algorithm {
+        match &self.material {
+            Material::P256 { .. } => Algorithm::Es256,
+            Material::P384 { .. } => Algorithm::Es384,
+            Material::Ed25519 { .. } => Algorithm::EdDsa,
+            Material::Rsa { .. } => Algorithm::Ps256,
+        }
+    }
+
+    /// SHA-256 thumbprint (RFC 7638 §3; RFC 8037 §2): required members in lexical order, without white space. Base64url
+    /// was read strictly, so writing it anew gives the text that was received.
+    pub fn thumbprint(&self) -> Sha256Digest {
+        let ec = |crv: &str, x: &[u8], y: &[u8]| {
+            format!(
+                r#"{{"crv":"{crv}","kty":"EC","x":"{}","y":"{}"}}"#,
+                b64url(x),
+                b64url(y)
+            )
+        };
+        let canonical = match &self.material {
+            Material::P256 { x, y } => ec("P-256", x, y),
+            Material::P384 { x, y } => ec("P-384", x, y),
+            Material::Ed25519 { x } => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, b64url(x)),
+            Material::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, b64url(e), b64url(n)),
+        };
+        Sha256Digest::of(canonical.as_bytes())
+    }
+
+    /// The key for OpenSSL. Refuses a point off its curve.
+    pub fn pkey(&self) -> Result<PKey<Public>, Refused> {
+        self.build().map_err(|_| {
+            drop(ErrorStack::get());
+            "the key is not valid: its point is not on its curve".into()
+        })
+    }
+
+    fn build(&self) -> Result<PKey<Public>, ErrorStack> {
+        match &self.material {
+            Material::P256 { x, y } => PKey::from_ec_key(ec_key(&P256, Nid::X9_62_PRIME256V1, x, y)?),
+            Material::P384 { x, y } => PKey::from_ec_key(ec_key(&P384, Nid::SECP384R1, x, y)?),
+            Material::Ed25519 { x } => PKey::public_key_from_raw_bytes(x, Id::ED25519),
+            Material::Rsa { n, e } => PKey::from_rsa(Rsa::from_public_components(
+                BigNum::from_slice(n)?,
+                BigNum::from_slice(e)?,
+            )?),
+        }
+    }
+
+    /// The key for the `jsonwebtoken` crate.
+    pub(crate) fn decoding_key(&self) -> Result<DecodingKey, Refused> {
+        let built = match &self.material {
+            Material::P256 { x, y } => DecodingKey::from_ec_components(&b64url(x), &b64url(y)),
+            Material::P384 { x, y } => DecodingKey::from_ec_components(&b64url(x), &b64url(y)),
+            Material::Ed25519 { x } => DecodingKey::from_ed_components(&b64url(x)),
+            Material::Rsa { n, e } => Ok(DecodingKey::from_rsa_raw_components(n, e)),
+        };
+        built.map_err(|_| "the key is not valid".into())
+    }
+
+    /// True when the signature over the input holds. Directly with OpenSSL, for keys that are used once (DPoP): the
+    /// low-level ECDSA calls spare the set-up that a JWT library repeats on every call.
+    pub fn verify(&self, input: &[u8], signature: &[u8]) -> bool {
+        let holds = self.try_verify(input, signature).unwrap_or(false);
+        if !holds {
+            // What OpenSSL queued about this signature must not surface in a later, unrelated call on this thread.
+            drop(ErrorStack::get());
+        }
+        holds
+    }
+
+    fn try_verify(&self, input: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {
+        match &self.material {
+            Material::P256 { x, y } => {
+                let mut hasher = Sha256::new();
+                hasher.update(input);
+                let key = || ec_key(&P256, Nid::X9_62_PRIME256V1, x, y);
+                verify_ecdsa(signature, 32, &hasher.finish(), key)
+            }
+            Material::P384 { x, y } => {
+                let mut hasher = Sha384::new();
+                hasher.update(input);
+                let key = || ec_key(&P384, Nid::SECP384R1, x, y);
+                verify_ecdsa(signature, 48, &hasher.finish(), key)
+            }
+            Material::Ed25519 { .. } => {
+                Verifier::new_without_digest(&*self.build()?)?.verify_oneshot(signature, input)
+            }
+            Material::Rsa { .. } => {
+                let key = self.build()?;
+                let mut verifier = Verifier::new(MessageDigest::sha256(), &key)?;
+                verifier.set_rsa_padding(Padding::PKCS1_PSS)?;
+                // RFC 7518 §3.5: the salt is as long as the hash, and MGF1 uses the same hash (OpenSSL's default).
+                verifier.set_rsa_pss_saltlen(RsaPssSaltlen::custom(32))?;
+                verifier.verify_oneshot(signature, input)
+            }
+        }
+    }
+}
+
+static P256: OnceLock<EcGroup> = OnceLock::new();
+static P384: OnceLock<EcGroup> = OnceLock::new();
+
+/// An EC key from coordinates. `EcPoint::from_bytes` refuses coordinates out of range and points off the curve; both
+/// curves have cofactor 1 and the uncompressed form cannot say infinity, so no further check is needed (SEC 1 §3.2.2.1).
+fn ec_key(group: &OnceLock<EcGroup>, nid: Nid, x: &[u8], y: &[u8]) -> Result<EcKey<Public>, ErrorStack> {
+    let group = match group.get() {
+        Some(group) => group,
+        None => {
+            let built = EcGroup::from_curve_name(nid)?;
+            group.get_or_init(|| built)
+        }
+    };
+    let mut context = BigNumContext::new()?;
+    let point = EcPoint::from_bytes(group, &[&[4], x, y].concat(), &mut context)?;
+    EcKey::from_public_key(group, &point)
+}
+
+/// RFC 7518 §3.4: r and s, big-endian, each exactly as long as the curve's order.
+fn verify_ecdsa(
+    signature: &[u8],
+    len: usize,
+    digest: &[u8],
+    key: impl FnOnce() -> Result<EcKey<Public>, ErrorStack>,
+) -> Result<bool, ErrorStack> {
+    let Some((r, s)) = signature.split_at_checked(len).filter(|(_, s)| s.len() == len) else {
+        return Ok(false);
+    };
+    let signature = EcdsaSig::from_private_components(BigNum::from_slice(r)?, BigNum::from_slice(s)?)?;
+    signature.verify(digest, &*key()?)
+}
+
+fn text<'a>(jwk: &'a Map<String, Value>, name: &str) -> Result<&'a str, Refused> {
+    jwk.get(name)
+        .and_then(Value::as_str)
+        .ok_or_else(|| Refused(format!("the key has no `{name}`")))
+}
+
+/// A coordinate of exactly the curve's length (RFC 7518 §6.2.1.2: leading zeros stay).
+fn coordinate<const N: usize>(jwk: &Map<String, Value>, name: &str) -> Result<[u8; N], Refused> {
+    array_from_b64url(text(jwk, name)?)
+        .ok_or_else(|| Refused(format!("the key's `{name}` is not base64url of {N} bytes")))
+}
+
+/// RFC 7518 §6.3.1: `n` and `e` as Base64urlUInt, which has no leading zero octet.
+fn rsa_material(jwk: &Map<String, Value>) -> Result<Material, Refused> {
+    let number = |name: &str| {
+        from_b64url(text(jwk, name)?)
+            .filter(|bytes| bytes.first().is_some_and(|b| *b != 0))
+            .ok_or_else(|| Refused(format!("the key's `{name}` is no Base64urlUInt")))
+    };
+    let (n, e) = (number("n")?, number("e")?);
+    let odd = |bytes: &[u8]| bytes.last().is_some_and(|b| b & 1 == 1);
+    let bits = BigNum::from_slice(&n).map_or(0, |n| n.num_bits());
+    if !RSA_BITS.contains(&bits) || !odd(&n) {
+        return Err("the key's `n` is not odd and of 2048 to 4096 bits".into());
+    }
+    let exponent = e.iter().fold(0u64, |value, b| (value << 8) | u64::from(*b));
+    if e.len() > MAX_EXPONENT || exponent < 65_537 || !odd(&e) {
+        return Err("the key's `e` is not odd and at least 65537".into());
+    }
+    Ok(Material::Rsa { n, e })
+}
+
+fn kid(jwk: &Map<String, Value>) -> Result<Option<String>, Refused> {
+    match jwk.get("kid") {
+        None => Ok(None),
+        Some(Value::String(kid)) if is_visible(kid, MAX_KID) => Ok(Some(kid.clone())),
+        Some(_) => Err("the key's `kid` is not 1 to 256 visible characters".into()),
+    }
+}
+
+#[cfg(test)]
+#[path = "jwk_tests.rs"]
+mod tests;

@@ -1,0 +1,117 @@
+//! Asking Licensing whether a PoE still holds (RFC 7662).
+
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use serde_json::Value;
+use signer_actors::domain::entitlement::Entitlement;
+use signer_actors::ports::{Introspection, SourceUnavailable};
+
+use super::{IntrospectionSettings, poe};
+use crate::adapters::jose::Refused;
+use crate::adapters::jose::claims::Claims;
+use crate::adapters::jose::fetch::{self, Http, unavailable};
+use crate::adapters::jose::header::{Compact, Use, media_type};
+
+/// A client of the introspection endpoint.
+#[derive(Clone, Debug)]
+pub(super) struct Introspector {
+    http: Http,
+    settings: IntrospectionSettings,
+}
+
+impl Introspector {
+    /// Refuses a URL that is neither https nor http to loopback: the credential goes there.
+    pub(super) fn new(http: Http, settings: IntrospectionSettings) -> Result<Self, SourceUnavailable> {
+        if !fetch::is_allowed(&settings.url) {
+            return Err(unavailable(
+                "the introspection URL must be https, or http to loopback",
+            ));
+        }
+        Ok(Self { http, settings })
+    }
+
+    /// Asks once; everything that is no clear answer is `SourceUnavailable`, never a verdict.
+    pub(super) async fn ask(self, poe: &str, facts: Entitlement) -> Result<Introspection, SourceUnavailable> {
+        let token = Compact::parse(poe, Use::Token)
+            .and_then(|compact| Claims::parse(&compact.payload))
+            .map_err(|why| unavailable(&format!("the proof of entitlement to introspect: {why}")))?;
+        let answer = self.post(poe).await?;
+        judge(&answer, &token, facts).map_err(|why| self.bad_answer(&why.0))
+    }
+
+    /// RFC 7662 §2.1. The token travels in the body, the credential in a field that is marked secret.
+    async fn post(&self, poe: &str) -> Result<Claims, SourceUnavailable> {
+        let url = &self.settings.url;
+        let secret = zeroize::Zeroizing::new(format!("Bearer {}", self.settings.credential.reveal()));
+        let mut authorization = HeaderValue::from_str(&secret)
+            .map_err(|_| unavailable("the credential for Licensing has characters that no header has"))?;
+        authorization.set_sensitive(true);
+        let request = self
+            .http
+            .client()
+            .post(url.clone())
+            .header(AUTHORIZATION, authorization)
+            .header(ACCEPT, "application/json")
+            .form(&[("token", poe)]);
+        let response = request.send().await.map_err(|error| fetch::failed(url, &error))?;
+        if response.status() != StatusCode::OK {
+            return Err(fetch::bad_status(url, response.status()));
+        }
+        if !is_json(response.headers().get(CONTENT_TYPE)) {
+            return Err(self.bad_answer("the answer is not application/json"));
+        }
+        let body = fetch::read_body(url, response).await?;
+        Claims::parse(&body).map_err(|why| self.bad_answer(&why.0))
+    }
+
+    fn bad_answer(&self, why: &str) -> SourceUnavailable {
+        unavailable(&format!("{}: {why}", fetch::name(&self.settings.url)))
+    }
+}
+
+fn is_json(content_type: Option<&HeaderValue>) -> bool {
+    content_type
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|essence| media_type(essence.trim()) == "json")
+}
+
+/// RFC 7662 §2.2. An answer that is active but malformed is no answer; one that is about someone else is a mismatch.
+fn judge(answer: &Claims, token: &Claims, facts: Entitlement) -> Result<Introspection, Refused> {
+    match answer.get("active") {
+        Some(Value::Bool(true)) => {}
+        Some(Value::Bool(false)) => return Ok(Introspection::Revoked),
+        // Never "false", 0 or null: a lenient reading of a broken answer would revoke or, worse, grant.
+        _ => return Err("the answer's `active` is not true or false".into()),
+    }
+    let same = |name: &str| {
+        answer
+            .get(name)
+            .is_none_or(|value| Some(value) == token.get(name))
+    };
+    let identity = ["iss", "sub", "lic", "tid", "inst", "cnf"];
+    if !identity.into_iter().all(same) {
+        return Ok(Introspection::Mismatch);
+    }
+    narrow(answer, facts).map(|facts| Introspection::Active(Box::new(facts)))
+}
+
+/// Whatever the answer says, nothing gets wider than the signed token.
+fn narrow(answer: &Claims, facts: Entitlement) -> Result<Entitlement, Refused> {
+    let expires = answer.date("exp")?.unwrap_or(facts.expires);
+    Ok(Entitlement {
+        expires: facts.expires.min(expires),
+        // A name for people, without power.
+        plan: poe::plan(answer)?.unwrap_or(facts.plan),
+        limits: poe::Limits::read(answer)?.narrow(facts.limits),
+        versions: match (facts.versions, poe::versions(answer)?) {
+            (Some(token), Some(answer)) => Some(token.narrowed_by(answer)),
+            (token, answer) => token.or(answer),
+        },
+        features: match poe::features(answer)? {
+            Some(answer) => facts.features.narrowed_by(&answer),
+            None => facts.features,
+        },
+        ..facts
+    })
+}

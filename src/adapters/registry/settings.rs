@@ -1,0 +1,203 @@
+//! What the adapter is told: parsed values, no configuration syntax.
+
+use std::fmt;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use oci_client::Reference;
+use zeroize::Zeroizing;
+
+/// One repository to look images up in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// `host` or `host:port` of the registry, as the service connects to it.
+    pub host: String,
+    /// Repository name inside the registry, `stellaops/scanner`.
+    pub name: String,
+}
+
+impl Repository {
+    /// Reads `host[:port]/name` by the grammar of the OCI distribution specification; no tag, no digest, and no
+    /// Docker Hub short forms, so that what is written is what is asked.
+    ///
+    /// # Errors
+    /// A text for the configuration report: what is wrong and what to write instead.
+    pub fn parse(value: &str) -> Result<Self, String> {
+        let wrong = || format!("{value:?} is not a repository, write host/name without tag or digest");
+        let reference: Reference = value.parse().map_err(|_| wrong())?;
+        let (host, name) = value.split_once('/').ok_or_else(wrong)?;
+        let plain = reference.registry() == host && reference.repository() == name;
+        if !plain || reference.digest().is_some() {
+            return Err(wrong());
+        }
+        Ok(Self {
+            host: host.to_ascii_lowercase(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.name)
+    }
+}
+
+/// An identity that release certificates carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// OIDC issuer in the Fulcio extension, compared exactly.
+    pub issuer: String,
+    /// The only subject alternative name (URI or e-mail), compared exactly.
+    pub subject: String,
+}
+
+/// Credentials of one registry.
+#[derive(Clone)]
+pub struct Credentials {
+    /// `host[:port]` of the repositories they belong to.
+    pub host: String,
+    /// User name.
+    pub username: String,
+    /// Password or access token.
+    pub password: Zeroizing<String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("host", &self.host)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An entry of `release.private_networks`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrivateNetwork {
+    /// This host may resolve to any address.
+    Host(String),
+    /// Any host may resolve into this network.
+    Network(IpNet),
+}
+
+impl PrivateNetwork {
+    /// Reads a CIDR, an address, or else takes the value as `host` or `host:port`.
+    pub fn parse(value: &str) -> Self {
+        if let Ok(network) = value.parse::<IpNet>() {
+            return Self::Network(network);
+        }
+        match value.parse::<std::net::IpAddr>() {
+            Ok(address) => Self::Network(IpNet::from(address)),
+            Err(_) => Self::Host(value.to_ascii_lowercase()),
+        }
+    }
+}
+
+/// Everything the adapter needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where images are looked up, in order; at least one.
+    pub repositories: Vec<Repository>,
+    /// Release keys: SPKI in PEM, one each.
+    pub keys: Vec<Vec<u8>>,
+    /// Release identities; they need `roots`.
+    pub identities: Vec<Identity>,
+    /// PEM certificates that identities chain to: self-signed ones are anchors, the others intermediates.
+    pub roots: Option<Vec<u8>>,
+    /// How many distinct keys or identities must have signed; at least 1 and no more than are configured.
+    pub threshold: usize,
+    /// Name of the signed or digest-bound annotation that holds the calendar tag; empty for none.
+    pub tag_annotation: String,
+    /// Images that are never trusted again, whatever their signatures.
+    pub revoked: Vec<signer_actors::domain::digest::ImageDigest>,
+    /// Longest time for a whole check, over all repositories.
+    pub timeout: Duration,
+    /// Longest time for one registry call, its body included.
+    pub call_timeout: Duration,
+    /// `host` (any port) or `host:port` that may be asked without TLS and at any address.
+    pub plain_http: Vec<String>,
+    /// Hosts and networks that are allowed though not public.
+    pub private_networks: Vec<PrivateNetwork>,
+    /// Further `host[:port]` that a registry may name as token realm or blob storage; its own host always may be.
+    pub trusted_hosts: Vec<String>,
+    /// Credentials, at most one per host; without any the registry is asked anonymously.
+    pub credentials: Vec<Credentials>,
+    /// PEM certificates trusted for TLS besides the system's.
+    pub tls_roots: Option<Vec<u8>>,
+}
+
+impl Settings {
+    /// Settings with the defaults of the reference configuration: no policy yet, five seconds.
+    pub fn new(repositories: Vec<Repository>) -> Self {
+        Self {
+            repositories,
+            keys: Vec::new(),
+            identities: Vec::new(),
+            roots: None,
+            threshold: 1,
+            tag_annotation: "org.opencontainers.image.version".to_owned(),
+            revoked: Vec::new(),
+            timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(3),
+            plain_http: Vec::new(),
+            private_networks: Vec::new(),
+            trusted_hosts: Vec::new(),
+            credentials: Vec::new(),
+            tls_roots: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_are_host_and_name() {
+        let parsed = Repository::parse("registry.example:5000/stellaops/scanner").unwrap();
+        assert_eq!(parsed.host, "registry.example:5000");
+        assert_eq!(parsed.name, "stellaops/scanner");
+        assert_eq!(parsed.to_string(), "registry.example:5000/stellaops/scanner");
+        for bad in [
+            "",
+            "scanner",
+            "stellaops/scanner",
+            "registry.example/",
+            "registry.example/Scanner",
+            "registry.example/scanner:latest",
+            "https://registry.example/scanner",
+            "registry.example/a/../b",
+            "registry.example/scanner?x=y",
+            "user@registry.example/scanner",
+            &format!("registry.example/scanner@sha256:{}", "a".repeat(64)),
+        ] {
+            assert!(Repository::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_do_not_print_their_secret() {
+        let credentials = Credentials {
+            host: "registry.example".into(),
+            username: "robot".into(),
+            password: Zeroizing::new("hunter2".into()),
+        };
+        assert!(!format!("{credentials:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn private_networks_are_networks_or_hosts() {
+        assert_eq!(
+            PrivateNetwork::parse("10.0.0.0/8"),
+            PrivateNetwork::Network("10.0.0.0/8".parse().unwrap())
+        );
+        assert_eq!(
+            PrivateNetwork::parse("fd00::1"),
+            PrivateNetwork::Network("fd00::1/128".parse().unwrap())
+        );
+        assert_eq!(
+            PrivateNetwork::parse("Registry.Local:5000"),
+            PrivateNetwork::Host("registry.local:5000".into())
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! Makes what a release process makes: keys, certificates, signatures, payloads and manifests. Signed with openssl
+//! directly, so that nothing under test makes its own input.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::sign::Signer;
+use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
+use openssl::x509::{X509, X509Builder, X509Extension, X509NameBuilder};
+use serde_json::{Value, json};
+use sha256::of as sha256;
+
+pub(crate) const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+pub(crate) const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
+pub(crate) const TAG: &str = "org.opencontainers.image.version";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+mod sha256 {
+    /// `sha256:<hex>`, by openssl itself.
+    pub(crate) fn of(bytes: &[u8]) -> String {
+        format!(
+            "sha256:{}",
+            hex::encode(openssl::hash::hash(openssl::hash::MessageDigest::sha256(), bytes).unwrap())
+        )
+    }
+}
+
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    sha256(bytes)
+}
+
+pub(crate) fn key() -> PKey<Private> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+}
+
+pub(crate) fn pem(key: &PKey<Private>) -> Vec<u8> {
+    key.public_key_to_pem().unwrap()
+}
+
+/// ECDSA with SHA-256, DER, base64.
+pub(crate) fn sign(key: &PKey<Private>, message: &[u8]) -> String {
+    let mut signer = Signer::new(MessageDigest::sha256(), key).unwrap();
+    STANDARD.encode(signer.sign_oneshot_to_vec(message).unwrap())
+}
+
+pub(crate) fn payload(image: &str, optional: Value) -> Value {
+    json!({
+        "critical": {
+            "identity": { "docker-reference": "registry.example/stellaops/scanner" },
+            "image": { "docker-manifest-digest": image },
+            "type": "cosign container image signature",
+        },
+        "optional": optional,
+    })
+}
+
+pub(crate) fn statement(image: &str, predicate_type: &str) -> Value {
+    json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "digest": { "sha256": image.strip_prefix("sha256:").unwrap_or(image) } }],
+        "predicateType": predicate_type,
+        "predicate": {},
+    })
+}
+
+/// A bundle with a DSSE envelope; `material` is its verification material.
+pub(crate) fn bundle(key: &PKey<Private>, material: Value, statement: &Value) -> Value {
+    let payload = serde_json::to_vec(statement).unwrap();
+    let kind = "application/vnd.in-toto+json";
+    // secure-systems-lab/dsse protocol.md, written out here on purpose.
+    let mut pae = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).into_bytes();
+    pae.extend_from_slice(&payload);
+    json!({
+        "mediaType": BUNDLE,
+        "verificationMaterial": material,
+        "dsseEnvelope": {
+            "payload": STANDARD.encode(&payload),
+            "payloadType": kind,
+            "signatures": [{ "sig": sign(key, &pae) }],
+        },
+    })
+}
+
+pub(crate) fn by_key() -> Value {
+    json!({ "publicKey": { "hint": "any" } })
+}
+
+pub(crate) fn by_certificate(certificate: &X509) -> Value {
+    json!({ "certificate": { "rawBytes": STANDARD.encode(certificate.to_der().unwrap()) } })
+}
+
+pub(crate) fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
+    json!({ "mediaType": media_type, "digest": sha256(bytes), "size": bytes.len() })
+}
+
+pub(crate) fn manifest(layers: &[Value], subject: Option<&[u8]>) -> Value {
+    let mut manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"),
+        "layers": layers,
+    });
+    if let Some(subject) = subject {
+        manifest["subject"] = descriptor(MANIFEST, subject);
+    }
+    manifest
+}
+
+pub(crate) fn index(manifests: &[&[u8]]) -> Value {
+    let manifests: Vec<Value> = manifests
+        .iter()
+        .map(|bytes| descriptor(MANIFEST, bytes))
+        .collect();
+    json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests })
+}
+
+/// How a leaf is made, and what can be wrong with it.
+pub(crate) struct Leaf {
+    pub(crate) subjects: Vec<String>,
+    /// Value of 1.3.6.1.4.1.57264.1.8, a DER UTF8String around this text.
+    pub(crate) issuer: Option<String>,
+    /// Value of 1.3.6.1.4.1.57264.1.1, raw.
+    pub(crate) issuer_v1: Option<String>,
+    pub(crate) code_signing: bool,
+    pub(crate) days: u32,
+}
+
+impl Default for Leaf {
+    fn default() -> Self {
+        Self {
+            subjects: vec!["https://stellaops.example/release".into()],
+            issuer: Some("https://authority.example".into()),
+            issuer_v1: None,
+            code_signing: true,
+            days: 1,
+        }
+    }
+}
+
+/// A certificate authority of one root.
+pub(crate) struct Authority {
+    key: PKey<Private>,
+    pub(crate) root: X509,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = key();
+        let mut builder = certificate("root", "root", &key, 3650);
+        builder
+            .append_extension(BasicConstraints::new().critical().ca().build().unwrap())
+            .unwrap();
+        builder
+            .append_extension(KeyUsage::new().critical().key_cert_sign().build().unwrap())
+            .unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        Self {
+            key,
+            root: builder.build(),
+        }
+    }
+
+    pub(crate) fn issue(&self, key: &PKey<Private>, leaf: &Leaf) -> X509 {
+        let mut builder = certificate("", "root", key, leaf.days);
+        let mut names = SubjectAlternativeName::new();
+        for subject in &leaf.subjects {
+            names.uri(subject);
+        }
+        let names = names
+            .critical()
+            .build(&builder.x509v3_context(Some(&self.root), None))
+            .unwrap();
+        builder.append_extension(names).unwrap();
+        builder
+            .append_extension(KeyUsage::new().critical().digital_signature().build().unwrap())
+            .unwrap();
+        let usage = if leaf.code_signing {
+            ExtendedKeyUsage::new().code_signing().build()
+        } else {
+            ExtendedKeyUsage::new().server_auth().build()
+        };
+        builder.append_extension(usage.unwrap()).unwrap();
+        let mut extension = |oid: &str, value: &[u8]| {
+            let oid = Asn1Object::from_str(oid).unwrap();
+            let value = Asn1OctetString::new_from_bytes(value).unwrap();
+            builder
+                .append_extension(X509Extension::new_from_der(&oid, false, &value).unwrap())
+                .unwrap();
+        };
+        if let Some(issuer) = &leaf.issuer {
+            let der = [&[0x0c, issuer.len() as u8], issuer.as_bytes()].concat();
+            extension("1.3.6.1.4.1.57264.1.8", &der);
+        }
+        if let Some(issuer) = &leaf.issuer_v1 {
+            extension("1.3.6.1.4.1.57264.1.1", issuer.as_bytes());
+        }
+        builder.sign(&self.key, MessageDigest::sha256()).unwrap();
+        builder.build()
+    }
+}
+
+fn certificate(subject: &str, issuer: &str, key: &PKey<Private>, days: u32) -> X509Builder {
+    let name = |common: &str| {
+        let mut name = X509NameBuilder::new().unwrap();
+        if !common.is_empty() {
+            name.append_entry_by_nid(Nid::COMMONNAME, common).unwrap();
+        }
+        name.build()
+    };
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    let serial = BigNum::from_u32(u32::from(subject.is_empty()) + 1)
+        .unwrap()
+        .to_asn1_integer()
+        .unwrap();
+    builder.set_serial_number(&serial).unwrap();
+    builder.set_subject_name(&name(subject)).unwrap();
+    builder.set_issuer_name(&name(issuer)).unwrap();
+    builder.set_pubkey(key).unwrap();
+    builder
+        .set_not_before(&Asn1Time::days_from_now(0).unwrap())
+        .unwrap();
+    builder
+        .set_not_after(&Asn1Time::days_from_now(days).unwrap())
+        .unwrap();
+    builder
+}

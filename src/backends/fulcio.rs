@@ -1,1 +1,0 @@
-//! Keyless signing through Fulcio.

@@ -1,0 +1,267 @@
+//! Keyless signing through Fulcio: a fresh key, a short certificate over it for the service's own identity.
+//!
+//! Nothing of Fulcio's answer is believed: the certificate must be over our key, lead to a configured root, and name
+//! exactly the configured identity.
+
+mod challenge;
+mod client;
+mod identity;
+
+use std::future::ready;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use openssl::x509::X509;
+use signer_actors::domain::ids::KeyId;
+use signer_actors::domain::signing::{Algorithm, KeyState, Signature, SigningIdentity, SigningMode};
+use signer_actors::evidence::SigningWarrant;
+use signer_actors::ports::{BackendError, BackendInfo, Clock, PortFuture, SigningBackend, SigningKey};
+use url::{Host, Url};
+
+pub use self::identity::IdentityToken;
+use super::certificate::{Authorities, Leaf, to_pem};
+use super::crypto::{Pae, PrivateKey};
+use client::Client;
+
+/// A certificate is never used in the last seconds of its life (contract §7).
+const LAST_SECONDS: TimeDelta = TimeDelta::seconds(60);
+/// How far our clock may lag behind Fulcio's when a fresh certificate seems to begin in the future.
+const CLOCK_LAG: TimeDelta = TimeDelta::seconds(10);
+/// How much of the deadline Fulcio's configuration may take: it is only a help.
+const CONFIGURATION_SHARE: u32 = 3;
+/// How many hex digits of the key's fingerprint name an ephemeral key.
+const KEY_ID_DIGITS: usize = 32;
+
+/// What a Fulcio backend needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// `signing.backends[].id`
+    pub id: KeyId,
+    /// Fulcio's address: `https`, or `http` on loopback.
+    pub url: Url,
+    /// Trust anchors for the certificates it issues, PEM; may hold intermediates too.
+    pub roots_pem: Vec<u8>,
+    /// The service's identity.
+    pub identity: IdentityToken,
+    /// The OIDC issuer that certificates must name.
+    pub expect_issuer: String,
+    /// The subject alternative name that certificates must have: a URI or an e-mail address.
+    pub expect_subject: String,
+    /// How long a certificate is used at most.
+    pub certificate_reuse: Duration,
+    /// How long obtaining a certificate may take altogether.
+    pub timeout: Duration,
+    /// Certificates trusted for TLS to Fulcio beside the system's, PEM; empty for none.
+    pub tls_roots_pem: Vec<u8>,
+}
+
+/// One Fulcio with the identity that is expected of its certificates.
+#[derive(Debug)]
+pub struct FulcioBackend {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    authorities: Authorities,
+    client: Client,
+    clock: Arc<dyn Clock>,
+}
+
+impl FulcioBackend {
+    /// Checks the settings; asks nothing yet.
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        if !is_private_enough(&settings.url) {
+            return Err("Fulcio's url must be https: the identity token travels with each request".into());
+        }
+        if settings.expect_issuer.is_empty() || settings.expect_subject.is_empty() {
+            return Err(
+                "expect_issuer and expect_subject must be set: they are what verifiers will see".into(),
+            );
+        }
+        let authorities = Authorities::from_pem(&settings.roots_pem)?;
+        let client = Client::new(settings.url.clone(), &settings.tls_roots_pem)?;
+        let shared = Shared {
+            settings,
+            authorities,
+            client,
+            clock,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The configured trust anchors and intermediates, for `/trust`.
+    pub fn authorities(&self) -> &Authorities {
+        &self.shared.authorities
+    }
+}
+
+impl SigningBackend for FulcioBackend {
+    fn info(&self) -> BackendInfo {
+        BackendInfo {
+            id: self.shared.settings.id.clone(),
+            kind: "fulcio",
+            mode: SigningMode::Keyless,
+            algorithm: Algorithm::EcdsaP256Sha256,
+            state: KeyState::Active,
+            // The certificate comes from elsewhere; the signature is made here.
+            revoked_from: None,
+            remote: false,
+        }
+    }
+
+    fn open(&self) -> PortFuture<Result<Arc<dyn SigningKey>, BackendError>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let key = tokio::time::timeout(shared.settings.timeout, shared.obtain()).await;
+            let key =
+                key.map_err(|_| BackendError::Unavailable("Fulcio did not answer in time".into()))??;
+            Ok(Arc::new(key) as Arc<dyn SigningKey>)
+        })
+    }
+}
+
+impl Shared {
+    /// A key pair, a proof that we hold it, a certificate over it, and every check of that certificate.
+    async fn obtain(&self) -> Result<FulcioKey, BackendError> {
+        let token = self.settings.identity.read().await?;
+        let key = PrivateKey::generate_p256().map_err(BackendError::Failed)?;
+        let share = self.settings.timeout / CONFIGURATION_SHARE;
+        let configuration = tokio::time::timeout(share, self.client.configuration())
+            .await
+            .ok()
+            .flatten();
+        let subject = &self.settings.expect_subject;
+        let challenge = challenge::challenge(&token, configuration.as_ref(), subject);
+        let challenge = challenge.map_err(BackendError::Failed)?;
+        let proof = key.sign(challenge.as_bytes()).map_err(BackendError::Failed)?;
+        let chain = self.client.certify(&token, key.public().pem(), &proof).await?;
+        self.accept(key, chain, self.clock.now())
+            .map_err(BackendError::Failed)
+    }
+
+    fn accept(&self, key: PrivateKey, chain: Vec<X509>, now: DateTime<Utc>) -> Result<FulcioKey, String> {
+        let mut chain = chain.into_iter();
+        let leaf = Leaf::read(chain.next().ok_or("Fulcio's answer holds no certificate")?)?;
+        if !leaf.public_key.public_eq(key.public().pkey()) {
+            return Err("Fulcio's certificate is over another key than ours".into());
+        }
+        leaf.expect(&self.settings.expect_issuer, &self.settings.expect_subject)?;
+        let at = if leaf.not_before - now <= CLOCK_LAG {
+            now.max(leaf.not_before)
+        } else {
+            now
+        };
+        let rest: Vec<X509> = chain.collect();
+        let path = self.authorities.verify(&leaf.certificate, &rest, at)?;
+        key.self_test()?;
+        let reuse = TimeDelta::from_std(self.settings.certificate_reuse).unwrap_or(TimeDelta::MAX);
+        let last = leaf.not_after - LAST_SECONDS;
+        let replace_at = now.checked_add_signed(reuse).map_or(last, |at| at.min(last));
+        if replace_at <= now {
+            return Err(
+                "Fulcio's certificate is too short-lived: it must live for more than a minute".into(),
+            );
+        }
+        let identity = identity_of(&self.settings.id, &key, &leaf, &path)?;
+        Ok(FulcioKey {
+            key,
+            identity,
+            replace_at,
+        })
+    }
+}
+
+fn identity_of(
+    backend: &KeyId,
+    key: &PrivateKey,
+    leaf: &Leaf,
+    path: &[X509],
+) -> Result<SigningIdentity, String> {
+    let digits: String = key
+        .public()
+        .fingerprint()
+        .to_hex()
+        .chars()
+        .take(KEY_ID_DIGITS)
+        .collect();
+    let certificate_chain = path
+        .iter()
+        .map(|certificate| to_pem(certificate))
+        .collect::<Result<_, _>>()?;
+    Ok(SigningIdentity {
+        backend: backend.clone(),
+        key_id: KeyId::parse(&digits).ok_or("the key has no fingerprint")?,
+        mode: SigningMode::Keyless,
+        algorithm: key.public().algorithm(),
+        public_key_der: key.public().der().to_vec(),
+        public_key_pem: key.public().pem().to_owned(),
+        issuer: Some(leaf.issuer.clone()),
+        subject: Some(leaf.subject.clone()),
+        certificate_chain,
+        leaf_der: Some(
+            leaf.certificate
+                .to_der()
+                .map_err(|_| "the certificate has no DER form")?,
+        ),
+        certificate_serial: Some(leaf.serial.clone()),
+        not_before: Some(leaf.not_before),
+        not_after: Some(leaf.not_after),
+    })
+}
+
+/// `https`, or `http` to this machine (contract §9).
+fn is_private_enough(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && loopback)
+}
+
+/// An ephemeral key with its certificate.
+#[derive(Debug)]
+struct FulcioKey {
+    key: PrivateKey,
+    identity: SigningIdentity,
+    replace_at: DateTime<Utc>,
+}
+
+impl SigningKey for FulcioKey {
+    fn identity(&self) -> &SigningIdentity {
+        &self.identity
+    }
+
+    fn replace_at(&self) -> Option<DateTime<Utc>> {
+        Some(self.replace_at)
+    }
+
+    fn sign(&self, warrant: Arc<SigningWarrant>) -> PortFuture<Result<Signature, BackendError>> {
+        let signature = self.key.sign(&*warrant);
+        Box::pin(ready(signature.map(Signature).map_err(BackendError::Failed)))
+    }
+
+    fn verify(&self, payload_type: &str, payload: &[u8], signature: &Signature) -> bool {
+        self.key.public().verify(
+            &Pae {
+                payload_type,
+                payload,
+            },
+            &signature.0,
+        )
+    }
+
+    fn verify_always(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests;

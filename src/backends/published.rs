@@ -1,0 +1,77 @@
+//! A key of which only the public half is left: it is known by its id, published, and signs no more.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use signer_actors::domain::ids::KeyId;
+use signer_actors::domain::signing::{Algorithm, KeyState, SigningIdentity, SigningMode};
+use signer_actors::ports::{BackendError, BackendInfo, PortFuture, SigningBackend, SigningKey};
+
+use super::crypto::{PublicKey, parse_public_pem};
+
+/// A retired or revoked key without its private half.
+#[derive(Debug)]
+pub struct PublishedKey {
+    info: BackendInfo,
+    identity: SigningIdentity,
+}
+
+impl PublishedKey {
+    /// Reads the public key (SPKI, PEM). The state must not be active.
+    pub fn new(
+        id: KeyId,
+        public_pem: &[u8],
+        algorithm: Algorithm,
+        state: KeyState,
+        revoked_from: Option<DateTime<Utc>>,
+    ) -> Result<Self, String> {
+        if state == KeyState::Active {
+            return Err(format!("key {id} is active and has no private key"));
+        }
+        let key = PublicKey::new(parse_public_pem(public_pem)?, algorithm)?;
+        let mode = SigningMode::Kms;
+        let info = BackendInfo {
+            id: id.clone(),
+            kind: "file",
+            mode,
+            algorithm,
+            state,
+            revoked_from,
+            remote: false,
+        };
+        let identity = SigningIdentity {
+            backend: id.clone(),
+            key_id: id,
+            mode,
+            algorithm,
+            public_key_der: key.der().to_vec(),
+            public_key_pem: key.pem().to_owned(),
+            issuer: None,
+            subject: None,
+            certificate_chain: Vec::new(),
+            leaf_der: None,
+            certificate_serial: None,
+            not_before: None,
+            not_after: None,
+        };
+        Ok(Self { info, identity })
+    }
+
+    /// The public half and its names.
+    pub fn identity(&self) -> &SigningIdentity {
+        &self.identity
+    }
+}
+
+impl SigningBackend for PublishedKey {
+    fn info(&self) -> BackendInfo {
+        self.info.clone()
+    }
+
+    fn open(&self) -> PortFuture<Result<Arc<dyn SigningKey>, BackendError>> {
+        Box::pin(ready(Err(BackendError::Unavailable(
+            "the key signs no more".into(),
+        ))))
+    }
+}

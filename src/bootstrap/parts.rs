@@ -1,0 +1,216 @@
+//! Maps the configuration to the settings of each adapter.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use signer_actors::domain::digest::Sha256Digest;
+use signer_actors::domain::ids::AuditId;
+use signer_actors::ports::{Clock, Observer, SourceUnavailable, SystemClock, SystemIds};
+use signer_actors::system::Parts;
+use zeroize::Zeroizing;
+
+use super::{StartError, backends};
+use crate::adapters::audit_files::{self, FileAuditLog};
+use crate::adapters::authority::dpop::{DpopSettings, DpopVerifier, NonceMode};
+use crate::adapters::authority::{self, AuthorityKeys};
+use crate::adapters::jose::algorithm::Algorithm;
+use crate::adapters::jose::source::KeysLocation;
+use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licensing};
+use crate::adapters::registry::{self, RegistryReleases};
+use crate::config::{self, LicensingKeys, NoncePolicy, Settings};
+
+/// The parts, and what only the start needs of them.
+pub(super) struct Built {
+    pub(super) parts: Parts,
+    pub(super) trusted_root: Bytes,
+    pub(super) published_keys: Bytes,
+    pub(super) orphans: Vec<AuditId>,
+    pub(super) facts: BTreeMap<String, String>,
+}
+
+pub(super) fn build(
+    settings: &Settings,
+    observer: Arc<dyn Observer>,
+    log: slog::Logger,
+) -> Result<Built, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let unavailable = |what| move |error: SourceUnavailable| StartError::of(what)(error.to_string());
+    let backends =
+        backends::build(&settings.signing.backends, &clock).map_err(StartError::of("signing.backends"))?;
+    let authority = AuthorityKeys::new(&authority_settings(&settings.auth)).map_err(unavailable("auth"))?;
+    let proofs = DpopVerifier::new(&dpop_settings(settings))
+        .map_err(|error| StartError::of("auth.dpop")(error.to_string()))?;
+    let licensing = Licensing::new(&licensing_settings(settings)?).map_err(unavailable("entitlement"))?;
+    let releases = RegistryReleases::new(&registry_settings(&settings.release)?, Arc::clone(&clock))
+        .map_err(StartError::of("release"))?;
+    let audit = audit_files::Settings {
+        directory: settings.audit.directory.clone(),
+        segment_bytes: audit_files::Settings::SEGMENT_BYTES,
+    };
+    let audit = FileAuditLog::open(&audit).map_err(|error| StartError::of("audit")(error.to_string()))?;
+    let orphans = audit.orphans();
+    let facts = facts(settings, &backends);
+    Ok(Built {
+        parts: Parts {
+            authority: Arc::new(authority),
+            proofs: Arc::new(proofs),
+            licensing: Arc::new(licensing),
+            releases: Arc::new(releases),
+            backends: backends.all,
+            audit: Box::new(audit),
+            audit_origin: settings.audit.origin.as_str().into(),
+            clock,
+            ids: Arc::new(SystemIds),
+            observer,
+            log,
+        },
+        trusted_root: backends.trusted_root,
+        published_keys: backends.published_keys,
+        orphans,
+        facts,
+    })
+}
+
+/// What the audit trail says of a start: version, and what was trusted.
+fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String, String> {
+    let digest = |bytes: &[u8]| Sha256Digest::of(bytes).to_hex();
+    let release_keys: Vec<u8> = settings
+        .release
+        .keys
+        .iter()
+        .flat_map(|key| key.bytes.clone())
+        .collect();
+    BTreeMap::from([
+        ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        (
+            "backends".to_owned(),
+            settings
+                .signing
+                .backends
+                .iter()
+                .map(|b| b.id().as_str())
+                .collect::<Vec<_>>()
+                .join(" "),
+        ),
+        ("trustedRootDigest".to_owned(), digest(&backends.trusted_root)),
+        ("publishedKeysDigest".to_owned(), digest(&backends.published_keys)),
+        ("releaseKeysDigest".to_owned(), digest(&release_keys)),
+    ])
+}
+
+fn algorithms(settings: &config::Auth) -> Vec<Algorithm> {
+    // The names are the same; configuration has checked them.
+    settings
+        .algorithms
+        .iter()
+        .filter_map(|algorithm| Algorithm::parse(algorithm.as_str()))
+        .collect()
+}
+
+pub(super) fn authority_settings(auth: &config::Auth) -> authority::Settings {
+    authority::Settings {
+        issuer: auth.issuer.clone(),
+        audience: auth.audience.clone(),
+        keys: match &auth.keys {
+            config::AuthorityKeys::Discovery => KeysLocation::Discovery,
+            config::AuthorityKeys::Uri(url) => KeysLocation::Uri(url.clone()),
+            config::AuthorityKeys::File(file) => KeysLocation::File(file.path.clone()),
+        },
+        token_types: auth.token_types.clone(),
+        algorithms: algorithms(auth),
+        max_token_lifetime: auth.max_token_lifetime,
+        clock_skew: auth.clock_skew,
+        roots: None,
+        timeout: auth.timeout,
+    }
+}
+
+fn dpop_settings(settings: &Settings) -> DpopSettings {
+    DpopSettings {
+        public_origin: settings.server.public_origin.clone(),
+        algorithms: algorithms(&settings.auth),
+        nonce: match settings.auth.dpop.nonce {
+            NoncePolicy::Off => NonceMode::Off,
+            NoncePolicy::Optional => NonceMode::Optional,
+            NoncePolicy::Required => NonceMode::Required,
+        },
+        nonce_key: None,
+    }
+}
+
+pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Settings, StartError> {
+    let entitlement = &settings.entitlement;
+    let unusable = || StartError::of("entitlement.credential")("it is not a bearer token".to_owned());
+    Ok(licensing::Settings {
+        issuer: entitlement.issuer.clone(),
+        audience: settings.auth.audience.clone(),
+        algorithms: algorithms(&settings.auth),
+        keys: match &entitlement.keys {
+            LicensingKeys::Uri(url) => KeysLocation::Uri(url.clone()),
+            LicensingKeys::File(file) => KeysLocation::File(file.path.clone()),
+        },
+        introspection: Some(IntrospectionSettings {
+            url: entitlement.introspection_url.clone(),
+            credential: Credential::new(entitlement.credential.expose_text()).ok_or_else(unusable)?,
+        }),
+        roots: None,
+        timeout: entitlement.timeout,
+        clock_skew: settings.auth.clock_skew,
+    })
+}
+
+fn registry_settings(release: &config::Release) -> Result<registry::Settings, StartError> {
+    let repositories = release
+        .repositories
+        .iter()
+        .map(|name| registry::Repository::parse(name));
+    let repositories = repositories
+        .collect::<Result<_, _>>()
+        .map_err(StartError::of("release.repositories"))?;
+    let roots: Vec<u8> = release
+        .roots
+        .iter()
+        .chain(
+            release
+                .identities
+                .iter()
+                .filter_map(|identity| identity.roots.as_ref()),
+        )
+        .flat_map(|file| file.bytes.iter().copied().chain([b'\n']))
+        .collect();
+    let identities = release.identities.iter();
+    let credentials = release.credentials.iter();
+    Ok(registry::Settings {
+        keys: release.keys.iter().map(|key| key.bytes.clone()).collect(),
+        identities: identities
+            .map(|identity| registry::Identity {
+                issuer: identity.issuer.clone(),
+                subject: identity.subject.clone(),
+            })
+            .collect(),
+        roots: (!roots.is_empty()).then_some(roots),
+        threshold: release.threshold,
+        tag_annotation: release.tag_annotation.clone(),
+        revoked: release.revoked.clone(),
+        timeout: release.timeout,
+        plain_http: release.plain_http.clone(),
+        private_networks: release.private_networks.iter().map(private_network).collect(),
+        trusted_hosts: release.extra_hosts.clone(),
+        credentials: credentials
+            .map(|credential| registry::Credentials {
+                host: credential.host.clone(),
+                username: credential.username.clone(),
+                password: Zeroizing::new(credential.password.expose_text().to_owned()),
+            })
+            .collect(),
+        ..registry::Settings::new(repositories)
+    })
+}
+
+fn private_network(configured: &config::PrivateNetwork) -> registry::PrivateNetwork {
+    match configured {
+        config::PrivateNetwork::Host(host) => registry::PrivateNetwork::Host(host.clone()),
+        config::PrivateNetwork::Range(range) => registry::PrivateNetwork::Network(*range),
+    }
+}

@@ -1,0 +1,359 @@
+//! Offline verification: what `signer verify` and `POST /verify/dsse` answer.
+//!
+//! Every check is listed with its outcome; a document is verified when all of them hold. Without trust nothing is
+//! verified: a key that comes along with a signature proves integrity only.
+
+mod input;
+mod statement;
+mod trust;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use openssl::x509::X509;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use signer_actors::domain::digest::Sha256Digest;
+use signer_actors::domain::envelope::PAYLOAD_TYPE;
+use signer_actors::domain::signing::KeyState;
+
+pub use self::input::MAX_DOCUMENT_BYTES;
+pub use self::trust::{MAX_TRUST_BYTES, Trust};
+use super::envelope::Content;
+use super::sigstore::key_hint;
+use crate::backends::certificate::Leaf;
+use crate::backends::crypto::{Pae, PublicKey, algorithms_of};
+use input::{Input, Signer};
+use trust::TrustedKey;
+
+/// What a verification compares with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The present.
+    pub now: DateTime<Utc>,
+    /// When the signature was made, as the verifier knows from elsewhere; nothing here proves it.
+    pub at: Option<DateTime<Utc>>,
+    /// The OIDC issuer that a certificate must name.
+    pub expect_issuer: Option<String>,
+    /// The subject alternative name that a certificate must have.
+    pub expect_subject: Option<String>,
+    /// A digest that one of the subjects must have, `algorithm:hex`.
+    pub subject_digest: Option<String>,
+}
+
+impl Options {
+    /// Compares with the present and expects nothing further.
+    pub fn at_present(now: DateTime<Utc>) -> Self {
+        Self {
+            now,
+            at: None,
+            expect_issuer: None,
+            expect_subject: None,
+            subject_digest: None,
+        }
+    }
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: &'static str,
+    /// Whether it holds.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+impl Check {
+    fn new(name: &'static str, ok: bool, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { name, ok, detail }
+    }
+
+    fn of(name: &'static str, outcome: Result<String, String>) -> Self {
+        match outcome {
+            Ok(detail) => Self::new(name, true, detail),
+            Err(detail) => Self::new(name, false, detail),
+        }
+    }
+}
+
+/// The outcome (contract §2.4).
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// True when every check holds.
+    pub verified: bool,
+    /// Every check, in order.
+    pub checks: Vec<Check>,
+    /// The statement as signed, when it can be read.
+    pub statement: Option<Box<RawValue>>,
+}
+
+/// Verifies a document. An error means that it is none of the forms known.
+pub fn verify(document: &[u8], trust: Option<&Trust>, options: &Options) -> Result<Report, String> {
+    let input = input::parse(document)?;
+    let mut checks = vec![Check::new("document", true, input.kind)];
+    let content = match input.envelope.decode() {
+        Ok(content) => content,
+        Err(detail) => {
+            checks.push(Check::new("envelope", false, detail));
+            return Ok(report(checks, None));
+        }
+    };
+    checks.push(payload_type(&content));
+    checks.extend(consistency(&input, &content));
+    match (trust, &input.signer) {
+        (None, _) => untrusted(&input, &content, &mut checks),
+        (Some(trust), Signer::Certificate(leaf)) => {
+            keyless(leaf, &input.helpers, trust, options, &content, &mut checks)
+        }
+        (Some(trust), Signer::Key(hint)) => keyful(Some(hint), trust, options, &content, &mut checks),
+        (Some(trust), Signer::Unnamed) => keyful(None, trust, options, &content, &mut checks),
+    }
+    checks.extend(witnesses(&input));
+    let statement = statement::check(&content.payload, options.subject_digest.as_deref(), &mut checks);
+    Ok(report(checks, statement))
+}
+
+fn report(checks: Vec<Check>, statement: Option<Box<RawValue>>) -> Report {
+    Report {
+        verified: checks.iter().all(|check| check.ok),
+        checks,
+        statement,
+    }
+}
+
+fn payload_type(content: &Content) -> Check {
+    let ok = content.payload_type == PAYLOAD_TYPE;
+    let detail = if ok {
+        PAYLOAD_TYPE.to_owned()
+    } else {
+        format!("the payload type is not {PAYLOAD_TYPE}")
+    };
+    Check::new("payloadType", ok, detail)
+}
+
+/// What an answer says twice must be said alike.
+fn consistency(input: &Input, content: &Content) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Some(claimed) = &input.claimed_digest {
+        let ok = *claimed == Sha256Digest::of(&content.payload).to_hex();
+        let detail = if ok {
+            "the payload has the digest stated"
+        } else {
+            "the payload has another digest than stated"
+        };
+        checks.push(Check::new("statementDigest", ok, detail));
+    }
+    if !input.consistent {
+        let detail = "the answer's envelope and its Sigstore bundle are not of one signature";
+        checks.push(Check::new("sigstoreBundle", false, detail));
+    }
+    checks
+}
+
+/// Nothing to trust: the document's own key shows at best that it is intact.
+fn untrusted(input: &Input, content: &Content, checks: &mut Vec<Check>) {
+    let advice = "no trust was given: pass the signer's public key, its published keys or a TrustedRoot";
+    checks.push(Check::new("trust", false, advice));
+    let own = match (&input.signer, &input.own_key) {
+        (Signer::Certificate(leaf), _) => leaf.public_key().ok().map(|key| pinned(&key)),
+        (_, Some(pem)) => {
+            let mut trust = Trust::default();
+            trust.add_public_key(pem.as_bytes()).ok();
+            trust.keys.pop().map(|key| key.keys)
+        }
+        _ => None,
+    };
+    if let Some(keys) = own {
+        checks.push(signature(
+            &keys,
+            content,
+            "by the key that the document itself names",
+        ));
+    }
+}
+
+fn keyful(
+    hint: Option<&String>,
+    trust: &Trust,
+    options: &Options,
+    content: &Content,
+    checks: &mut Vec<Check>,
+) {
+    let named = |key: &&TrustedKey| {
+        hint.is_none_or(|hint| key.keys.first().is_some_and(|key| key_hint(key.der()) == *hint))
+    };
+    let candidates: Vec<&TrustedKey> = trust.keys.iter().filter(named).collect();
+    if candidates.is_empty() {
+        let detail = match hint {
+            Some(_) => "the bundle names a key that is not trusted",
+            None => {
+                "no public key is trusted, and the document has no certificate: pass --trust with the key"
+            }
+        };
+        checks.push(Check::new("key", false, detail));
+        return;
+    }
+    let signer = candidates.iter().find(|key| verifies(&key.keys, content));
+    let Some(signer) = signer else {
+        checks.push(Check::new(
+            "signature",
+            false,
+            "the signature is by none of the trusted keys",
+        ));
+        return;
+    };
+    checks.push(Check::new("signature", true, format!("by {}", signer.name)));
+    checks.push(Check::of("key", key_state(signer, options)));
+}
+
+/// Whether a key's state and validity let it vouch for this signature (contract §7). The time of a signature that no
+/// timestamp proves is what the verifier says it is; without that a key that signs no more does not vouch.
+fn key_state(key: &TrustedKey, options: &Options) -> Result<String, String> {
+    let when = options.at.unwrap_or(options.now);
+    let name = &key.name;
+    let unproven = "and no timestamp proves when it signed: pass --at with the time of signing";
+    match (key.state, options.at) {
+        (KeyState::Retired, None) => return Err(format!("{name} is retired, {unproven}")),
+        (KeyState::Revoked, None) => return Err(format!("{name} is revoked, {unproven}")),
+        (KeyState::Revoked, Some(at)) if key.revoked_from.is_none_or(|from| at >= from) => {
+            return Err(format!("{name} is revoked for signatures of that time"));
+        }
+        _ => {}
+    }
+    if !key.valid_for.contains(when) {
+        return Err(format!("{name} is not valid at {}", show(when)));
+    }
+    Ok(match options.at {
+        Some(at) => format!("{name} is valid at {} (as given, not proven)", show(at)),
+        None => format!("{name} is active"),
+    })
+}
+
+fn keyless(
+    leaf: &X509,
+    helpers: &[X509],
+    trust: &Trust,
+    options: &Options,
+    content: &Content,
+    checks: &mut Vec<Check>,
+) {
+    let leaf = match Leaf::read(leaf.clone()) {
+        Ok(leaf) => leaf,
+        Err(detail) => return checks.push(Check::new("certificate", false, detail)),
+    };
+    // The path is judged inside the leaf's life, so that a foreign authority and an expired leaf are told apart.
+    let when = options.at.unwrap_or(options.now);
+    let inside = leaf.not_before <= when && when < leaf.not_after;
+    let judged = if inside { when } else { leaf.not_before };
+    checks.push(Check::of("certificate", path(&leaf, helpers, trust, judged)));
+    checks.push(Check::of("certificateValidity", validity(&leaf, inside, options)));
+    checks.push(Check::of("identity", identity(&leaf, options)));
+    checks.push(signature(
+        &pinned(&leaf.public_key),
+        content,
+        "by the certificate's key",
+    ));
+}
+
+fn path(leaf: &Leaf, helpers: &[X509], trust: &Trust, at: DateTime<Utc>) -> Result<String, String> {
+    let mut reason = "no certificate authority is trusted: pass --trust with a TrustedRoot".to_owned();
+    for trusted in &trust.authorities {
+        if !trusted.valid_for.contains(at) {
+            reason = format!("the certificate authority is not trusted at {}", show(at));
+            continue;
+        }
+        match trusted.authorities.verify(&leaf.certificate, helpers, at) {
+            Ok(path) => {
+                return Ok(format!(
+                    "leads to a trusted root over {} certificates",
+                    path.len()
+                ));
+            }
+            Err(detail) => reason = detail,
+        }
+    }
+    Err(reason)
+}
+
+fn validity(leaf: &Leaf, inside: bool, options: &Options) -> Result<String, String> {
+    let (from, to) = (show(leaf.not_before), show(leaf.not_after));
+    match (inside, options.at) {
+        (true, Some(at)) => Ok(format!("valid at {} (as given, not proven)", show(at))),
+        (true, None) => Ok(format!("valid now, until {to}")),
+        (false, Some(at)) => Err(format!("not valid at {}: it is from {from} to {to}", show(at))),
+        (false, None) if options.now < leaf.not_before => Err(format!("not valid before {from}")),
+        (false, None) => Err(format!(
+            "certificate expired at {to}, and no timestamp proves when it signed: pass --at with the time of signing"
+        )),
+    }
+}
+
+fn identity(leaf: &Leaf, options: &Options) -> Result<String, String> {
+    let issuer = options.expect_issuer.as_deref();
+    let subject = options.expect_subject.as_deref();
+    let found = format!("{} by {}", leaf.subject, leaf.issuer);
+    if issuer.is_some_and(|issuer| issuer != leaf.issuer)
+        || subject.is_some_and(|subject| subject != leaf.subject)
+    {
+        return Err(format!("{found} is not the expected identity"));
+    }
+    Ok(if issuer.is_some() && subject.is_some() {
+        found
+    } else {
+        format!("{found} (compare it yourself)")
+    })
+}
+
+/// A public key, once for each algorithm it can be used with.
+fn pinned(pkey: &openssl::pkey::PKey<openssl::pkey::Public>) -> Vec<PublicKey> {
+    let algorithms = algorithms_of(pkey).into_iter();
+    algorithms
+        .filter_map(|algorithm| PublicKey::new(pkey.clone(), algorithm).ok())
+        .collect()
+}
+
+fn verifies(keys: &[PublicKey], content: &Content) -> bool {
+    let pae = Pae {
+        payload_type: &content.payload_type,
+        payload: &content.payload,
+    };
+    keys.iter().any(|key| key.verify(&pae, &content.signature))
+}
+
+fn signature(keys: &[PublicKey], content: &Content, by: &str) -> Check {
+    let ok = verifies(keys, content);
+    let detail = if ok {
+        by.to_owned()
+    } else {
+        "the signature does not fit the payload and the key".to_owned()
+    };
+    Check::new("signature", ok, detail)
+}
+
+/// What came along and is not judged here.
+fn witnesses(input: &Input) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if input.timestamps > 0 {
+        let detail = format!(
+            "{} present, not verified here (information only)",
+            input.timestamps
+        );
+        checks.push(Check::new("timestamps", true, detail));
+    }
+    if input.log_entries > 0 {
+        let detail = format!(
+            "{} present, not verified here (information only)",
+            input.log_entries
+        );
+        checks.push(Check::new("transparencyLog", true, detail));
+    }
+    checks
+}
+
+fn show(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! What the command line takes. Each flag that sets a configuration key says which.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{ConfigFile, FlagValue, Inputs};
+
+/// StellaOps Signer: in-toto statements as DSSE bundles, signed only after every gate.
+#[derive(Debug, Parser)]
+#[command(
+    name = "signer",
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Commands (contract §9).
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the service
+    Serve(ServeArgs),
+    /// Run the service with embedded neighbours on loopback, and ready credentials
+    Dev(super::dev::DevArgs),
+    /// Diagnose configuration, files and every dependency
+    Check(CheckArgs),
+    /// Sign files through a service
+    Sign(super::sign::SignArgs),
+    /// Verify an envelope, a Sigstore bundle or a response of the service, offline
+    Verify(VerifyArgs),
+    /// Print a DPoP proof or the access token, for curl
+    Proof(super::proof::ProofArgs),
+    /// Look into the audit trail
+    Audit {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+}
+
+/// Commands on the audit trail.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Prove the trail whole and unaltered
+    Verify(AuditVerifyArgs),
+}
+
+/// Names the configuration file; every other variable that begins with `SIGNER__` is a key.
+const CONFIG_VARIABLE: &str = "SIGNER_CONFIG";
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML); every key also as variable SIGNER__SECTION__KEY
+    #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE)]
+    pub config: Option<PathBuf>,
+    /// Address and port of the API [server.listen]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Origin that clients use [server.public_origin]
+    #[arg(long, value_name = "URL")]
+    pub public_origin: Option<String>,
+    /// Address and port of the metrics [server.metrics_listen]
+    #[arg(long, value_name = "ADDR")]
+    pub metrics_listen: Option<String>,
+    /// error, warn, info or debug [log.level]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// json or pretty [log.format]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl ConfigArgs {
+    /// The layers of the configuration: this file, this process's environment, these flags.
+    pub fn inputs(&self) -> Inputs {
+        let flags = [
+            ("--listen", "server.listen", &self.listen),
+            ("--public-origin", "server.public_origin", &self.public_origin),
+            ("--metrics-listen", "server.metrics_listen", &self.metrics_listen),
+            ("--log-level", "log.level", &self.log_level),
+            ("--log-format", "log.format", &self.log_format),
+        ];
+        let set = flags.into_iter().filter_map(|(flag, key, value)| {
+            let value = value.clone()?;
+            Some(FlagValue { flag, key, value })
+        });
+        Inputs {
+            file: self.config.clone().map(ConfigFile::Path),
+            environment: std::env::vars_os()
+                .filter(|(name, _)| name != CONFIG_VARIABLE)
+                .collect(),
+            flags: set.collect(),
+        }
+    }
+}
+
+/// Arguments of `signer serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Arguments of `signer check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print findings as one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Look at this machine only, contact no one
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Arguments of `signer verify`.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// Sigstore bundle, or response or envelope of the service
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: PathBuf,
+    /// Whom to trust: trusted root (GET /trust), published keys (GET /trust/keys), or PEM of a key or of authorities
+    #[arg(long, value_name = "FILE")]
+    pub trust: Option<PathBuf>,
+    /// When the signature was made, RFC 3339, if known from elsewhere; nothing here proves it
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<chrono::DateTime<chrono::Utc>>,
+    /// Subject alternative name that the certificate must have
+    #[arg(long, value_name = "SAN")]
+    pub certificate_identity: Option<String>,
+    /// OIDC issuer that the certificate must name
+    #[arg(long, value_name = "URL")]
+    pub certificate_oidc_issuer: Option<String>,
+    /// A digest that one of the subjects must have, as algorithm:hex
+    #[arg(long, value_name = "DIGEST")]
+    pub subject_digest: Option<String>,
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `signer audit verify`.
+#[derive(Clone, Debug, Args)]
+pub struct AuditVerifyArgs {
+    /// Folder of the trail
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_declaration_holds() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_keys() {
+        let cli = Cli::try_parse_from([
+            "signer",
+            "serve",
+            "--listen",
+            "127.0.0.1:1",
+            "--log-level",
+            "debug",
+        ]);
+        let Ok(Cli {
+            command: Command::Serve(args),
+        }) = cli
+        else {
+            panic!("serve")
+        };
+        let keys: Vec<_> = args
+            .config
+            .inputs()
+            .flags
+            .into_iter()
+            .map(|flag| (flag.key, flag.value))
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                ("server.listen", "127.0.0.1:1".into()),
+                ("log.level", "debug".into())
+            ]
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! `signer verify`: offline verification.
+
+use std::io::Write;
+use std::path::Path;
+
+use chrono::Utc;
+
+use super::args::VerifyArgs;
+use super::{Exit, say};
+use crate::bundle::verify::{MAX_DOCUMENT_BYTES, MAX_TRUST_BYTES, Options, Trust, verify};
+
+/// Runs the command.
+pub fn run(args: &VerifyArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+    let report = match check(args) {
+        Ok(report) => report,
+        Err((exit, what)) => {
+            say(err, &format!("error: {what}"));
+            return exit;
+        }
+    };
+    if args.json {
+        say(out, &serde_json::to_string_pretty(&report).unwrap_or_default());
+    } else {
+        for check in &report.checks {
+            let mark = if check.ok { "[ok]" } else { "[failure]" };
+            say(out, &format!("{mark} {:<14} {}", check.name, check.detail));
+        }
+        say(
+            out,
+            if report.verified {
+                "verified"
+            } else {
+                "NOT verified"
+            },
+        );
+    }
+    if report.verified {
+        Exit::Done
+    } else {
+        Exit::Refused
+    }
+}
+
+fn check(args: &VerifyArgs) -> Result<crate::bundle::verify::Report, (Exit, String)> {
+    let document = read(&args.bundle, MAX_DOCUMENT_BYTES)?;
+    let trust = match &args.trust {
+        None => None,
+        Some(path) => {
+            let text = read(path, MAX_TRUST_BYTES)?;
+            Some(Trust::parse(&text).map_err(|what| (Exit::Usage, format!("{}: {what}", path.display())))?)
+        }
+    };
+    let options = Options {
+        now: Utc::now(),
+        at: args.at,
+        expect_issuer: args.certificate_oidc_issuer.clone(),
+        expect_subject: args.certificate_identity.clone(),
+        subject_digest: args.subject_digest.clone(),
+    };
+    verify(&document, trust.as_ref(), &options)
+        .map_err(|what| (Exit::Refused, format!("{}: {what}", args.bundle.display())))
+}
+
+fn read(path: &Path, limit: usize) -> Result<Vec<u8>, (Exit, String)> {
+    let not_found = |error: std::io::Error| (Exit::NotFound, format!("{}: {error}", path.display()));
+    let length = std::fs::metadata(path).map_err(not_found)?.len();
+    if length > limit as u64 {
+        return Err((
+            Exit::Usage,
+            format!("{} is larger than {limit} bytes", path.display()),
+        ));
+    }
+    std::fs::read(path).map_err(not_found)
+}

@@ -1,0 +1,302 @@
+//! `[auth]`: operational tokens and their sender binding.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::files::{self, PublicFile};
+use super::reader::{Section, key, required};
+use super::{net, parse, pem};
+
+/// How tokens of the Authority are verified.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// The Authority: `iss` must equal it character by character.
+    pub issuer: String,
+    /// What `aud` must contain.
+    pub audience: String,
+    /// Where the Authority's keys are.
+    pub keys: AuthorityKeys,
+    /// Header `typ`, compared without regard to case; each of them also holds with the prefix `application/`.
+    pub token_types: Vec<String>,
+    /// Allowed `alg`, of tokens and proofs.
+    pub algorithms: Vec<JwsAlgorithm>,
+    /// Longest `exp` − `iat`.
+    pub max_token_lifetime: Duration,
+    /// Allowed difference of clocks, at most 30 s.
+    pub clock_skew: Duration,
+    /// Time for one fetch of discovery document or key set.
+    pub timeout: Duration,
+    /// Age at which a key set is fetched anew.
+    pub jwks_refresh: Duration,
+    /// Age past which a key set that could not be renewed is used no more; then 503.
+    pub jwks_max_stale: Duration,
+    /// DPoP.
+    pub dpop: Dpop,
+}
+
+/// Where the Authority's keys are.
+#[derive(Clone, Debug)]
+pub enum AuthorityKeys {
+    /// OIDC discovery at the issuer.
+    Discovery,
+    /// A JWK set at this address.
+    Uri(Url),
+    /// A JWK set in this file.
+    File(PublicFile),
+}
+
+/// Signature algorithms of tokens and proofs (contract §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JwsAlgorithm {
+    /// ECDSA P-256, SHA-256.
+    Es256,
+    /// ECDSA P-384, SHA-384.
+    Es384,
+    /// Ed25519 (RFC 8037).
+    EdDsa,
+    /// RSASSA-PSS, SHA-256.
+    Ps256,
+}
+
+impl JwsAlgorithm {
+    /// The value of `alg` (RFC 7518 §3.1, RFC 8037 §3.1).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::EdDsa => "EdDSA",
+            Self::Ps256 => "PS256",
+        }
+    }
+}
+
+/// DPoP (RFC 9449).
+#[derive(Clone, Debug)]
+pub struct Dpop {
+    /// Server nonces (RFC 9449 §8).
+    pub nonce: NoncePolicy,
+    /// Whether proofs must carry `body_sha256`.
+    pub body_hash: BodyHashPolicy,
+    /// Proof ids remembered at once; full is 503, never eviction.
+    pub replay_capacity: usize,
+}
+
+/// Server nonces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoncePolicy {
+    /// Not offered; one that a proof carries is ignored.
+    Off,
+    /// Offered; one that a proof carries must be good.
+    Optional,
+    /// A proof without a good one is refused with `use_dpop_nonce`.
+    Required,
+}
+
+/// The proof claim `body_sha256`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyHashPolicy {
+    /// Must match when present.
+    Optional,
+    /// Must be present.
+    Required,
+}
+
+const DOC: &str = "Who may call: operational tokens (OpTok) of the Authority.";
+const DPOP_DOC: &str = "Proof of possession by DPoP (RFC 9449).";
+
+pub(crate) fn section(root: &mut Section<'_>) -> Option<Auth> {
+    root.section("auth", DOC, read)
+}
+
+/// The algorithms of tokens by name.
+pub(crate) fn algorithm(text: &str) -> Result<JwsAlgorithm, super::error::Problem> {
+    use JwsAlgorithm::{EdDsa, Es256, Es384, Ps256};
+    let all = [Es256, Es384, EdDsa, Ps256].map(|algorithm| (algorithm.as_str(), algorithm));
+    parse::choice(text, &all)
+}
+
+fn read(s: &mut Section<'_>) -> Option<Auth> {
+    let seconds = Duration::from_secs;
+    let issuer = s.text(
+        required(
+            "issuer",
+            "https://authority.example",
+            "The Authority. Claim iss must equal it character by character.",
+        ),
+        net::issuer,
+    );
+    let audience = s.text(
+        key("audience", "signer", "What claim aud must contain."),
+        |text, _| parse::visible(text, 255),
+    );
+    let jwks_uri = s.optional(
+        key(
+            "jwks_uri",
+            "",
+            "Address of the Authority's JWK set; empty means OIDC discovery at the issuer.",
+        ),
+        net::url,
+    );
+    let jwks_file = s.optional(
+        key(
+            "jwks_file",
+            "",
+            "File with the Authority's JWK set, for air-gapped sites; wins over jwks_uri.",
+        ),
+        files::public,
+    );
+    let token_types = s.list(
+        key(
+            "token_types",
+            vec!["at+jwt"],
+            "Accepted header typ, in any case, with or without the prefix application/ (RFC 9068 §2.1).",
+        ),
+        8,
+        |text, _| parse::visible(text, 64),
+    );
+    let algorithms = s.list(
+        key(
+            "algorithms",
+            vec!["ES256", "ES384", "EdDSA", "PS256"],
+            "Accepted signature algorithms of tokens, proofs and proofs of entitlement.",
+        ),
+        4,
+        |text, _| algorithm(text),
+    );
+    let max_token_lifetime = s.duration(
+        key(
+            "max_token_lifetime",
+            "10m",
+            "Longest time from iat to exp of a token.",
+        ),
+        seconds(10)..=seconds(86_400),
+    );
+    let clock_skew = s.duration(
+        key(
+            "clock_skew",
+            "30s",
+            "Allowed difference between our clock and the Authority's.",
+        ),
+        seconds(0)..=seconds(30),
+    );
+    let timeout = s.duration(
+        key(
+            "timeout",
+            "5s",
+            "Time for one fetch of discovery document or key set.",
+        ),
+        Duration::from_millis(100)..=seconds(30),
+    );
+    let jwks_refresh = s.duration(
+        key(
+            "jwks_refresh",
+            "5m",
+            "Age at which the key set is fetched anew in the background.",
+        ),
+        seconds(10)..=seconds(3600),
+    );
+    let jwks_max_stale = s.duration(
+        key(
+            "jwks_max_stale",
+            "1h",
+            "Age past which a key set that could not be renewed is used no more; then 503 authority_unavailable.",
+        ),
+        seconds(60)..=seconds(3600),
+    );
+    let dpop = s.section("dpop", DPOP_DOC, read_dpop);
+    for (name, empty) in [
+        ("token_types", token_types.as_ref().is_some_and(Vec::is_empty)),
+        ("algorithms", algorithms.as_ref().is_some_and(Vec::is_empty)),
+    ] {
+        if empty {
+            s.refuse(
+                name,
+                "is empty, so no token would pass",
+                "name at least one, or leave the key out",
+            );
+        }
+    }
+    if let (Some(refresh), Some(stale)) = (jwks_refresh, jwks_max_stale)
+        && refresh > stale
+    {
+        s.refuse(
+            "jwks_refresh",
+            "is longer than jwks_max_stale",
+            "refresh before the key set becomes too old",
+        );
+    }
+    let keys = authority_keys(s, jwks_uri?, jwks_file?);
+    Some(Auth {
+        issuer: issuer?,
+        audience: audience?,
+        keys,
+        token_types: token_types?,
+        algorithms: algorithms?,
+        max_token_lifetime: max_token_lifetime?,
+        clock_skew: clock_skew?,
+        timeout: timeout?,
+        jwks_refresh: jwks_refresh?,
+        jwks_max_stale: jwks_max_stale?,
+        dpop: dpop?,
+    })
+}
+
+fn authority_keys(s: &mut Section<'_>, uri: Option<Url>, file: Option<PublicFile>) -> AuthorityKeys {
+    if uri.is_some() && file.is_some() {
+        s.warn(
+            "jwks_uri",
+            "is ignored because jwks_file is set",
+            "remove one of the two",
+        );
+    }
+    match (file, uri) {
+        (Some(file), _) => {
+            if let Err(problem) = pem::jwk_set(&file) {
+                s.refuse("jwks_file", problem.problem, problem.remedy);
+            }
+            AuthorityKeys::File(file)
+        }
+        (None, Some(uri)) => AuthorityKeys::Uri(uri),
+        (None, None) => AuthorityKeys::Discovery,
+    }
+}
+
+fn read_dpop(s: &mut Section<'_>) -> Option<Dpop> {
+    let nonce = s.choice(
+        key(
+            "nonce",
+            "optional",
+            "Server nonces: off, optional, required. Required also guards against proofs made in advance.",
+        ),
+        &[
+            ("off", NoncePolicy::Off),
+            ("optional", NoncePolicy::Optional),
+            ("required", NoncePolicy::Required),
+        ],
+    );
+    let body_hash = s.choice(
+        key(
+            "body_hash",
+            "optional",
+            "Claim body_sha256 of the proof: optional (must match if present) or required.",
+        ),
+        &[
+            ("optional", BodyHashPolicy::Optional),
+            ("required", BodyHashPolicy::Required),
+        ],
+    );
+    let replay_capacity = s.integer(
+        key(
+            "replay_capacity",
+            4_000_000,
+            "Proof ids remembered at once, about 64 bytes each; one tenant may hold an eighth. Full answers 503.",
+        ),
+        1024..=100_000_000,
+    );
+    Some(Dpop {
+        nonce: nonce?,
+        body_hash: body_hash?,
+        replay_capacity: replay_capacity?,
+    })
+}

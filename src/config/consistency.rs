@@ -1,0 +1,136 @@
+//! What must hold between sections.
+
+use super::Draft;
+use super::auth::AuthorityKeys;
+use super::backends::Backend;
+use super::entitlement::LicensingKeys;
+use super::error::Problem;
+use super::pem::{self, Spki};
+use super::reader::Reader;
+
+/// Checks what can be checked between the sections that could be read.
+pub(crate) fn check(reader: &mut Reader, draft: &mut Draft) {
+    keys_are_disjoint(reader, draft);
+    identities_are_disjoint(reader, draft);
+    identities_have_roots(reader, draft);
+    folders_differ(reader, draft);
+}
+
+/// A key and the dotted key that names it.
+type Named = (String, Spki);
+
+/// A signing key has no second use: not as release, checkpoint, OpTok or PoE key, nor in another backend
+/// (contract §7). Keys behind a `jwks_uri` or discovery are not known here: whoever fetches them has to compare.
+fn keys_are_disjoint(reader: &mut Reader, draft: &Draft) {
+    let signing = signing_keys(draft);
+    for (index, (key, spki)) in signing.iter().enumerate() {
+        let earlier = signing.iter().take(index).find(|(_, other)| other == spki);
+        if let Some((other, _)) = earlier {
+            let problem = format!("is the same key as {other}");
+            reader.report(key, Problem::new(problem, "give each backend a key of its own"));
+        }
+    }
+    for (other, spki) in other_keys(draft) {
+        for (key, _) in signing.iter().filter(|(_, signing)| *signing == spki) {
+            let problem = format!("is the same key as one in {other}");
+            let remedy = "make a new key for signing: a signing key has no other use";
+            reader.report(key, Problem::new(problem, remedy));
+        }
+    }
+}
+
+fn signing_keys(draft: &Draft) -> Vec<Named> {
+    let backends = draft.signing.iter().flat_map(|signing| &signing.backends);
+    let key = |(index, backend): (usize, &Backend)| match backend {
+        Backend::File(file) => Some((
+            format!("signing.backends[{index}].key"),
+            file.public_key_der.clone(),
+        )),
+        Backend::Fulcio(_) => None,
+    };
+    backends.enumerate().filter_map(key).collect()
+}
+
+fn other_keys(draft: &Draft) -> Vec<Named> {
+    let mut all = Vec::new();
+    let release = draft.release.iter().flat_map(|release| &release.keys);
+    for (index, file) in release.enumerate() {
+        let spki = pem::public_key(file).ok().and_then(|key| pem::spki(&key));
+        all.extend(spki.map(|spki| (format!("release.keys[{index}]"), spki)));
+    }
+    let checkpoint = draft
+        .audit
+        .as_ref()
+        .and_then(|audit| audit.checkpoint_key.as_ref());
+    let checkpoint = checkpoint.and_then(|secret| pem::spki(&*pem::private_key(secret, None).ok()?));
+    all.extend(checkpoint.map(|spki| ("audit.checkpoint_key".to_owned(), spki)));
+    if let Some(AuthorityKeys::File(file)) = draft.auth.as_ref().map(|auth| &auth.keys) {
+        let keys = pem::jwk_set(file).unwrap_or_default();
+        all.extend(keys.into_iter().map(|spki| ("auth.jwks_file".to_owned(), spki)));
+    }
+    if let Some(LicensingKeys::File(file)) = draft.entitlement.as_ref().map(|entitlement| &entitlement.keys) {
+        let keys = pem::jwk_set(file).unwrap_or_default();
+        all.extend(
+            keys.into_iter()
+                .map(|spki| ("entitlement.jwks_file".to_owned(), spki)),
+        );
+    }
+    all
+}
+
+/// The same rule for identities: what this service signs must never pass as a release.
+fn identities_are_disjoint(reader: &mut Reader, draft: &Draft) {
+    let (Some(signing), Some(release)) = (&draft.signing, &draft.release) else {
+        return;
+    };
+    for (index, backend) in signing.backends.iter().enumerate() {
+        let Backend::Fulcio(fulcio) = backend else {
+            continue;
+        };
+        let same = release
+            .identities
+            .iter()
+            .any(|id| id.issuer == fulcio.expect_issuer && id.subject == fulcio.expect_subject);
+        if same {
+            let problem = "is also an identity in release.identities";
+            let remedy = "give the service an identity of its own: it must not be able to sign releases";
+            let key = format!("signing.backends[{index}].expect_subject");
+            reader.report(&key, Problem::new(problem, remedy));
+        }
+    }
+}
+
+/// Certificates of releases need roots: their own, or those of the Fulcio that also certifies this service.
+fn identities_have_roots(reader: &mut Reader, draft: &mut Draft) {
+    let (Some(signing), Some(release)) = (&draft.signing, &mut draft.release) else {
+        return;
+    };
+    let lacking = release.identities.iter().any(|identity| identity.roots.is_none());
+    if !lacking || release.roots.is_some() {
+        return;
+    }
+    release.roots = signing.backends.iter().find_map(|backend| match backend {
+        Backend::Fulcio(fulcio) => Some(fulcio.roots.clone()),
+        Backend::File(_) => None,
+    });
+    if release.roots.is_none() {
+        let problem = "is empty, and there is no Fulcio backend whose roots release.identities could share";
+        reader.report(
+            "release.roots",
+            Problem::new(problem, "name the roots of the release certificates"),
+        );
+    }
+}
+
+fn folders_differ(reader: &mut Reader, draft: &Draft) {
+    let (Some(audit), Some(state)) = (&draft.audit, &draft.state) else {
+        return;
+    };
+    if audit.directory == state.directory {
+        let problem = "is the folder of state.directory";
+        reader.report(
+            "audit.directory",
+            Problem::new(problem, "give the audit trail a folder of its own"),
+        );
+    }
+}

@@ -1,0 +1,212 @@
+//! The small sections: `[state]`, `[timestamp]`, `[audit]`, `[log]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::Problem;
+use super::parse;
+use super::reader::{Section, key, required};
+use super::secret::{Secret, Use};
+use super::{files, pem};
+
+/// Where quotas, replay ids and idempotency keys are kept.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Folder of the embedded idempotency store.
+    pub directory: PathBuf,
+    /// How long an answer is kept for retries with the same `Idempotency-Key`.
+    pub idempotency_ttl: Duration,
+}
+
+/// The audit trail.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// Folder of the trail; one per replica.
+    pub directory: PathBuf,
+    /// Name of this replica's log, as in its checkpoints.
+    pub origin: String,
+    /// Ed25519 key of the checkpoints. Not used in this version.
+    pub checkpoint_key: Option<Secret>,
+    /// How long an appended record may wait for others before the sync.
+    pub linger: Duration,
+}
+
+/// Log lines.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The least severity that is written.
+    pub level: slog::Level,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people at a terminal.
+    Pretty,
+}
+
+const STATE_DOC: &str =
+    "What outlives a request. In this version everything is in memory and in files of one replica.";
+const TIMESTAMP_DOC: &str = "Timestamps (RFC 3161). Not part of this version: leave both keys empty.";
+const AUDIT_DOC: &str = "The audit trail: every signature that leaves is in it first.";
+const LOG_DOC: &str = "Log lines, on standard error.";
+
+pub(crate) fn state(root: &mut Section<'_>) -> Option<State> {
+    root.section("state", STATE_DOC, |s| {
+        let store = s.text(
+            key(
+                "store",
+                "memory",
+                "memory. (redis is not part of this version: run one replica.)",
+            ),
+            |text, _| match text {
+                "redis" => Err(Problem::new(
+                    "redis is not available in this version",
+                    "set store = \"memory\" and run one replica",
+                )),
+                other => parse::choice(other, &[("memory", ())]),
+            },
+        );
+        let url = s.optional(
+            key("url", "", "Address of a shared store; empty in this version."),
+            |_, _| {
+                Err::<(), _>(Problem::new(
+                    "needs a shared store, which this version does not have",
+                    "leave it empty and run one replica",
+                ))
+            },
+        );
+        let directory = s.text(
+            key("directory", "state", "Folder of the embedded idempotency store."),
+            files::resolve,
+        );
+        let idempotency_ttl = s.duration(
+            key(
+                "idempotency_ttl",
+                "24h",
+                "How long an answer is kept for a retry with the same Idempotency-Key.",
+            ),
+            Duration::from_secs(60)..=Duration::from_secs(7 * 86_400),
+        );
+        store.zip(url)?;
+        Some(State {
+            directory: directory?,
+            idempotency_ttl: idempotency_ttl?,
+        })
+    })
+}
+
+pub(crate) fn timestamp(root: &mut Section<'_>) -> Option<()> {
+    let absent = |_: &str, _: &_| {
+        Err::<(), _>(Problem::new(
+            "timestamps are not available in this version",
+            "leave [timestamp] out, and do not ask for options.timestamp",
+        ))
+    };
+    root.section("timestamp", TIMESTAMP_DOC, |s| {
+        let url = s.optional(key("url", "", "RFC 3161 timestamp authority."), absent);
+        let chain = s.optional(key("chain", "", "Its certificate chain in PEM."), absent);
+        url.zip(chain).map(|_| ())
+    })
+}
+
+pub(crate) fn audit(root: &mut Section<'_>) -> Option<Audit> {
+    root.section("audit", AUDIT_DOC, |s| {
+        let directory = s.text(
+            key("directory", "audit", "Folder of the trail. One replica writes to it, no one else."),
+            files::resolve,
+        );
+        let origin = s.text(
+            required(
+                "origin",
+                "signer.example/audit/replica-1",
+                "Name of this replica's log, unlike that of any other: a host of yours and a path, without scheme.",
+            ),
+            |text, _| origin(text),
+        );
+        let checkpoint_key = s.secret(
+            key(
+                "checkpoint_key",
+                "",
+                "Ed25519 key in PEM that will sign checkpoints, by reference. Checked but not used in this version.",
+            ),
+            Use::PrivateKey,
+        );
+        let linger = s.duration(
+            key(
+                "linger",
+                "2ms",
+                "How long an appended record may wait so that several share one sync. Adds to latency, saves syncs.",
+            ),
+            Duration::ZERO..=Duration::from_millis(100),
+        );
+        if let Some(Some(secret)) = &checkpoint_key {
+            check_checkpoint_key(s, secret);
+        }
+        Some(Audit {
+            directory: directory?,
+            origin: origin?,
+            checkpoint_key: checkpoint_key?,
+            linger: linger?,
+        })
+    })
+}
+
+fn check_checkpoint_key(s: &mut Section<'_>, secret: &Secret) {
+    match pem::private_key(secret, None) {
+        Ok(key) if key.id() == openssl::pkey::Id::ED25519 => {}
+        Ok(_) => s.refuse(
+            "checkpoint_key",
+            "is not an Ed25519 key",
+            "make one: openssl genpkey -algorithm ed25519",
+        ),
+        Err(problem) => s.refuse("checkpoint_key", problem.problem, problem.remedy),
+    }
+}
+
+/// A key name of a signed note (C2SP signed-note) has no spaces and no plus sign.
+fn origin(text: &str) -> Result<String, Problem> {
+    if text.contains("://") || text.contains('+') {
+        let remedy = "write a host and a path: \"signer.example/audit/replica-1\"";
+        return Err(Problem::new(
+            format!("{text:?} has a scheme or a plus sign"),
+            remedy,
+        ));
+    }
+    parse::visible(text, 255)
+}
+
+pub(crate) fn log(root: &mut Section<'_>) -> Option<Log> {
+    root.section("log", LOG_DOC, |s| {
+        let level = s.choice(
+            key(
+                "level",
+                "info",
+                "The least severity that is written: error, warn, info, debug.",
+            ),
+            &[
+                ("error", slog::Level::Error),
+                ("warn", slog::Level::Warning),
+                ("warning", slog::Level::Warning),
+                ("info", slog::Level::Info),
+                ("debug", slog::Level::Debug),
+            ],
+        );
+        let format = s.choice(
+            key(
+                "format",
+                "json",
+                "json: one object a line; pretty: for people at a terminal.",
+            ),
+            &[("json", LogFormat::Json), ("pretty", LogFormat::Pretty)],
+        );
+        Some(Log {
+            level: level?,
+            format: format?,
+        })
+    })
+}

@@ -1,0 +1,337 @@
+//! Bounds, choices and rules between keys: each case changes one thing in a good configuration.
+
+use super::site::{Site, jwks, p256};
+use super::{LOCAL, PRODUCTION};
+
+/// Replaces `from` by `to` in a good configuration and expects exactly one error that starts with `expected`.
+fn check(site: &Site, base: &str, from: &str, to: &str, expected: &str) {
+    assert!(base.contains(from), "{from} is in the base");
+    let errors = site.errors(&base.replacen(from, to, 1));
+    assert!(
+        errors.len() == 1 && errors[0].starts_with(expected),
+        "{to:?} gives {errors:#?}, expected {expected:?}"
+    );
+}
+
+#[test]
+fn values_out_of_bounds_are_refused() {
+    let site = Site::new();
+    for (section, line, expected) in [
+        (
+            "[server]",
+            "max_body_bytes = 1073741825",
+            "server.max_body_bytes: 1073741825 is out of bounds",
+        ),
+        (
+            "[server]",
+            "max_body_bytes = 536870913",
+            "server.max_body_bytes_in_flight: is less than one largest body",
+        ),
+        ("[server]", "workers = -1", "server.workers: -1 is out of bounds"),
+        (
+            "[server]",
+            "request_timeout = \"0s\"",
+            "server.request_timeout: 0s is out of bounds",
+        ),
+        (
+            "[server]",
+            "metrics_listen = \"127.0.0.1:8080\"",
+            "server.metrics_listen: is the address of the API",
+        ),
+        (
+            "[server]",
+            "public_origin = \"http://signer.example\"",
+            "server.public_origin: is http to a host",
+        ),
+        (
+            "[server]",
+            "trusted_proxies = [\"proxy\"]",
+            "server.trusted_proxies[0]: \"proxy\" is not an address range",
+        ),
+        (
+            "[auth]",
+            "clock_skew = \"31s\"",
+            "auth.clock_skew: 31s is out of bounds",
+        ),
+        ("[auth]", "algorithms = []", "auth.algorithms: is empty"),
+        (
+            "[auth]",
+            "algorithms = [\"HS256\"]",
+            "auth.algorithms[0]: \"HS256\" is not a choice",
+        ),
+        (
+            "[auth]",
+            "algorithms = [\"none\"]",
+            "auth.algorithms[0]: \"none\" is not a choice",
+        ),
+        (
+            "[entitlement]",
+            "positive_ttl = \"121s\"",
+            "entitlement.positive_ttl: 121s is out of bounds",
+        ),
+        (
+            "[entitlement]",
+            "negative_ttl = \"11s\"",
+            "entitlement.negative_ttl: 11s is out of bounds",
+        ),
+        (
+            "[entitlement]",
+            "grace = \"25h\"",
+            "entitlement.grace: 25h is out of bounds",
+        ),
+        (
+            "[entitlement]",
+            "mode = \"offline\"",
+            "entitlement.mode: offline is not available in this version",
+        ),
+        (
+            "[entitlement]",
+            "licence_file = \"x\"",
+            "entitlement.licence_file: needs mode offline",
+        ),
+        (
+            "[release]",
+            "threshold = 2",
+            "release.threshold: is 2, but only 1 keys",
+        ),
+        (
+            "[release]",
+            "threshold = 0",
+            "release.threshold: 0 is out of bounds",
+        ),
+        (
+            "[release]",
+            "revoked = [\"sha256:0\"]",
+            "release.revoked[0]: \"sha256:0\" is not an image digest",
+        ),
+        ("[audit]", "linger = \"1s\"", "audit.linger: 1s is out of bounds"),
+        (
+            "[audit]",
+            "directory = \"state\"",
+            "audit.directory: is the folder of state.directory",
+        ),
+        (
+            "[audit]",
+            "checkpoint_key = \"file:missing\"",
+            "audit.checkpoint_key: cannot read",
+        ),
+        (
+            "[audit]",
+            "checkpoint_key = \"file:server.key\"",
+            "audit.checkpoint_key: is not an Ed25519 key",
+        ),
+        (
+            "[log]",
+            "level = \"trace\"",
+            "log.level: \"trace\" is not a choice",
+        ),
+        (
+            "[signing]",
+            "predicate_types = []",
+            "signing.predicate_types: is empty",
+        ),
+        (
+            "[signing]",
+            "predicate_types = [\"https://sigstore.dev/cosign/sign/v1\"]",
+            "signing.predicate_types[0]: https://sigstore.dev/cosign/sign/v1 is the type of release signatures",
+        ),
+        (
+            "[signing]",
+            "predicate_types = [\"bom\"]",
+            "signing.predicate_types[0]: \"bom\" is not a predicate type",
+        ),
+        (
+            "[signing]",
+            "default_key = \"other\"",
+            "signing.default_key: other is not the id of an active backend",
+        ),
+    ] {
+        let base = format!("{LOCAL}\n[server]\n");
+        check(&site, &base, section, &format!("{section}\n{line}"), expected);
+    }
+}
+
+#[test]
+fn parts_that_this_version_lacks_are_named() {
+    let site = Site::new();
+    for (addition, expected) in [
+        (
+            "[state]\nstore = \"redis\"",
+            "state.store: redis is not available in this version; set store = \"memory\"",
+        ),
+        ("[state]\nurl = \"rediss://r\"", "state.url: needs a shared store"),
+        (
+            "[timestamp]\nurl = \"https://tsa.example\"",
+            "timestamp.url: timestamps are not available",
+        ),
+    ] {
+        check(&site, LOCAL, "[log]", &format!("{addition}\n[log]"), expected);
+    }
+    for kind in ["pkcs11", "aws-kms", "vault-transit", "gcp-kms", "azure-kv"] {
+        let errors = site.errors(&LOCAL.replace("kind = \"file\"", &format!("kind = {kind:?}")));
+        let expected = format!("signing.backends[0].kind: {kind} is not available in this version");
+        assert!(
+            errors.len() == 1 && errors[0].starts_with(&expected),
+            "{errors:#?}"
+        );
+    }
+}
+
+#[test]
+fn private_keys_must_be_private() {
+    let site = Site::new();
+    for mode in [0o640, 0o604, 0o644, 0o620, 0o602] {
+        site.chmod("signing.pem", mode);
+        let errors = site.errors(LOCAL);
+        let expected = format!("may be used by others (mode {mode:04o})");
+        assert!(errors.len() == 1 && errors[0].contains(&expected), "{errors:#?}");
+    }
+    site.chmod("signing.pem", 0o400);
+    site.chmod("licensing.token", 0o644);
+    let settings = site
+        .load(LOCAL)
+        .expect("a token that others may read is worth a warning only");
+    assert!(
+        settings
+            .warnings
+            .iter()
+            .any(|warning| warning.key == "entitlement.credential")
+    );
+}
+
+#[test]
+fn a_signing_key_has_no_other_use() {
+    let key = p256();
+    let site = Site::new();
+    site.private("signing.pem", &key);
+    site.load(LOCAL).expect("a key of its own");
+    let public = key.public_key_to_pem().expect("PEM");
+    for (file, content, expected) in [
+        ("release.pub", public.as_slice(), "release.keys[0]"),
+        ("authority-jwks.json", jwks(&key).as_bytes(), "auth.jwks_file"),
+        (
+            "licensing-jwks.json",
+            jwks(&key).as_bytes(),
+            "entitlement.jwks_file",
+        ),
+    ] {
+        let good = std::fs::read(site.path().join(file)).expect("readable");
+        site.write(file, content);
+        let errors = site.errors(LOCAL);
+        let expected = format!("signing.backends[0].key: is the same key as one in {expected}");
+        assert!(
+            errors.len() == 1 && errors[0].starts_with(&expected),
+            "{errors:#?}"
+        );
+        site.write(file, &good);
+    }
+    let checkpoint = openssl::pkey::PKey::generate_ed25519().expect("a key");
+    site.private("signing.pem", &checkpoint);
+    site.private("audit.key", &checkpoint);
+    let text = LOCAL
+        .replace("ecdsa-p256-sha256", "ed25519")
+        .replace("[audit]", "[audit]\ncheckpoint_key = \"file:audit.key\"");
+    let errors = site.errors(&text);
+    assert!(
+        errors.len() == 1 && errors[0].contains("one in audit.checkpoint_key"),
+        "{errors:#?}"
+    );
+}
+
+#[test]
+fn backends_fit_the_rest() {
+    let site = Site::new();
+    for (base, from, to, expected) in [
+        (
+            LOCAL,
+            "default_mode = \"kms\"",
+            "",
+            "signing.default_mode: is keyless, but no backend of kind fulcio",
+        ),
+        (
+            LOCAL,
+            "deterministic = true",
+            "state = \"retired\"",
+            "signing.default_mode: is kms, but no active backend",
+        ),
+        (
+            LOCAL,
+            "ecdsa-p256-sha256",
+            "ed25519",
+            "signing.backends[0].key: is not a key for ed25519",
+        ),
+        (
+            LOCAL,
+            "ecdsa-p256-sha256",
+            "ecdsa-p384-sha384",
+            "signing.backends[0].key: is not a key for ecdsa-p384",
+        ),
+        (
+            PRODUCTION,
+            "id = \"release-2026\"",
+            "id = \"keyless\"",
+            "signing.backends[1].id: keyless is the id of another",
+        ),
+        (
+            PRODUCTION,
+            "passphrase = \"env:RELEASE_2026_PASSPHRASE\"\n",
+            "",
+            "signing.backends[1].key: file:",
+        ),
+        (
+            PRODUCTION,
+            "https://stellaops.example/signer",
+            "https://stellaops.example/release",
+            "signing.backends[0].expect_subject: is also an identity in release.identities",
+        ),
+        (
+            PRODUCTION,
+            "client_ca = \"clients-ca.pem\"\n",
+            "",
+            "server.tls.client_ca: is not set though",
+        ),
+        (
+            PRODUCTION,
+            "file:server.key",
+            "file:signing.pem",
+            "server.tls.key: does not belong to the first certificate",
+        ),
+        (
+            PRODUCTION,
+            "https://signer.example:8443",
+            "http://127.0.0.1:8443",
+            "server.public_origin: is http though",
+        ),
+        (
+            PRODUCTION,
+            "host = \"registry.example\"",
+            "host = \"other.example\"",
+            "release.credentials[0].host: other",
+        ),
+    ] {
+        if base == PRODUCTION && to.contains("keyless") {
+            // Its id also is what default_key names.
+            let errors = site.errors(&base.replacen(from, to, 1));
+            assert!(
+                errors.iter().any(|error| error.starts_with(expected)),
+                "{errors:#?}"
+            );
+        } else {
+            check(&site, base, from, to, expected);
+        }
+    }
+}
+
+#[test]
+fn release_identities_need_roots() {
+    let site = Site::new();
+    let identity =
+        "[[release.identities]]\nissuer = \"https://a.example\"\nsubject = \"https://b.example\"\n[log]";
+    check(
+        &site,
+        LOCAL,
+        "[log]",
+        identity,
+        "release.roots: is empty, and there is no Fulcio backend",
+    );
+}

@@ -1,0 +1,196 @@
+//! What every response has in common: correlation id, `no-store`, a log line, metrics, and no panic.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
+use futures_util::FutureExt;
+use signer_actors::domain::code::Code;
+use signer_actors::domain::ids::CorrelationId;
+use signer_actors::pipeline::Stage;
+
+use super::problem::{Outcome, Problem};
+use super::state::AppState;
+use crate::telemetry::metrics::RouteMetrics;
+
+static CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// Wraps every handler.
+pub async fn around<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(state) = request.app_data::<Data<AppState>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    let begun = state.services.clock.monotonic();
+    let correlation = correlation_of(&request, &state);
+    request.extensions_mut().insert(correlation.clone());
+    let method = request.method().clone();
+    let _in_flight = state.routes.enter();
+    let handled = match refuse_early(&request, &state) {
+        Some(problem) => Ok(request.into_response(render(&state, &correlation, &problem))),
+        None => {
+            let handled = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+            settle(&state, &correlation, handled)
+        }
+    };
+    let elapsed = state.services.clock.monotonic().saturating_sub(begun);
+    match handled {
+        Ok(mut response) => {
+            let route = state.routes.of(response.request().match_pattern().as_deref());
+            finish(
+                &state,
+                &method,
+                route,
+                &correlation,
+                response.response_mut(),
+                elapsed,
+            );
+            Ok(response)
+        }
+        Err(mut response) => {
+            let route = state.routes.of(None);
+            finish(&state, &method, route, &correlation, &mut response, elapsed);
+            Err(InternalError::from_response("refused", response).into())
+        }
+    }
+}
+
+/// The request's own id if it fits the grammar, else its trace id, else a new one (contract §2).
+fn correlation_of(request: &ServiceRequest, state: &AppState) -> CorrelationId {
+    let field = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    field(&CORRELATION)
+        .and_then(CorrelationId::parse)
+        .or_else(|| field(&HeaderName::from_static("traceparent")).and_then(CorrelationId::from_traceparent))
+        .unwrap_or_else(|| CorrelationId::from_uuid(state.services.ids.uuid()))
+}
+
+/// Limits of the header section, and the drain.
+fn refuse_early(request: &ServiceRequest, state: &AppState) -> Option<Problem> {
+    let headers = request.headers();
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if headers.len() > state.limits.max_header_fields || bytes > state.limits.max_header_bytes {
+        let what = format!(
+            "the header section is limited to {} fields and {} bytes",
+            state.limits.max_header_fields, state.limits.max_header_bytes
+        );
+        return Some(Problem::new(Code::HeadersTooLarge, Stage::Http, what));
+    }
+    let serves_api = request.path().starts_with("/api/");
+    (serves_api && state.lifecycle.is_draining()).then(|| {
+        Problem::new(
+            Code::ShuttingDown,
+            Stage::Http,
+            "the service is shutting down: try another replica",
+        )
+    })
+}
+
+type Handled<B> = Result<Result<ServiceResponse<B>, Error>, Box<dyn std::any::Any + Send>>;
+
+/// A response, or one for a request that a panic has taken with it.
+fn settle<B: MessageBody + 'static>(
+    state: &AppState,
+    correlation: &CorrelationId,
+    handled: Handled<B>,
+) -> Result<ServiceResponse<BoxBody>, HttpResponse> {
+    match handled {
+        Ok(Ok(response)) => Ok(settle_response(state, correlation, response)),
+        Ok(Err(error)) => {
+            let problem = error
+                .as_error::<Problem>()
+                .map(|problem| render(state, correlation, problem));
+            Err(problem
+                .unwrap_or_else(|| render(state, correlation, &of_status(error.error_response().status()))))
+        }
+        Err(_) => {
+            state.services.observer.actor_panicked("http");
+            slog::error!(state.services.log, "a handler panicked"; "correlationId" => %correlation);
+            Err(render(
+                state,
+                correlation,
+                &of_status(StatusCode::INTERNAL_SERVER_ERROR),
+            ))
+        }
+    }
+}
+
+/// Handlers' errors become problem documents here, because only here the correlation id is at hand.
+fn settle_response<B: MessageBody + 'static>(
+    state: &AppState,
+    correlation: &CorrelationId,
+    response: ServiceResponse<B>,
+) -> ServiceResponse<BoxBody> {
+    let Some(error) = response.response().error() else {
+        return response.map_into_boxed_body();
+    };
+    let rendered = match error.as_error::<Problem>() {
+        Some(problem) => render(state, correlation, problem),
+        None => render(state, correlation, &of_status(response.status())),
+    };
+    response.into_response(rendered)
+}
+
+/// An error of actix-web's own making.
+fn of_status(status: StatusCode) -> Problem {
+    let (code, what) = match status.as_u16() {
+        404 => (Code::NotFound, "there is nothing here"),
+        405 => (Code::MethodNotAllowed, "the method is not allowed here"),
+        400..=499 => (Code::InvalidRequest, "the request could not be read"),
+        _ => (
+            Code::Internal,
+            "an internal error occurred: report the correlation id",
+        ),
+    };
+    Problem::new(code, Stage::Http, what)
+}
+
+fn render(state: &AppState, correlation: &CorrelationId, problem: &Problem) -> HttpResponse {
+    let nonce = state.services.proofs.nonce(state.services.clock.now());
+    problem.response(correlation, &state.algorithms, nonce.as_deref())
+}
+
+/// Headers that every response has, one log line, metrics.
+fn finish(
+    state: &AppState,
+    method: &Method,
+    route: &RouteMetrics,
+    correlation: &CorrelationId,
+    response: &mut HttpResponse,
+    elapsed: Duration,
+) {
+    if let Ok(value) = HeaderValue::from_str(correlation.as_str()) {
+        response.headers_mut().insert(CORRELATION.clone(), value);
+    }
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let outcome = response.extensions().get::<Outcome>().copied();
+    let code = outcome.map_or("ok", |outcome| outcome.code);
+    let status = response.status().as_u16();
+    route.answered(code, status, elapsed);
+    let audit_id = outcome
+        .and_then(|outcome| outcome.audit_id)
+        .map(|id| id.to_string());
+    slog::info!(state.services.log, "request";
+        "route" => route.name(), "method" => method.as_str(), "status" => status, "code" => code,
+        "micros" => u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        "auditId" => audit_id, "correlationId" => %correlation);
+}
+
+/// The correlation id that [`around`] has put into the request.
+pub fn correlation(request: &HttpRequest) -> CorrelationId {
+    let held = request.extensions().get::<CorrelationId>().cloned();
+    held.unwrap_or_else(|| CorrelationId::from_uuid(uuid::Uuid::now_v7()))
+}

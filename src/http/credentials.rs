@@ -1,0 +1,146 @@
+//! Credentials from the headers of a request; nothing else of it is looked at.
+
+use actix_tls::accept::openssl::TlsStream;
+use actix_web::HttpRequest;
+use actix_web::dev::Extensions;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use actix_web::rt::net::TcpStream;
+use signer_actors::auth::AuthError;
+use signer_actors::domain::caller::{Credentials, Scheme};
+use signer_actors::domain::digest::Sha256Digest;
+
+/// Longest token and longest proof, in bytes.
+const MAX_JWT: usize = 8 * 1024;
+
+/// The certificate that a TLS client has shown on this connection: SHA-256 of its DER. Set when the connection opens.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientCertificate(pub Sha256Digest);
+
+/// Reads scheme, token, proof and client certificate.
+pub fn credentials(request: &HttpRequest) -> Result<Credentials, AuthError> {
+    let (scheme, token) = authorization(request.headers())?;
+    Ok(Credentials {
+        scheme,
+        token,
+        proof: proof(request.headers())?,
+        client_certificate: request.conn_data::<ClientCertificate>().map(|seen| seen.0),
+        method: request.method().as_str().to_owned(),
+        path: request.uri().path().to_owned(),
+    })
+}
+
+/// One `Authorization` field (RFC 9110 §11.6.2) with the scheme `DPoP` (RFC 9449 §7.1) or `Bearer` (RFC 6750 §2.1).
+fn authorization(headers: &HeaderMap) -> Result<(Scheme, String), AuthError> {
+    let mut fields = headers.get_all(AUTHORIZATION);
+    let Some(field) = fields.next() else {
+        return Err(AuthError::Missing);
+    };
+    if fields.next().is_some() {
+        return Err(AuthError::Token(
+            "there are several Authorization fields: send one".into(),
+        ));
+    }
+    let malformed = || AuthError::Token("the Authorization field is not scheme, space, token".into());
+    let (scheme, token) = field
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(malformed)?;
+    let scheme = match scheme {
+        s if s.eq_ignore_ascii_case("DPoP") => Scheme::Dpop,
+        s if s.eq_ignore_ascii_case("Bearer") => Scheme::Bearer,
+        // Another scheme's credentials are none of ours.
+        _ => return Err(AuthError::Missing),
+    };
+    let token = token.trim_start_matches(' ');
+    if !is_jwt_text(token) {
+        return Err(malformed());
+    }
+    Ok((scheme, token.to_owned()))
+}
+
+/// At most one `DPoP` field (RFC 9449 §4.3 step 1).
+fn proof(headers: &HeaderMap) -> Result<Option<String>, AuthError> {
+    let mut fields = headers.get_all(HeaderName::from_static("dpop"));
+    let Some(field) = fields.next() else {
+        return Ok(None);
+    };
+    if fields.next().is_some() {
+        return Err(AuthError::Proof(
+            "there are several DPoP fields: send one proof".into(),
+        ));
+    }
+    let text = field.to_str().ok().filter(|text| is_jwt_text(text));
+    text.map(|text| Some(text.to_owned()))
+        .ok_or_else(|| AuthError::Proof("the DPoP field is not one JWT".into()))
+}
+
+/// Base64url parts and dots, bounded (RFC 7515 §3.1).
+fn is_jwt_text(text: &str) -> bool {
+    (1..=MAX_JWT).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+/// For the server's `on_connect`: remembers the client certificate of a TLS connection (RFC 8705 §3).
+pub fn remember_client_certificate(connection: &dyn std::any::Any, data: &mut Extensions) {
+    let Some(tls) = connection.downcast_ref::<TlsStream<TcpStream>>() else {
+        return;
+    };
+    if let Some(der) = tls.ssl().peer_certificate().and_then(|leaf| leaf.to_der().ok()) {
+        data.insert(ClientCertificate(Sha256Digest::of(&der)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn one_authorization_field_of_a_known_scheme() {
+        let read = |fields: &[&str]| {
+            let mut request = TestRequest::default();
+            for field in fields {
+                request = request.append_header(("Authorization", *field));
+            }
+            authorization(request.to_http_request().headers())
+        };
+        assert_eq!(read(&["DPoP a.b.c"]), Ok((Scheme::Dpop, "a.b.c".into())));
+        assert_eq!(read(&["dpop a.b.c"]), Ok((Scheme::Dpop, "a.b.c".into())));
+        assert_eq!(read(&["BEARER a.b.c"]), Ok((Scheme::Bearer, "a.b.c".into())));
+        assert_eq!(read(&[]), Err(AuthError::Missing));
+        assert_eq!(read(&["Basic eDp5"]), Err(AuthError::Missing));
+        for bad in [
+            &["DPoP a.b.c", "DPoP a.b.c"][..],
+            &["DPoP"],
+            &["DPoP "],
+            &["DPoP a b"],
+            &["DPoP a.b.c,"],
+        ] {
+            assert!(matches!(read(bad), Err(AuthError::Token(_))), "{bad:?}");
+        }
+        assert!(matches!(
+            read(&[&format!("DPoP {}", "a".repeat(MAX_JWT + 1))]),
+            Err(AuthError::Token(_))
+        ));
+    }
+
+    #[test]
+    fn at_most_one_proof() {
+        let read = |fields: &[&str]| {
+            let mut request = TestRequest::default();
+            for field in fields {
+                request = request.append_header(("DPoP", *field));
+            }
+            proof(request.to_http_request().headers())
+        };
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&["a.b.c"]), Ok(Some("a.b.c".into())));
+        for bad in [&["a.b.c", "a.b.c"][..], &["a.b.c, d.e.f"], &[""]] {
+            assert!(matches!(read(bad), Err(AuthError::Proof(_))), "{bad:?}");
+        }
+    }
+}

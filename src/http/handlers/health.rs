@@ -1,0 +1,110 @@
+//! Liveness, readiness, metrics.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde::Serialize;
+use signer_actors::domain::signing::SigningMode;
+use signer_actors::runtime::{Deadline, Mailbox};
+
+use crate::http::state::AppState;
+use crate::telemetry::metrics::CONTENT_TYPE;
+
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct Detail {
+    status: &'static str,
+    checks: BTreeMap<String, &'static str>,
+}
+
+/// The process answers.
+pub async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(Status { status: "ok" })
+}
+
+/// Whether requests can be served; why not is told to operators only.
+pub async fn ready(state: Data<AppState>) -> HttpResponse {
+    respond(checks(&state).await, |status, _| Status { status })
+}
+
+/// The same with reasons, on the listener for operators.
+pub async fn ready_in_detail(state: Data<AppState>) -> HttpResponse {
+    respond(checks(&state).await, |status, checks| Detail { status, checks })
+}
+
+fn respond<T: Serialize>(
+    checks: BTreeMap<String, &'static str>,
+    body: impl FnOnce(&'static str, BTreeMap<String, &'static str>) -> T,
+) -> HttpResponse {
+    if checks.values().all(|state| *state == "ok") {
+        HttpResponse::Ok().json(body("ready", checks))
+    } else {
+        HttpResponse::ServiceUnavailable().json(body("not ready", checks))
+    }
+}
+
+async fn checks(state: &AppState) -> BTreeMap<String, &'static str> {
+    let services = &state.services;
+    let say = |good: bool, bad: &'static str| if good { "ok" } else { bad };
+    let mut checks = BTreeMap::new();
+    checks.insert(
+        "lifecycle".to_owned(),
+        say(!state.lifecycle.is_draining(), "draining"),
+    );
+    checks.insert(
+        "audit".to_owned(),
+        say(*services.audit_healthy.borrow(), "the trail cannot be written"),
+    );
+    // Asking also fetches the keys when there are none yet.
+    let keys = services
+        .auth
+        .first()
+        .ask(signer_actors::auth::KeysFor { missing: None }, soon())
+        .await;
+    checks.insert(
+        "authority".to_owned(),
+        say(matches!(keys, Ok(Ok(_))), "no usable keys of the Authority"),
+    );
+    for backend in services.backends.iter() {
+        let now = services.clock.now();
+        let open = backend
+            .open
+            .borrow()
+            .as_ref()
+            .is_some_and(|key| key.lives_for(std::time::Duration::ZERO, now));
+        // A key that the default mode does not need may be closed without making the replica useless.
+        let needed =
+            backend.info.mode == services.policy.default_mode || backend.info.mode == SigningMode::Kms;
+        checks.insert(
+            format!("signer:{}", backend.info.id),
+            say(open || !needed, "no open key"),
+        );
+    }
+    checks
+}
+
+fn soon() -> Deadline {
+    Deadline::after(std::time::Duration::from_secs(2))
+}
+
+/// Prometheus text.
+pub async fn metrics(state: Data<AppState>) -> HttpResponse {
+    let services = &state.services;
+    services.auth.iter().for_each(Mailbox::observe);
+    services.entitlement.iter().for_each(Mailbox::observe);
+    services.quota.iter().for_each(Mailbox::observe);
+    services.referrer.observe();
+    services
+        .backends
+        .iter()
+        .for_each(|backend| backend.mailbox.observe());
+    services.audit.observe();
+    HttpResponse::Ok()
+        .content_type(CONTENT_TYPE)
+        .body(state.metrics.render())
+}

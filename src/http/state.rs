@@ -1,0 +1,74 @@
+//! What handlers share. Nothing in it changes but through mailboxes and watches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use signer_actors::pipeline::Services;
+
+use super::lifecycle::Lifecycle;
+use crate::telemetry::metrics::{InFlight, Metrics, RouteMetrics};
+
+/// Bounds of HTTP.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a request may take, its body aside.
+    pub request_timeout: Duration,
+    /// Most header fields.
+    pub max_header_fields: usize,
+    /// Largest header section, names and values, in bytes.
+    pub max_header_bytes: usize,
+}
+
+/// Shared by all handlers of a worker.
+#[derive(Clone, Debug)]
+pub struct AppState {
+    /// The core.
+    pub services: Services,
+    /// Bounds.
+    pub limits: Limits,
+    /// Readiness, drain and work in progress.
+    pub lifecycle: Lifecycle,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Algorithms that challenges name, as in `algs` (RFC 9449 §7.1).
+    pub algorithms: Arc<str>,
+    /// Metrics of each route.
+    pub routes: Routes,
+    /// Whether proofs must name the body (`auth.dpop.body_hash = "required"`).
+    pub body_hash_required: bool,
+    /// `GET /trust`: certificate authorities as a Sigstore TrustedRoot, in JSON.
+    pub trusted_root: Bytes,
+    /// `GET /trust/keys`: keyful public keys, in JSON.
+    pub published_keys: Bytes,
+}
+
+/// Metrics of each route, resolved once; requests to anything else are counted together.
+#[derive(Clone, Debug)]
+pub struct Routes(Arc<[RouteMetrics]>, RouteMetrics);
+
+impl Routes {
+    /// For the patterns of [`routes`](super::routes).
+    pub fn new(metrics: &Metrics) -> Self {
+        let known = super::routes::PATTERNS
+            .iter()
+            .map(|pattern| metrics.route(pattern))
+            .collect();
+        Self(known, metrics.route("other"))
+    }
+
+    /// The metrics of a matched pattern.
+    pub fn of(&self, pattern: Option<&str>) -> &RouteMetrics {
+        let known = pattern.and_then(|pattern| self.0.iter().find(|route| route.name() == pattern));
+        known.unwrap_or(&self.1)
+    }
+
+    /// Counts a request as being worked on until the guard is dropped.
+    pub fn enter(&self) -> InFlight {
+        self.1.enter()
+    }
+}

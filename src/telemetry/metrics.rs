@@ -1,0 +1,407 @@
+//! What the service counts, as Prometheus reads it. Never labelled by tenant, subject or anything a caller chooses.
+//!
+//! Every metric is described in `docs/reference/metrics.md`; a test keeps that page complete.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+use signer_actors::ports::Observer;
+
+/// `Content-Type` of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Label values that exist from the start, so that a rate is never computed from a series that appears with its first
+/// event, and so that the hot path resolves no labels.
+const STAGES: [&str; 7] = [
+    "authenticate",
+    "entitlement",
+    "quota",
+    "release",
+    "audit_intent",
+    "sign",
+    "audit_outcome",
+];
+const THROTTLES: [&str; 4] = ["rate", "concurrency", "size", "overload"];
+const CACHES: [&str; 3] = ["entitlement", "release", "key_set"];
+const ACTORS: [&str; 6] = ["auth", "entitlement", "quota", "referrer", "signer", "audit"];
+
+const REQUEST_BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+const STAGE_BUCKETS: &[f64] = &[
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5,
+    1.0, 5.0,
+];
+const BACKEND_BUCKETS: &[f64] = &[
+    0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+    2.5, 5.0,
+];
+const SYNC_BUCKETS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0,
+];
+
+/// All metrics of one service. No singletons: tests run side by side.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    in_flight: IntGauge,
+    stages: Known<Histogram, 7>,
+    stage_seconds: HistogramVec,
+    throttles: Known<IntCounter, 4>,
+    throttled: IntCounterVec,
+    hits: Known<IntCounter, 3>,
+    misses: Known<IntCounter, 3>,
+    cache_requests: IntCounterVec,
+    backend_seconds: HistogramVec,
+    backend_errors: IntCounterVec,
+    certificate_expiry: IntGaugeVec,
+    key_set_fetched: IntGaugeVec,
+    in_use: Known<IntGauge, 6>,
+    mailbox_in_use: IntGaugeVec,
+    capacities: Known<IntGauge, 6>,
+    mailbox_capacity: IntGaugeVec,
+    actor_panics: IntCounterVec,
+    audit_records: IntCounter,
+    audit_sync: Histogram,
+    audit_synced_at: IntGauge,
+    audit_failures: IntCounter,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// Children of a family whose label values are known, resolved once.
+struct Known<T, const N: usize>([(&'static str, T); N]);
+
+impl<T, const N: usize> Known<T, N> {
+    fn new(values: [&'static str; N], resolve: impl Fn(&str) -> T) -> Self {
+        Self(values.map(|value| (value, resolve(value))))
+    }
+
+    fn get(&self, value: &str) -> Option<&T> {
+        self.0
+            .iter()
+            .find(|(known, _)| *known == value)
+            .map(|(_, child)| child)
+    }
+}
+
+impl Metrics {
+    /// Registers every metric. `version` is the service's.
+    ///
+    /// # Errors
+    /// Only if two metrics had the same name, which a test rules out.
+    pub fn new(version: &str) -> Result<Self, prometheus::Error> {
+        let make = Maker(Registry::new());
+        let build = make.gauges(
+            "signer_build_info",
+            "Constant 1, labelled by the running version.",
+            &["version"],
+        )?;
+        build.with_label_values(&[version]).set(1);
+        let (stage_seconds, throttled) = (
+            make.histograms(
+                "signer_stage_seconds",
+                "Time in one stage of a request.",
+                &["stage"],
+                STAGE_BUCKETS,
+            )?,
+            make.counters(
+                "signer_throttled_total",
+                "Requests refused for want of capacity or quota.",
+                &["kind"],
+            )?,
+        );
+        let cache_requests = make.counters(
+            "signer_cache_requests_total",
+            "Questions to a cache.",
+            &["cache", "result"],
+        )?;
+        let mailbox_in_use = make.gauges(
+            "signer_mailbox_in_use",
+            "Requests that an actor holds, queued or running.",
+            &["actor"],
+        )?;
+        let mailbox_capacity = make.gauges(
+            "signer_mailbox_capacity",
+            "Requests that an actor may hold.",
+            &["actor"],
+        )?;
+        let actor_panics = make.counters(
+            "signer_actor_panics_total",
+            "Panics in handlers of an actor.",
+            &["actor"],
+        )?;
+        for actor in ACTORS {
+            let _ = actor_panics.with_label_values(&[actor]);
+        }
+        Ok(Self {
+            requests: make.counters(
+                "signer_http_requests_total",
+                "Requests answered.",
+                &["route", "code", "status"],
+            )?,
+            request_seconds: make.histograms(
+                "signer_request_seconds",
+                "Time from a request's headers to its answer.",
+                &["route"],
+                REQUEST_BUCKETS,
+            )?,
+            in_flight: make.gauge("signer_http_in_flight", "Requests being worked on.")?,
+            stages: Known::new(STAGES, |stage| stage_seconds.with_label_values(&[stage])),
+            stage_seconds,
+            throttles: Known::new(THROTTLES, |kind| throttled.with_label_values(&[kind])),
+            throttled,
+            hits: Known::new(CACHES, |cache| cache_requests.with_label_values(&[cache, "hit"])),
+            misses: Known::new(CACHES, |cache| cache_requests.with_label_values(&[cache, "miss"])),
+            cache_requests,
+            backend_seconds: make.histograms(
+                "signer_backend_seconds",
+                "Time a signing backend took, failures included.",
+                &["backend", "operation"],
+                BACKEND_BUCKETS,
+            )?,
+            backend_errors: make.counters(
+                "signer_backend_errors_total",
+                "Failures of a signing backend.",
+                &["backend", "operation"],
+            )?,
+            certificate_expiry: make.gauges(
+                "signer_signing_certificate_expiry_timestamp_seconds",
+                "When the open key of a backend ends; absent for keys without an end.",
+                &["backend"],
+            )?,
+            key_set_fetched: make.gauges(
+                "signer_key_set_fetched_timestamp_seconds",
+                "When a key set was last fetched.",
+                &["set"],
+            )?,
+            in_use: Known::new(ACTORS, |actor| mailbox_in_use.with_label_values(&[actor])),
+            mailbox_in_use,
+            capacities: Known::new(ACTORS, |actor| mailbox_capacity.with_label_values(&[actor])),
+            mailbox_capacity,
+            actor_panics,
+            audit_records: make.counter("signer_audit_records_total", "Audit records made durable.")?,
+            audit_sync: make.histogram(
+                "signer_audit_sync_seconds",
+                "Time to make a group of audit records durable.",
+                SYNC_BUCKETS,
+            )?,
+            audit_synced_at: make.gauge(
+                "signer_audit_last_sync_timestamp_seconds",
+                "When audit records were last made durable; 0 before the first.",
+            )?,
+            audit_failures: make.counter(
+                "signer_audit_failures_total",
+                "Failures to write the audit trail.",
+            )?,
+            registry: make.0,
+        })
+    }
+
+    /// The metrics of one route, resolved once: keep it where the route is served.
+    pub fn route(&self, route: &'static str) -> RouteMetrics {
+        RouteMetrics {
+            route,
+            ok: self.requests.with_label_values(&[route, "ok", "200"]),
+            requests: self.requests.clone(),
+            seconds: self.request_seconds.with_label_values(&[route]),
+            in_flight: self.in_flight.clone(),
+        }
+    }
+
+    /// The metrics in Prometheus' text format ([`CONTENT_TYPE`]).
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // A family without a series is left out; nothing else can fail when writing to a string.
+        let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
+        text
+    }
+}
+
+/// Counts the requests of one route.
+#[derive(Clone, Debug)]
+pub struct RouteMetrics {
+    route: &'static str,
+    ok: IntCounter,
+    requests: IntCounterVec,
+    seconds: Histogram,
+    in_flight: IntGauge,
+}
+
+impl RouteMetrics {
+    /// The route as metrics name it.
+    pub fn name(&self) -> &'static str {
+        self.route
+    }
+
+    /// Counts a request as being worked on until the guard is dropped.
+    pub fn enter(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Counts an answer. `code` is the contract's, or `ok`.
+    pub fn answered(&self, code: &'static str, status: u16, elapsed: Duration) {
+        if (code, status) == ("ok", 200) {
+            self.ok.inc();
+        } else {
+            self.requests
+                .with_label_values(&[self.route, code, &status.to_string()])
+                .inc();
+        }
+        self.seconds.observe(elapsed.as_secs_f64());
+    }
+}
+
+/// A request being worked on.
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Observer for Metrics {
+    fn stage(&self, stage: &'static str, elapsed: Duration) {
+        let seconds = elapsed.as_secs_f64();
+        match self.stages.get(stage) {
+            Some(child) => child.observe(seconds),
+            None => self.stage_seconds.with_label_values(&[stage]).observe(seconds),
+        }
+    }
+
+    fn cache(&self, cache: &'static str, hit: bool) {
+        let (known, result) = if hit {
+            (&self.hits, "hit")
+        } else {
+            (&self.misses, "miss")
+        };
+        match known.get(cache) {
+            Some(child) => child.inc(),
+            None => self.cache_requests.with_label_values(&[cache, result]).inc(),
+        }
+    }
+
+    fn throttled(&self, kind: &'static str) {
+        match self.throttles.get(kind) {
+            Some(child) => child.inc(),
+            None => self.throttled.with_label_values(&[kind]).inc(),
+        }
+    }
+
+    fn actor_panicked(&self, actor: &'static str) {
+        self.actor_panics.with_label_values(&[actor]).inc();
+    }
+
+    fn mailbox(&self, actor: &'static str, in_use: usize, capacity: usize) {
+        let gauge = |known: &Known<IntGauge, 6>, all: &IntGaugeVec, value: usize| {
+            let value = i64::try_from(value).unwrap_or(i64::MAX);
+            match known.get(actor) {
+                Some(child) => child.set(value),
+                None => all.with_label_values(&[actor]).set(value),
+            }
+        };
+        gauge(&self.in_use, &self.mailbox_in_use, in_use);
+        gauge(&self.capacities, &self.mailbox_capacity, capacity);
+    }
+
+    fn backend(&self, backend: &str, operation: &'static str, elapsed: Duration, ok: bool) {
+        self.backend_seconds
+            .with_label_values(&[backend, operation])
+            .observe(elapsed.as_secs_f64());
+        // Resolved in any case: the series is there before the first failure.
+        self.backend_errors
+            .with_label_values(&[backend, operation])
+            .inc_by(u64::from(!ok));
+    }
+
+    fn key_expiry(&self, backend: &str, not_after: Option<DateTime<Utc>>) {
+        match not_after {
+            Some(end) => self
+                .certificate_expiry
+                .with_label_values(&[backend])
+                .set(end.timestamp()),
+            None => {
+                // Absent already, most of the time.
+                let _ = self.certificate_expiry.remove_label_values(&[backend]);
+            }
+        }
+    }
+
+    fn key_set(&self, set: &'static str, fetched: DateTime<Utc>) {
+        self.key_set_fetched
+            .with_label_values(&[set])
+            .set(fetched.timestamp());
+    }
+
+    fn audit_synced(&self, records: usize, elapsed: Duration) {
+        self.audit_records.inc_by(records as u64);
+        self.audit_sync.observe(elapsed.as_secs_f64());
+        self.audit_synced_at.set(Utc::now().timestamp());
+    }
+
+    fn audit_failed(&self) {
+        self.audit_failures.inc();
+    }
+}
+
+/// Makes metrics and registers them.
+struct Maker(Registry);
+
+impl Maker {
+    fn add<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.add(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.add(IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
+        self.add(Histogram::with_opts(
+            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+        )?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        self.add(HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+            labels,
+        )?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+use super::*;
+use std::collections::BTreeMap;
+
+/// A service that has seen everything once.
+fn busy() -> Metrics {
+    let metrics = Metrics::new("1.2.3").unwrap();
+    let route = metrics.route("sign_dsse");
+    let _guard = route.enter();
+    route.answered("ok", 200, Duration::from_millis(3));
+    route.answered("rate_limited", 429, Duration::from_micros(100));
+    metrics.stage("sign", Duration::from_micros(90));
+    metrics.cache("release", true);
+    metrics.cache("release", false);
+    metrics.throttled("rate");
+    metrics.actor_panicked("signer");
+    metrics.mailbox("quota", 3, 64);
+    metrics.backend("keyless", "sign", Duration::from_micros(40), true);
+    metrics.backend("keyless", "open", Duration::from_millis(40), false);
+    metrics.key_expiry("keyless", DateTime::from_timestamp(1_800_000_000, 0));
+    metrics.key_set("authority", DateTime::from_timestamp(1_790_000_000, 0).unwrap());
+    metrics.audit_synced(5, Duration::from_millis(1));
+    metrics.audit_failed();
+    metrics.mailbox("another", 1, 2);
+    metrics.stage("another", Duration::ZERO);
+    metrics.cache("another", true);
+    metrics.throttled("another");
+    metrics
+}
+
+#[test]
+fn observations_are_rendered() {
+    let text = busy().render();
+    for line in [
+        r#"signer_http_requests_total{code="ok",route="sign_dsse",status="200"} 1"#,
+        r#"signer_http_requests_total{code="rate_limited",route="sign_dsse",status="429"} 1"#,
+        r#"signer_request_seconds_count{route="sign_dsse"} 2"#,
+        r#"signer_request_seconds_bucket{route="sign_dsse",le="0.0005"} 1"#,
+        "signer_http_in_flight 0",
+        r#"signer_stage_seconds_count{stage="sign"} 1"#,
+        r#"signer_stage_seconds_count{stage="quota"} 0"#,
+        r#"signer_cache_requests_total{cache="release",result="hit"} 1"#,
+        r#"signer_cache_requests_total{cache="another",result="hit"} 1"#,
+        r#"signer_throttled_total{kind="rate"} 1"#,
+        r#"signer_actor_panics_total{actor="signer"} 1"#,
+        r#"signer_actor_panics_total{actor="audit"} 0"#,
+        r#"signer_mailbox_in_use{actor="quota"} 3"#,
+        r#"signer_mailbox_capacity{actor="quota"} 64"#,
+        r#"signer_backend_errors_total{backend="keyless",operation="open"} 1"#,
+        r#"signer_backend_errors_total{backend="keyless",operation="sign"} 0"#,
+        r#"signer_backend_seconds_count{backend="keyless",operation="open"} 1"#,
+        r#"signer_signing_certificate_expiry_timestamp_seconds{backend="keyless"} 1800000000"#,
+        r#"signer_key_set_fetched_timestamp_seconds{set="authority"} 1790000000"#,
+        "signer_audit_records_total 5",
+        "signer_audit_sync_seconds_count 1",
+        "signer_audit_failures_total 1",
+        r#"signer_build_info{version="1.2.3"} 1"#,
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is not in\n{text}"
+        );
+    }
+    assert!(!text.contains("tenant"));
+}
+
+#[test]
+fn a_key_without_an_end_has_no_expiry() {
+    let metrics = busy();
+    metrics.key_expiry("keyless", None);
+    metrics.key_expiry("never-seen", None);
+    assert!(
+        !metrics
+            .render()
+            .contains("signer_signing_certificate_expiry_timestamp_seconds{")
+    );
+}
+
+#[test]
+fn requests_in_flight_are_counted_while_they_are() {
+    let metrics = Metrics::new("x").unwrap();
+    let guard = metrics.route("trust").enter();
+    assert!(metrics.render().contains("signer_http_in_flight 1"));
+    drop(guard);
+    assert!(metrics.render().contains("signer_http_in_flight 0"));
+}
+
+/// The reference page has one row for each metric, with its type and its labels, and no others.
+#[test]
+fn the_reference_page_is_complete() {
+    let page = include_str!("../../../docs/reference/metrics.md");
+    let documented: BTreeMap<_, _> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `signer_"))
+        .map(|row| {
+            let cells: Vec<_> = row.split('|').map(|cell| cell.trim().replace('`', "")).collect();
+            let mut labels: Vec<_> = cells[2]
+                .split(", ")
+                .filter(|l| !l.is_empty())
+                .map(str::to_owned)
+                .collect();
+            labels.sort();
+            (format!("signer_{}", cells[0]), (cells[1].clone(), labels))
+        })
+        .collect();
+    let registered: BTreeMap<_, _> = busy()
+        .registry
+        .gather()
+        .iter()
+        .map(|family| {
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            let labels = family.get_metric()[0]
+                .get_label()
+                .iter()
+                .map(|label| label.name().to_owned());
+            (family.name().to_owned(), (kind, labels.collect::<Vec<_>>()))
+        })
+        .collect();
+    assert_eq!(documented, registered);
+}
