@@ -1,7 +1,7 @@
 //! Fakes of every port, for tests of this crate and of the service. They answer as told, count what they were asked,
 //! and panic or fail on request.
 
-#![allow(clippy::panic, reason = "a test that is set up wrongly should say so at once")]
+#![allow(clippy::panic, reason = "a fake that cannot be made is a fault of the test")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -27,7 +27,7 @@ use crate::ports::{
     LicensingSource, PoeRejection, PoeVerifier, PortFuture, ProofRejection, ProofVerifier, ReleaseError,
     ReleaseSource, SigningBackend, SigningKey, SourceUnavailable, TokenRejection, TokenVerifier, Unobserved,
 };
-use crate::runtime::Deadline;
+use crate::runtime::{Deadline, Vitals, Watchdog};
 use crate::system::{Parts, Tuning};
 
 /// Thumbprint of the key that fake tokens are bound to.
@@ -44,23 +44,35 @@ pub fn NOW() -> DateTime<Utc> {
 
 /// A clock that stands still until told to move. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct FakeClock(Arc<AtomicI64>);
+pub struct FakeClock {
+    moved: Arc<AtomicI64>,
+    jumped: Arc<AtomicI64>,
+}
 
 impl FakeClock {
     /// Moves both clocks forward.
     pub fn advance(&self, by: Duration) {
-        self.0
+        self.moved
+            .fetch_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock forward, as an operator may; the other one stands still.
+    pub fn jump(&self, by: Duration) {
+        self.jumped
             .fetch_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 }
 
 impl Clock for FakeClock {
     fn now(&self) -> DateTime<Utc> {
-        NOW() + chrono::Duration::nanoseconds(self.0.load(Ordering::SeqCst))
+        NOW()
+            + chrono::Duration::nanoseconds(
+                self.moved.load(Ordering::SeqCst) + self.jumped.load(Ordering::SeqCst),
+            )
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::SeqCst).unsigned_abs())
+        Duration::from_nanos(self.moved.load(Ordering::SeqCst).unsigned_abs())
     }
 }
 
@@ -90,6 +102,13 @@ impl<T: Clone> Dial<T> {
     /// Sets it.
     pub fn set(&self, value: T) {
         self.0.send_replace(value);
+    }
+
+    /// Resolves once it stands so.
+    pub async fn until(&self, wanted: impl FnMut(&T) -> bool) {
+        let mut receiver = self.0.subscribe();
+        // The sender lives in `self`.
+        drop(receiver.wait_for(wanted).await);
     }
 
     /// Where it stands.
@@ -379,9 +398,7 @@ impl LicensingSource for FakeLicensing {
         self.bomb.tick();
         let this = self.clone();
         Box::pin(async move {
-            let mut open = this.open.0.subscribe();
-            // The sender lives in `this`.
-            let _ = open.wait_for(|open| *open).await;
+            this.open.until(|open| *open).await;
             this.online
                 .get()
                 .map(|answer| answer.unwrap_or_else(|| Introspection::Active(Box::new(facts))))
@@ -436,9 +453,7 @@ impl ReleaseSource for FakeReleases {
         let this = self.clone();
         Box::pin(async move {
             this.bomb.tick();
-            let mut open = this.open.0.subscribe();
-            // The sender lives in `this`.
-            let _ = open.wait_for(|open| *open).await;
+            this.open.until(|open| *open).await;
             this.answer.get()
         })
     }
@@ -463,6 +478,10 @@ pub struct FakeBackend {
     pub signed: Arc<AtomicU32>,
     /// Makes opening panic.
     pub bomb: Bomb,
+    /// Makes signing panic.
+    pub sign_bomb: Bomb,
+    /// Signing is held back while false.
+    pub sign_open: Dial<bool>,
     clock: FakeClock,
 }
 
@@ -486,6 +505,8 @@ impl FakeBackend {
             opened: Arc::default(),
             signed: Arc::default(),
             bomb: Bomb::default(),
+            sign_bomb: Bomb::default(),
+            sign_open: Dial::new(true),
             clock: clock.clone(),
         }
     }
@@ -518,8 +539,10 @@ impl SigningBackend for FakeBackend {
                 not_before: None,
                 not_after,
             };
+            let replace_at = life.map(|life| this.clock.now() + life / 2);
             Ok(Arc::new(FakeKey {
                 identity,
+                replace_at,
                 backend: this,
             }) as Arc<dyn SigningKey>)
         })
@@ -529,6 +552,7 @@ impl SigningBackend for FakeBackend {
 #[derive(Debug)]
 struct FakeKey {
     identity: SigningIdentity,
+    replace_at: Option<DateTime<Utc>>,
     backend: FakeBackend,
 }
 
@@ -538,15 +562,16 @@ impl SigningKey for FakeKey {
     }
 
     fn replace_at(&self) -> Option<DateTime<Utc>> {
-        self.identity
-            .not_after
-            .map(|end| end - chrono::Duration::seconds(60))
+        self.replace_at
     }
 
     fn sign(&self, warrant: Arc<SigningWarrant>) -> PortFuture<Result<Signature, BackendError>> {
         self.backend.signed.fetch_add(1, Ordering::SeqCst);
+        self.backend.sign_bomb.tick();
         let (refuse, corrupt) = (self.backend.refuse.get(), self.backend.corrupt.get());
+        let gate = self.backend.sign_open.clone();
         Box::pin(async move {
+            gate.until(|open| *open).await;
             match refuse {
                 Some(error) => Err(error),
                 None if corrupt => Ok(Signature(vec![0; 32])),
@@ -567,8 +592,10 @@ impl SigningKey for FakeKey {
 /// A log in memory.
 #[derive(Clone, Debug)]
 pub struct FakeLog {
-    /// Whether writing and syncing work.
+    /// Whether writing works.
     pub works: Dial<bool>,
+    /// Whether syncing works.
+    pub syncs_work: Dial<bool>,
     /// Every record that is durable.
     pub durable: Dial<Vec<Vec<u8>>>,
     /// Syncs made.
@@ -582,6 +609,7 @@ impl Default for FakeLog {
     fn default() -> Self {
         Self {
             works: Dial::new(true),
+            syncs_work: Dial::new(true),
             durable: Dial::new(Vec::new()),
             syncs: Arc::default(),
             bomb: Bomb::default(),
@@ -602,6 +630,10 @@ impl AuditLog for FakeLog {
 
     fn sync(&mut self) -> Result<(), AuditLogError> {
         self.syncs.fetch_add(1, Ordering::SeqCst);
+        if !self.syncs_work.get() {
+            self.written.clear();
+            return Err(AuditLogError("disk gone".into()));
+        }
         let mut durable = self.durable.get();
         durable.append(&mut self.written);
         self.durable.set(durable);
@@ -667,6 +699,26 @@ impl Fakes {
             log: slog::Logger::root(slog::Discard, slog::o!()),
         }
     }
+}
+
+/// Nobody watches.
+pub fn vitals() -> Vitals {
+    Vitals {
+        observer: Arc::new(Unobserved),
+        log: slog::Logger::root(slog::Discard, slog::o!()),
+        watchdog: Watchdog::default(),
+    }
+}
+
+/// Lets other tasks of this arbiter run until something holds. Panics when it does not come to hold.
+pub async fn until(mut holds: impl FnMut() -> bool) {
+    for _ in 0..100_000 {
+        if holds() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("what was waited for did not happen");
 }
 
 /// Settings for tests: everything allowed, caches as in production, no linger.

@@ -23,7 +23,7 @@ use crate::evidence::{Grant, IntentReceipt, Principal, ReleaseEvidence};
 use crate::ports::TokenRejection;
 use crate::quota::{Admit, Charge, Lane, RateStatus};
 use crate::referrer::{Check, Checked, ReferrerError};
-use crate::runtime::AskError;
+use crate::runtime::{AskError, Panicked, catch};
 use crate::signer::{Disable, Lease, OpenKey, SignerError};
 
 /// How far a proof's `iat` may lie ahead of our clock (contract §3).
@@ -51,9 +51,9 @@ pub async fn authenticate(
             None
         };
         let binding = check_binding(&token, credentials, proof.as_ref()).at(Stage::Authentication)?;
-        // Who may sign may also look (contract §2.3).
-        let has_wider = scope == Scope::Verify && token.has_scope(Scope::Sign);
-        if !token.has_scope(scope) && !has_wider {
+        // Who may sign may ask, too (contract §2.3).
+        let implied = scope == Scope::Verify && token.has_scope(Scope::Sign);
+        if !(token.has_scope(scope) || implied) {
             return Err(Failure::new(Stage::Authentication, AuthError::Scope(scope)));
         }
         let body = proof.as_ref().and_then(|proof| proof.body);
@@ -139,7 +139,25 @@ async fn authority_keys(
 }
 
 /// Signs one request. Its refusals after authentication are recorded too.
+///
+/// The work is a task of its own: a caller that hangs up neither frees its permit early nor leaves an intent without
+/// its outcome. It must be called on an arbiter (a worker's is one).
 pub async fn sign(
+    services: &Services,
+    session: Session<Authenticated>,
+    request: SignRequest,
+    context: &Context,
+) -> Result<Released, Failure> {
+    let (services, context) = (services.clone(), context.clone());
+    let work = actix::spawn(async move { run_recorded(&services, session, request, &context).await });
+    match work.await {
+        Ok(result) => result,
+        // The panic hook has logged where.
+        Err(_) => Err(Failure::new(Stage::Signing, AskError::Panicked)),
+    }
+}
+
+async fn run_recorded(
     services: &Services,
     session: Session<Authenticated>,
     request: SignRequest,
@@ -415,13 +433,15 @@ async fn sign_and_check(
     context: &Context,
 ) -> Result<crate::domain::signing::Signature, Failure> {
     let key = item.key();
-    let signing = tokio::time::timeout_at(context.deadline.instant(), key.sign(item.warrant()));
-    let signature = match signing.await {
-        Ok(result) => result.map_err(|error| {
+    // A backend that panics has failed, and its intent is closed like that of any other failure.
+    let signing = catch(async { key.sign(item.warrant()).await });
+    let signature = match tokio::time::timeout_at(context.deadline.instant(), signing).await {
+        Ok(Ok(result)) => result.map_err(|error| {
             slog::warn!(services.log, "a backend did not sign";
                 "backend" => %backend.info.id, "reason" => %error, "correlationId" => %context.correlation);
             Failure::new(Stage::Signing, SignerError::from(error))
         })?,
+        Ok(Err(Panicked)) => return Err(Failure::new(Stage::Signing, AskError::Panicked)),
         Err(_) => return Err(Failure::new(Stage::Signing, AskError::Deadline)),
     };
     let sampled = is_sampled(item.audit_id(), services.policy.verify_sample);

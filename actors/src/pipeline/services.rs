@@ -11,6 +11,7 @@ use crate::domain::entitlement::pattern_matches;
 use crate::domain::ids::KeyId;
 use crate::domain::plan::PlanLimits;
 use crate::domain::signing::{KeyState, SigningMode};
+use crate::domain::statement::RELEASE_SIGNATURE_TYPE;
 use crate::entitlement::Entitlements;
 use crate::ports::{BackendInfo, Clock, Ids, Observer, ProofVerifier};
 use crate::quota::Quota;
@@ -139,9 +140,12 @@ impl Services {
 
     /// True when the service signs this predicate type at all.
     pub(super) fn signs_predicate(&self, predicate_type: &str) -> bool {
-        self.policy
-            .predicate_types
-            .iter()
-            .any(|pattern| pattern_matches(pattern, predicate_type))
+        // Whatever the patterns say, this service never makes what a release is recognised by (contract §7).
+        predicate_type != RELEASE_SIGNATURE_TYPE
+            && self
+                .policy
+                .predicate_types
+                .iter()
+                .any(|pattern| pattern_matches(pattern, predicate_type))
     }
 }
