@@ -114,7 +114,7 @@ async fn sign_and_check(
     let must_verify = key.verify_always() || sampled;
     if must_verify && !key.verify(PAYLOAD_TYPE, &item.statement().payload, &signature) {
         // Whether the actor hears of it in time or not, this signature does not leave.
-        let _ = backend.mailbox.ask(Disable, context.deadline).await;
+        let _ = backend.mailbox.insist(Disable, context.deadline).await;
         return Err(Failure::new(Stage::Signing, SignerError::SelfCheck));
     }
     Ok(signature)
