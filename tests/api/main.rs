@@ -10,5 +10,6 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod errors;
 mod sign;
 mod support;

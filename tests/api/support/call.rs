@@ -121,6 +121,19 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Of another tenant, with these limits of its plan.
+    pub(crate) fn tenant(self, tenant: &str, limits: [u64; 4]) -> Self {
+        let [qps, burst, concurrency, bytes] = limits;
+        let limits = json!({
+            "qps": qps, "burst": burst, "concurrency": concurrency, "maxArtifactBytes": bytes,
+        });
+        let token = self.world.mint.token(|token| token.claim("tid", tenant));
+        self.raw_token(token).poe(|poe| {
+            poe.claim("tid", tenant);
+            poe.claim("limits", limits);
+        })
+    }
+
     /// Another body.
     pub(crate) fn json(mut self, edit: impl FnOnce(&mut Value)) -> Self {
         edit(&mut self.json);

@@ -7,6 +7,7 @@ mod call;
 mod child;
 mod licensing;
 mod mint;
+mod raw;
 mod wire;
 mod world;
 
@@ -16,6 +17,7 @@ pub(crate) use call::Call;
 pub(crate) use child::Child;
 pub(crate) use licensing::Says;
 pub(crate) use mint::{Draft, Mint, b64, p256, sha256_hex, unb64};
+pub(crate) use raw::Raw;
 pub(crate) use wire::Wire;
 pub(crate) use world::{KEY, OTHER_KEY, RETIRED_KEY, World};
 
