@@ -13,5 +13,6 @@ pub mod client;
 pub mod config;
 pub mod dev;
 pub mod http;
+mod openssl_errors;
 pub mod shutdown;
 pub mod telemetry;

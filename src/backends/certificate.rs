@@ -11,8 +11,8 @@ use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyParam;
 use openssl::x509::{X509, X509ExtendedKeyUsage, X509PurposeId, X509Ref, X509StoreContext, X509VerifyResult};
 
-use super::crypto::forget_errors;
 use super::der::{BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, UTF8_STRING, only};
+use crate::openssl_errors;
 
 /// The longest PEM text of certificates that is read, in bytes.
 pub const MAX_CHAIN_PEM: usize = 256 * 1024;
@@ -114,7 +114,7 @@ impl Authorities {
         let (verified, reason, path) = self
             .run(leaf, untrusted, at)
             .map_err(|_| "OpenSSL cannot verify certificates".to_owned())?;
-        forget_errors();
+        openssl_errors::forget();
         if !verified {
             let reason = reason.error_string();
             return Err(format!(
@@ -285,7 +285,7 @@ fn issued_by(certificate: &X509Ref, issuer: &X509Ref) -> bool {
             .public_key()
             .and_then(|key| certificate.verify(&key))
             .unwrap_or(false);
-    forget_errors();
+    openssl_errors::forget();
     issued
 }
 

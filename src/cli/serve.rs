@@ -1,6 +1,7 @@
 //! `signer serve` and `signer dev`: the same service, once from an operator's configuration, once from a made one.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -61,6 +62,7 @@ pub async fn run_dev(args: &DevArgs, out: &mut dyn Write, err: &mut dyn Write) -
     let places = dev::Service {
         listen: service.listen,
         metrics: service.metrics_listen,
+        measured: Arc::clone(&service.state.metrics),
     };
     let code = prepared.announce(args, places, out, err).await;
     if args.once {

@@ -100,6 +100,10 @@ fn refuse_early(request: &ServiceRequest, state: &AppState) -> Option<Problem> {
 type Handled<B> = Result<Result<ServiceResponse<B>, Error>, Box<dyn std::any::Any + Send>>;
 
 /// A response, or one for a request that a panic has taken with it.
+#[allow(
+    clippy::result_large_err,
+    reason = "once a request, and the large one is the rare one"
+)]
 fn settle<B: MessageBody + 'static>(
     state: &AppState,
     correlation: &CorrelationId,

@@ -14,6 +14,7 @@ use openssl::x509::{
 
 use super::der;
 use super::keys::ReleaseKey;
+use crate::openssl_errors;
 
 /// OID 1.3.6.1.4.1.57264.1.8, issuer (V2): a DER UTF8String.
 const ISSUER_V2: &[u8] = b"\x2b\x06\x01\x04\x01\x83\xbf\x30\x01\x08";
@@ -83,6 +84,12 @@ impl Roots {
         chain: &[X509],
         now: DateTime<Utc>,
     ) -> Result<Certified, String> {
+        let certified = self.try_certify(leaf, chain, now);
+        openssl_errors::forget();
+        certified
+    }
+
+    fn try_certify(&self, leaf: &[u8], chain: &[X509], now: DateTime<Utc>) -> Result<Certified, String> {
         let extensions = der::extensions(leaf).map_err(|_| "the certificate is malformed")?;
         let certificate = X509::from_der(leaf).map_err(|_| "the certificate is malformed")?;
         self.chain_holds(&certificate, chain, now)?;
@@ -98,10 +105,7 @@ impl Roots {
     }
 
     fn chain_holds(&self, leaf: &X509Ref, chain: &[X509], now: DateTime<Utc>) -> Result<(), String> {
-        let verified = self.verify_chain(leaf, chain, now);
-        // A failed verification may leave entries behind that the thread's next TLS read would take for its own.
-        let _ = ErrorStack::get();
-        match verified {
+        match self.verify_chain(leaf, chain, now) {
             Ok(X509VerifyResult::OK) => Ok(()),
             Ok(reason) => Err(format!(
                 "the certificate does not chain to a release root: {} \
@@ -158,8 +162,10 @@ impl Roots {
 
 fn is_self_signed(certificate: &X509Ref) -> bool {
     let key = certificate.public_key();
-    certificate.issued(certificate) == X509VerifyResult::OK
-        && key.is_ok_and(|key| certificate.verify(&key).unwrap_or(false))
+    let holds = certificate.issued(certificate) == X509VerifyResult::OK
+        && key.is_ok_and(|key| certificate.verify(&key).unwrap_or(false));
+    openssl_errors::forget();
+    holds
 }
 
 /// RFC 5280 §4.2.1.3 and §4.2.1.12: digital signatures, and code signing among the extended usages.
