@@ -15,5 +15,6 @@ pub mod problem;
 pub mod routes;
 pub mod server;
 pub mod state;
+mod unread;
 
 pub use state::{AppState, Limits};
