@@ -11,7 +11,7 @@ use signer_actors::evidence::SigningWarrant;
 use signer_actors::ports::{BackendError, BackendInfo, PortFuture, SigningBackend, SigningKey};
 use zeroize::Zeroizing;
 
-use super::crypto::{Message, Nonce, Pae, PrivateKey};
+use crate::crypto::{Message, Nonce, Pae, PrivateKey};
 
 /// What a file backend needs to know.
 pub struct Settings {

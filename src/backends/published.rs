@@ -8,7 +8,7 @@ use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::{Algorithm, KeyState, SigningIdentity, SigningMode};
 use signer_actors::ports::{BackendError, BackendInfo, PortFuture, SigningBackend, SigningKey};
 
-use super::crypto::{PublicKey, parse_public_pem};
+use crate::crypto::{PublicKey, parse_public_pem};
 
 /// A retired or revoked key without its private half.
 #[derive(Debug)]

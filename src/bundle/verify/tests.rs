@@ -5,12 +5,12 @@ use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::{Algorithm, Signature, SigningIdentity, SigningMode};
 
 use super::*;
-use crate::backends::certificate::test_pki::{ISSUER, LeafSpec, SUBJECT, TestCa};
-use crate::backends::certificate::{Authorities, to_pem};
-use crate::backends::crypto::{Nonce, PrivateKey};
 use crate::bundle::envelope::Envelope;
 use crate::bundle::sigstore::SigstoreBundle;
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
+use crate::crypto::{Nonce, PrivateKey};
+use crate::x509::test_pki::{ISSUER, LeafSpec, SUBJECT, TestCa};
+use crate::x509::{Authorities, to_pem};
 
 const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
