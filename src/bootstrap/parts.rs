@@ -38,7 +38,7 @@ pub(super) fn build(
     let unavailable = |what| move |error: SourceUnavailable| StartError::of(what)(error.to_string());
     let backends =
         backends::build(&settings.signing.backends, &clock).map_err(StartError::of("signing.backends"))?;
-    let authority = AuthorityKeys::new(&authority_settings(&settings.auth)).map_err(unavailable("auth"))?;
+    let authority = AuthorityKeys::new(&authority_settings(settings)).map_err(unavailable("auth"))?;
     let proofs = DpopVerifier::new(&dpop_settings(settings))
         .map_err(|error| StartError::of("auth.dpop")(error.to_string()))?;
     let licensing = Licensing::new(&licensing_settings(settings)?).map_err(unavailable("entitlement"))?;
@@ -108,7 +108,18 @@ fn algorithms(settings: &config::Auth) -> Vec<Algorithm> {
         .collect()
 }
 
-pub(super) fn authority_settings(auth: &config::Auth) -> authority::Settings {
+/// Public keys of every keyful backend, active or not.
+fn own_keys(settings: &Settings) -> Arc<[Vec<u8>]> {
+    let key = |backend: &config::Backend| match backend {
+        config::Backend::File(file) => Some(file.public_key_der.clone()),
+        // Ephemeral: made anew for every certificate.
+        config::Backend::Fulcio(_) => None,
+    };
+    settings.signing.backends.iter().filter_map(key).collect()
+}
+
+pub(super) fn authority_settings(settings: &Settings) -> authority::Settings {
+    let auth = &settings.auth;
     authority::Settings {
         issuer: auth.issuer.clone(),
         audience: auth.audience.clone(),
@@ -117,6 +128,7 @@ pub(super) fn authority_settings(auth: &config::Auth) -> authority::Settings {
             config::AuthorityKeys::Uri(url) => KeysLocation::Uri(url.clone()),
             config::AuthorityKeys::File(file) => KeysLocation::File(file.path.clone()),
         },
+        own_keys: own_keys(settings),
         token_types: auth.token_types.clone(),
         algorithms: algorithms(auth),
         max_token_lifetime: auth.max_token_lifetime,
@@ -150,6 +162,7 @@ pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Setti
             LicensingKeys::Uri(url) => KeysLocation::Uri(url.clone()),
             LicensingKeys::File(file) => KeysLocation::File(file.path.clone()),
         },
+        own_keys: own_keys(settings),
         introspection: Some(IntrospectionSettings {
             url: entitlement.introspection_url.clone(),
             credential: Credential::new(entitlement.credential.expose_text()).ok_or_else(unusable)?,

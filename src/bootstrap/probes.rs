@@ -15,8 +15,7 @@ pub type Answer = (String, Result<String, String>);
 /// The Authority's and Licensing's key sets.
 pub async fn key_sets(settings: &Settings) -> Vec<Answer> {
     let authority = async {
-        let source =
-            AuthorityKeys::new(&parts::authority_settings(&settings.auth)).map_err(|e| e.to_string())?;
+        let source = AuthorityKeys::new(&parts::authority_settings(settings)).map_err(|e| e.to_string())?;
         source.fetch_key_set().await.map_err(|error| error.to_string())
     };
     let licensing = async {

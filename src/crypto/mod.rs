@@ -17,6 +17,8 @@ use openssl::sign::{RsaPssSaltlen, Signer, Verifier};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::signing::Algorithm;
 
+use crate::openssl_errors;
+
 pub use self::message::{Message, Pae};
 
 /// The largest PEM text of one key, in bytes.
@@ -118,7 +120,7 @@ impl PublicKey {
     pub fn verify<M: Message + ?Sized>(&self, message: &M, signature: &[u8]) -> bool {
         let verified = self.try_verify(message, signature).unwrap_or(false);
         if !verified {
-            forget_errors();
+            openssl_errors::forget();
         }
         verified
     }
@@ -304,13 +306,6 @@ pub fn algorithms_of(pkey: &PKeyRef<Public>) -> Vec<Algorithm> {
 /// Reads an algorithm's name as configuration and responses spell it.
 pub fn parse_algorithm(name: &str) -> Option<Algorithm> {
     serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
-}
-
-/// Empties this thread's queue of OpenSSL errors. A verification that says no leaves its reason there, and the next
-/// TLS connection of the thread would take it for its own: `SSL_get_error` looks at the queue, and the binding does
-/// not clear it first.
-pub(crate) fn forget_errors() {
-    drop(ErrorStack::get());
 }
 
 fn check_pem_size(pem: &[u8]) -> Result<(), String> {

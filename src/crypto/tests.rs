@@ -289,3 +289,15 @@ fn debug_shows_no_key() {
         .to_string();
     assert!(!format!("{key:?}").to_uppercase().contains(&secret));
 }
+
+#[test]
+fn a_refused_signature_leaves_no_error_behind() {
+    // r and s out of range (FIPS 186-5 §6.4.2 step 1): the verification answers no and queues why.
+    let ecdsa = ecdsa_der(&"ff".repeat(48), &"ff".repeat(48));
+    for key in every_kind() {
+        for signature in [&ecdsa[..], &[0xff; 64], &[0xff; 256], &[]] {
+            assert!(!key.public().verify(&b"text"[..], signature));
+            assert!(openssl_errors::was_empty(), "{}", key.public().algorithm());
+        }
+    }
+}

@@ -7,6 +7,7 @@
 
 pub mod around;
 pub mod body;
+pub mod budget;
 pub mod credentials;
 pub mod dto;
 pub mod handlers;

@@ -10,7 +10,7 @@ use openssl::x509::verify::X509VerifyParam;
 use openssl::x509::{X509, X509ExtendedKeyUsage, X509PurposeId, X509Ref, X509StoreContext, X509VerifyResult};
 
 use super::{MAX_CERTIFICATES, parse_chain_pem};
-use crate::crypto::forget_errors;
+use crate::openssl_errors;
 
 /// The most authorities between leaf and root.
 const MAX_DEPTH: i32 = 4;
@@ -98,7 +98,7 @@ impl Authorities {
         let (verified, reason, path) = self
             .run(leaf, untrusted, at)
             .map_err(|_| "OpenSSL cannot verify certificates".to_owned())?;
-        forget_errors();
+        openssl_errors::forget();
         // Neither is believed alone.
         if !verified || reason != X509VerifyResult::OK {
             let reason = reason.error_string();
@@ -166,7 +166,7 @@ fn issued_by(certificate: &X509Ref, issuer: &X509Ref) -> bool {
             .public_key()
             .and_then(|key| certificate.verify(&key))
             .unwrap_or(false);
-    forget_errors();
+    openssl_errors::forget();
     issued
 }
 

@@ -8,7 +8,7 @@ use openssl::x509::{X509, X509ExtendedKeyUsage, X509KeyUsage};
 
 use super::der::{self, BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, only};
 use super::{MAX_CERTIFICATE, to_utc};
-use crate::crypto::forget_errors;
+use crate::openssl_errors;
 
 /// The most extensions of one certificate.
 const MAX_EXTENSIONS: usize = 64;
@@ -60,7 +60,7 @@ impl Leaf {
     pub fn read(certificate: X509) -> Result<Self, String> {
         let leaf = Self::try_read(certificate);
         // Reading the usages parses every extension, and queues what it does not like.
-        forget_errors();
+        openssl_errors::forget();
         leaf
     }
 

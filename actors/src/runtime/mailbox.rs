@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use actix::{Addr, ArbiterHandle, Supervisor};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::deadline::Deadline;
 use super::host::{ActorState, Ask, Host, Request, Serve};
@@ -105,9 +105,35 @@ impl<S: ActorState> Mailbox<S> {
             self.vitals.observer.throttled("overload");
             AskError::Overloaded
         })?;
-        self.vitals
-            .observer
-            .mailbox(S::NAME, self.in_use(), self.capacity);
+        self.post(request, permit, deadline).await
+    }
+
+    /// Asks like [`Self::ask`], but waits for a place where the mailbox is full: for what must be heard, such as a key
+    /// that has to be disabled.
+    pub async fn insist<M>(&self, request: M, deadline: Deadline) -> Result<M::Answer, AskError>
+    where
+        M: Request,
+        S: Serve<M>,
+    {
+        let place = Arc::clone(&self.permits).acquire_owned();
+        let permit = tokio::time::timeout_at(deadline.instant(), place).await;
+        // The semaphore is never closed.
+        let permit = permit
+            .map_err(|_| AskError::Deadline)?
+            .map_err(|_| AskError::Stopped)?;
+        self.post(request, permit, deadline).await
+    }
+
+    async fn post<M>(
+        &self,
+        request: M,
+        permit: OwnedSemaphorePermit,
+        deadline: Deadline,
+    ) -> Result<M::Answer, AskError>
+    where
+        M: Request,
+        S: Serve<M>,
+    {
         let (answer, receiver) = oneshot::channel();
         #[allow(
             clippy::disallowed_methods,

@@ -112,6 +112,41 @@ async fn a_full_mailbox_refuses_at_once_and_recovers() {
 }
 
 #[actix::test]
+async fn what_must_be_heard_waits_for_a_place() {
+    let mailbox = toy(2);
+    let held = actix::spawn({
+        let mailbox = mailbox.clone();
+        async move { mailbox.ask(hold(), long()).await }
+    });
+    let also_held = actix::spawn({
+        let mailbox = mailbox.clone();
+        async move {
+            mailbox
+                .ask(hold(), Deadline::after(Duration::from_millis(5)))
+                .await
+        }
+    });
+    until(|| mailbox.in_use() == 2).await;
+    let soon = Deadline::after(Duration::from_millis(5));
+    assert_eq!(
+        mailbox.insist(say(1), soon).await,
+        Err(AskError::Deadline),
+        "no place in time"
+    );
+    let insisting = actix::spawn({
+        let mailbox = mailbox.clone();
+        async move { mailbox.insist(say(2), long()).await }
+    });
+    mailbox.crash().await;
+    assert_eq!(held.await.ok(), Some(Err(AskError::Abandoned)));
+    assert!(also_held.await.is_ok());
+    assert!(
+        insisting.await.is_ok_and(|answer| answer.is_ok()),
+        "served once there is a place"
+    );
+}
+
+#[actix::test]
 async fn every_held_ask_is_answered() {
     let mailbox = toy(40);
     let mut asks: Vec<_> = (0..39).map(|_| Box::pin(mailbox.ask(hold(), long()))).collect();

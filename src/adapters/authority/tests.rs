@@ -15,6 +15,7 @@ fn settings(issuer: &str, keys: KeysLocation) -> Settings {
         issuer: issuer.to_owned(),
         audience: "signer".to_owned(),
         keys,
+        own_keys: Arc::new([]),
         token_types: vec!["at+jwt".to_owned()],
         algorithms: Algorithm::ALL.to_vec(),
         max_token_lifetime: Duration::from_secs(600),

@@ -13,6 +13,7 @@ use super::algorithm::Algorithm;
 use super::claims::Claims;
 use super::header::{Compact, MAX_KID, Use, media_type};
 use super::jwks::{IssuerKey, KeySet};
+use crate::openssl_errors;
 
 /// Longest accepted clock skew (contract §3).
 pub const MAX_SKEW: Duration = Duration::from_secs(30);
@@ -140,7 +141,7 @@ impl Policy {
             },
         };
         // What OpenSSL queued must not surface in a later, unrelated call on this thread.
-        drop(openssl::error::ErrorStack::get());
+        openssl_errors::forget();
         Err(reason.into())
     }
 
@@ -298,6 +299,7 @@ mod tests {
         let impostor = Issuer::new();
         let forged = impostor.sign("at+jwt", &claims());
         assert!(outcome(&issuer, &forged, at(NOW)).contains("signature"));
+        assert!(openssl_errors::was_empty());
         // The header names the algorithm of another key of the set, or an HMAC with the public key as its secret.
         for alg in ["ES384", "EdDSA", "PS256", "HS256", "none"] {
             let header = json!({ "typ": "at+jwt", "kid": "k1", "alg": alg }).to_string();

@@ -15,6 +15,7 @@ fn settings(url: Url, keys: KeysLocation) -> Settings {
         audience: "signer".to_owned(),
         algorithms: Algorithm::ALL.to_vec(),
         keys,
+        own_keys: Arc::new([]),
         introspection: Some(IntrospectionSettings {
             url,
             credential: Credential::new(SECRET).unwrap(),

@@ -1,163 +1,16 @@
-//! States that cannot be skipped or forged.
-//!
-//! A [`Session`] (who, entitled to what) goes `Unverified` → `Authenticated` → `Entitled`. An [`Item`] (one statement of
-//! a request) goes `Admitted` → `ReleaseVerified` → `Recorded` → `Signed` and ends as [`Released`]. Fields are private,
-//! transitions are private to this crate and consume both the state before and the evidence of the gate between.
-//!
-//! What a state has not earned, it does not have:
-//! ```compile_fail,E0599
-//! use signer_actors::pipeline::state::{Session, Unverified};
-//! fn who(session: &Session<Unverified>) -> &str {
-//!     session.principal().token().tenant.as_str()
-//! }
-//! ```
-//! ```
-//! use signer_actors::pipeline::state::{Authenticated, Session};
-//! fn who(session: &Session<Authenticated>) -> &str {
-//!     session.principal().token().tenant.as_str()
-//! }
-//! ```
-//! A later state is not an earlier one with another name:
-//! ```compile_fail,E0308
-//! use signer_actors::pipeline::state::{Authenticated, Entitled, Session};
-//! fn use_plan(_: &Session<Entitled>) {}
-//! fn skip(session: &Session<Authenticated>) {
-//!     use_plan(session)
-//! }
-//! ```
-//! ```
-//! use signer_actors::pipeline::state::{Entitled, Session};
-//! fn use_plan(_: &Session<Entitled>) {}
-//! fn go_on(session: &Session<Entitled>) {
-//!     use_plan(session)
-//! }
-//! ```
-//! Nobody outside moves a state on:
-//! ```compile_fail,E0624
-//! use signer_actors::evidence::Principal;
-//! use signer_actors::pipeline::state::{Authenticated, Session, Unverified};
-//! fn jump(session: Session<Unverified>, principal: Principal) -> Session<Authenticated> {
-//!     session.authenticated(principal)
-//! }
-//! ```
-//! ```
-//! use signer_actors::domain::caller::Credentials;
-//! use signer_actors::pipeline::state::{Session, Unverified};
-//! fn begin(credentials: Credentials) -> Session<Unverified> {
-//!     Session::new(credentials)
-//! }
-//! ```
-//! Nor doubles one:
-//! ```compile_fail,E0599
-//! use signer_actors::pipeline::state::{Item, Recorded};
-//! fn twice(item: &Item<Recorded>) -> Item<Recorded> {
-//!     item.clone()
-//! }
-//! ```
-//! ```
-//! use signer_actors::pipeline::state::{Item, Recorded};
-//! fn once(item: Item<Recorded>) -> Item<Recorded> {
-//!     item
-//! }
-//! ```
+//! One statement on its way to a signature.
 
 use std::sync::Arc;
 
+use super::sealed;
+use super::session::{Entitled, Session};
 use crate::audit::Receipt;
-use crate::domain::caller::Credentials;
-use crate::domain::digest::Sha256Digest;
 use crate::domain::ids::AuditId;
 use crate::domain::signing::Signature;
 use crate::domain::statement::{Statement, StatementDraft};
-use crate::evidence::{Grant, IntentReceipt, Permit, Principal, ReleaseEvidence, SigningWarrant};
+use crate::evidence::{IntentReceipt, Permit, ReleaseEvidence, SigningWarrant};
 use crate::quota::RateStatus;
 use crate::signer::OpenKey;
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-/// A state of a session.
-pub trait SessionState: sealed::Sealed + std::fmt::Debug {}
-
-/// Credentials were received.
-#[derive(Debug)]
-pub struct Unverified {
-    credentials: Credentials,
-}
-
-/// The caller is known, and the proof is spent.
-#[derive(Debug)]
-pub struct Authenticated {
-    principal: Principal,
-}
-
-/// The tenant is entitled to what is asked.
-#[derive(Debug)]
-pub struct Entitled {
-    principal: Principal,
-    grant: Grant,
-}
-
-impl sealed::Sealed for Unverified {}
-impl sealed::Sealed for Authenticated {}
-impl sealed::Sealed for Entitled {}
-impl SessionState for Unverified {}
-impl SessionState for Authenticated {}
-impl SessionState for Entitled {}
-
-/// Who asks, and entitled to what. Shared by the items of a request.
-#[derive(Debug)]
-pub struct Session<S: SessionState>(S);
-
-impl Session<Unverified> {
-    /// Credentials as received.
-    pub fn new(credentials: Credentials) -> Self {
-        Self(Unverified { credentials })
-    }
-
-    pub(super) fn credentials(&self) -> &Credentials {
-        &self.0.credentials
-    }
-
-    pub(crate) fn authenticated(self, principal: Principal) -> Session<Authenticated> {
-        Session(Authenticated { principal })
-    }
-}
-
-impl Session<Authenticated> {
-    /// Who asks.
-    pub fn principal(&self) -> &Principal {
-        &self.0.principal
-    }
-
-    /// Whether the body is the one that the proof names, if it names one. To be asked as soon as the body is read.
-    pub fn covers_body(&self, body: &[u8]) -> bool {
-        self.0
-            .principal
-            .body()
-            .is_none_or(|bound| openssl::memcmp::eq(&bound.0, &Sha256Digest::of(body).0))
-    }
-
-    pub(crate) fn entitled(self, grant: Grant) -> Session<Entitled> {
-        Session(Entitled {
-            principal: self.0.principal,
-            grant,
-        })
-    }
-}
-
-impl Session<Entitled> {
-    /// Who asks.
-    pub fn principal(&self) -> &Principal {
-        &self.0.principal
-    }
-
-    /// Entitled to what.
-    pub fn grant(&self) -> &Grant {
-        &self.0.grant
-    }
-}
 
 /// A state of an item.
 pub trait ItemState: sealed::Sealed + std::fmt::Debug {}
