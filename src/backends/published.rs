@@ -40,21 +40,7 @@ impl PublishedKey {
             revoked_from,
             remote: false,
         };
-        let identity = SigningIdentity {
-            backend: id.clone(),
-            key_id: id,
-            mode,
-            algorithm,
-            public_key_der: key.der().to_vec(),
-            public_key_pem: key.pem().to_owned(),
-            issuer: None,
-            subject: None,
-            certificate_chain: Vec::new(),
-            leaf_der: None,
-            certificate_serial: None,
-            not_before: None,
-            not_after: None,
-        };
+        let identity = SigningIdentity::keyful(id, algorithm, key.der(), key.pem());
         Ok(Self { info, identity })
     }
 

@@ -36,24 +36,16 @@ fn sign(key: &PrivateKey, payload: &[u8]) -> Envelope {
 }
 
 fn identity(key: &PrivateKey, chain: &[X509]) -> SigningIdentity {
+    let (id, public) = (KeyId::parse("release-2026").unwrap(), key.public());
     SigningIdentity {
-        backend: KeyId::parse("release-2026").unwrap(),
-        key_id: KeyId::parse("release-2026").unwrap(),
         mode: if chain.is_empty() {
             SigningMode::Kms
         } else {
             SigningMode::Keyless
         },
-        algorithm: key.public().algorithm(),
-        public_key_der: key.public().der().to_vec(),
-        public_key_pem: key.public().pem().to_owned(),
-        issuer: None,
-        subject: None,
         certificate_chain: chain.iter().map(|c| to_pem(c).unwrap()).collect(),
         leaf_der: chain.first().map(|c| c.to_der().unwrap()),
-        certificate_serial: None,
-        not_before: None,
-        not_after: None,
+        ..SigningIdentity::keyful(id, public.algorithm(), public.der(), public.pem())
     }
 }
 
