@@ -7,13 +7,13 @@ use openssl::memcmp;
 use serde_json::Value;
 use signer_actors::domain::caller::{AccessToken, Credentials, VerifiedProof};
 use signer_actors::domain::digest::Sha256Digest;
+use signer_actors::domain::jws::JwsAlgorithm;
 use signer_actors::ports::{ProofRejection, ProofVerifier};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::htu;
 use super::nonce::Nonces;
-use crate::adapters::jose::algorithm::Algorithm;
 use crate::adapters::jose::claims::Claims;
 use crate::adapters::jose::header::{Compact, Use};
 use crate::adapters::jose::jwk::PublicJwk;
@@ -43,7 +43,7 @@ pub struct DpopSettings {
     /// Scheme, host and port that callers reach the service by.
     pub public_origin: Url,
     /// Accepted algorithms.
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<JwsAlgorithm>,
     /// Whether nonces are used.
     pub nonce: NonceMode,
     /// A secret that replicas behind one origin share, so that each accepts the others' nonces; `None`: random at start.
@@ -66,7 +66,7 @@ impl fmt::Debug for DpopSettings {
 #[derive(Debug)]
 pub struct DpopVerifier {
     origin: String,
-    algorithms: Vec<Algorithm>,
+    algorithms: Vec<JwsAlgorithm>,
     mode: NonceMode,
     nonces: Nonces,
 }

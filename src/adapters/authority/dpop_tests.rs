@@ -21,7 +21,7 @@ const EXAMPLE_JKT: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
 fn verifier(origin: &str, nonce: NonceMode) -> DpopVerifier {
     DpopVerifier::new(&DpopSettings {
         public_origin: Url::parse(origin).unwrap(),
-        algorithms: Algorithm::ALL.to_vec(),
+        algorithms: JwsAlgorithm::ALL.to_vec(),
         nonce,
         nonce_key: None,
     })
