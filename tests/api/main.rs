@@ -16,3 +16,4 @@ mod errors;
 mod headers;
 mod sign;
 mod support;
+mod tls;
