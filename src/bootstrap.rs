@@ -2,6 +2,7 @@
 
 mod backends;
 mod parts;
+pub mod probes;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, Tuning, start_actors};
 
 use crate::config::{Binding, BodyHashPolicy, Settings};
+use crate::http::budget::BodyBudget;
 use crate::http::lifecycle::Lifecycle;
 use crate::http::server::{self, Listening, Running};
 use crate::http::state::Routes;
@@ -116,6 +118,7 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
     let state = AppState {
         services,
         limits: limits(settings),
+        bodies: BodyBudget::new(settings.server.max_body_bytes_in_flight),
         lifecycle: Lifecycle::default(),
         routes: Routes::new(&metrics),
         metrics,

@@ -73,7 +73,7 @@ pub enum Decision<V: ?Sized> {
     },
     /// Fetch, and answer afterwards.
     Fetch,
-    /// No usable keys, and too early to ask again.
+    /// No usable keys, or not the one asked for while the neighbour is down, and too early to ask again.
     Unavailable,
 }
 
@@ -84,6 +84,8 @@ pub struct Keyring<V: ?Sized> {
     current: Option<Snapshot<V>>,
     last_attempt: Option<Duration>,
     fetching: bool,
+    /// The last fetch brought nothing: what these keys do not have may exist all the same.
+    failed: bool,
     unknown: LruCache<String, ()>,
 }
 
@@ -95,6 +97,7 @@ impl<V: Knows + ?Sized> Keyring<V> {
             current: None,
             last_attempt: None,
             fetching: false,
+            failed: false,
             unknown: LruCache::new(NEGATIVE_CAPACITY),
         }
     }
@@ -121,10 +124,15 @@ impl<V: Knows + ?Sized> Keyring<V> {
             return Decision::Use { snapshot, refresh };
         };
         let settled = snapshot.keys.knows(kid) || self.unknown.get(kid).is_some();
-        if settled || !(self.fetching || self.may_fetch(now)) {
-            return Decision::Use { snapshot, refresh };
+        if settled {
+            Decision::Use { snapshot, refresh }
+        } else if self.fetching || self.may_fetch(now) {
+            Decision::Fetch
+        } else if self.failed {
+            Decision::Unavailable
+        } else {
+            Decision::Use { snapshot, refresh }
         }
-        Decision::Fetch
     }
 
     fn may_fetch(&self, now: Duration) -> bool {
@@ -149,6 +157,7 @@ impl<V: Knows + ?Sized> Keyring<V> {
     /// Takes the outcome of a fetch; `None` keeps what is there.
     pub fn finish(&mut self, keys: Option<Arc<V>>, now: Duration) {
         self.fetching = false;
+        self.failed = keys.is_none();
         if let Some(keys) = keys {
             self.current = Some(Snapshot { keys, fetched: now });
             self.unknown.clear();
@@ -162,6 +171,7 @@ impl<V: Knows + ?Sized> Keyring<V> {
 
     /// After a panic: a fetch that was under way may never report back.
     pub fn recover(&mut self) {
+        self.failed |= self.fetching;
         self.fetching = false;
     }
 }
@@ -236,6 +246,19 @@ mod tests {
             matches!(ring.decide(Some("c"), secs(70)), Decision::Fetch),
             "another one may be new"
         );
+    }
+
+    #[test]
+    fn a_failed_fetch_says_nothing_about_a_key_id() {
+        let mut ring = filled();
+        assert!(ring.begin(secs(30)));
+        ring.finish(None, secs(30));
+        assert!(matches!(ring.decide(Some("a"), secs(31)), Decision::Use { .. }));
+        assert!(
+            matches!(ring.decide(Some("b"), secs(31)), Decision::Unavailable),
+            "it may be new"
+        );
+        assert!(matches!(ring.decide(Some("b"), secs(60)), Decision::Fetch));
     }
 
     #[test]

@@ -14,7 +14,6 @@ use super::{StartError, backends};
 use crate::adapters::audit_files::{self, FileAuditLog};
 use crate::adapters::authority::dpop::{DpopSettings, DpopVerifier, NonceMode};
 use crate::adapters::authority::{self, AuthorityKeys};
-use crate::adapters::jose::algorithm::Algorithm;
 use crate::adapters::jose::source::KeysLocation;
 use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licensing};
 use crate::adapters::registry::{self, RegistryReleases};
@@ -38,7 +37,7 @@ pub(super) fn build(
     let unavailable = |what| move |error: SourceUnavailable| StartError::of(what)(error.to_string());
     let backends =
         backends::build(&settings.signing.backends, &clock).map_err(StartError::of("signing.backends"))?;
-    let authority = AuthorityKeys::new(&authority_settings(&settings.auth)).map_err(unavailable("auth"))?;
+    let authority = AuthorityKeys::new(&authority_settings(settings)).map_err(unavailable("auth"))?;
     let proofs = DpopVerifier::new(&dpop_settings(settings))
         .map_err(|error| StartError::of("auth.dpop")(error.to_string()))?;
     let licensing = Licensing::new(&licensing_settings(settings)?).map_err(unavailable("entitlement"))?;
@@ -99,16 +98,18 @@ fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String,
     ])
 }
 
-fn algorithms(settings: &config::Auth) -> Vec<Algorithm> {
-    // The names are the same; configuration has checked them.
-    settings
-        .algorithms
-        .iter()
-        .filter_map(|algorithm| Algorithm::parse(algorithm.as_str()))
-        .collect()
+/// Public keys of every keyful backend, active or not.
+fn own_keys(settings: &Settings) -> Arc<[Vec<u8>]> {
+    let key = |backend: &config::Backend| match backend {
+        config::Backend::File(file) => Some(file.public_key_der.clone()),
+        // Ephemeral: made anew for every certificate.
+        config::Backend::Fulcio(_) => None,
+    };
+    settings.signing.backends.iter().filter_map(key).collect()
 }
 
-fn authority_settings(auth: &config::Auth) -> authority::Settings {
+pub(super) fn authority_settings(settings: &Settings) -> authority::Settings {
+    let auth = &settings.auth;
     authority::Settings {
         issuer: auth.issuer.clone(),
         audience: auth.audience.clone(),
@@ -117,8 +118,9 @@ fn authority_settings(auth: &config::Auth) -> authority::Settings {
             config::AuthorityKeys::Uri(url) => KeysLocation::Uri(url.clone()),
             config::AuthorityKeys::File(file) => KeysLocation::File(file.path.clone()),
         },
+        own_keys: own_keys(settings),
         token_types: auth.token_types.clone(),
-        algorithms: algorithms(auth),
+        algorithms: auth.algorithms.clone(),
         max_token_lifetime: auth.max_token_lifetime,
         clock_skew: auth.clock_skew,
         roots: None,
@@ -129,7 +131,7 @@ fn authority_settings(auth: &config::Auth) -> authority::Settings {
 fn dpop_settings(settings: &Settings) -> DpopSettings {
     DpopSettings {
         public_origin: settings.server.public_origin.clone(),
-        algorithms: algorithms(&settings.auth),
+        algorithms: settings.auth.algorithms.clone(),
         nonce: match settings.auth.dpop.nonce {
             NoncePolicy::Off => NonceMode::Off,
             NoncePolicy::Optional => NonceMode::Optional,
@@ -139,17 +141,18 @@ fn dpop_settings(settings: &Settings) -> DpopSettings {
     }
 }
 
-fn licensing_settings(settings: &Settings) -> Result<licensing::Settings, StartError> {
+pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Settings, StartError> {
     let entitlement = &settings.entitlement;
     let unusable = || StartError::of("entitlement.credential")("it is not a bearer token".to_owned());
     Ok(licensing::Settings {
         issuer: entitlement.issuer.clone(),
         audience: settings.auth.audience.clone(),
-        algorithms: algorithms(&settings.auth),
+        algorithms: settings.auth.algorithms.clone(),
         keys: match &entitlement.keys {
             LicensingKeys::Uri(url) => KeysLocation::Uri(url.clone()),
             LicensingKeys::File(file) => KeysLocation::File(file.path.clone()),
         },
+        own_keys: own_keys(settings),
         introspection: Some(IntrospectionSettings {
             url: entitlement.introspection_url.clone(),
             credential: Credential::new(entitlement.credential.expose_text()).ok_or_else(unusable)?,

@@ -3,6 +3,7 @@
 mod finding;
 mod local;
 mod network;
+mod service;
 
 use std::io::Write;
 
@@ -41,6 +42,7 @@ pub fn probes(settings: &Settings, offline: bool) -> Vec<Box<dyn Probe>> {
     let mut all = local::probes(settings);
     if !offline {
         all.extend(network::probes(settings));
+        all.extend(service::probes(settings));
     }
     all
 }

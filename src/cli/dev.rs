@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -16,6 +17,7 @@ use crate::client::{Client, ClientError, Credentials, SignOptions, Signed, files
 use crate::dev::listener::loopback_only;
 use crate::dev::registry::Referrers;
 use crate::dev::{Neighbours, Options, credentials, neighbours};
+use crate::telemetry::metrics::Metrics;
 
 /// How often `credentials.json` gets a token with a full life.
 const RENEW_TOKEN: Duration = Duration::from_secs(240);
@@ -65,13 +67,15 @@ impl Drop for Prepared {
     }
 }
 
-/// Where the service listens.
-#[derive(Clone, Copy, Debug)]
+/// Where the service listens, and what it measures.
+#[derive(Clone, Debug)]
 pub struct Service {
     /// The API.
     pub listen: SocketAddr,
     /// The metrics, if on.
     pub metrics: Option<SocketAddr>,
+    /// Time spent in each stage: of the one request that has been made so far.
+    pub measured: Arc<Metrics>,
 }
 
 /// Starts the neighbours, writes configuration and credentials.
@@ -162,11 +166,11 @@ impl Prepared {
         out: &mut dyn Write,
         err: &mut dyn Write,
     ) -> u8 {
-        self.print_places(service, out);
+        self.print_places(&service, out);
         self.print_commands(out);
         let mut code = 0;
         if let Some(file) = &args.sign {
-            code = match self.sign_and_verify(file, args, out).await {
+            code = match self.sign_and_verify(file, args, &service.measured, out).await {
                 Ok(true) => 0,
                 Ok(false) => 1,
                 Err(error) => {
@@ -191,7 +195,7 @@ impl Prepared {
         code
     }
 
-    fn print_places(&self, service: Service, out: &mut dyn Write) {
+    fn print_places(&self, service: &Service, out: &mut dyn Write) {
         let neighbours = &self.neighbours;
         let metrics = service
             .metrics
@@ -258,6 +262,7 @@ impl Prepared {
         &self,
         file: &Path,
         args: &DevArgs,
+        measured: &Metrics,
         out: &mut dyn Write,
     ) -> Result<bool, ClientError> {
         let mut client = Client::new(self.credentials.clone())?;
@@ -275,32 +280,42 @@ impl Prepared {
         signed.write(&args.out, &trusted_root).map_err(|error| {
             ClientError::Usage(format!("{} cannot be written: {error}", args.out.display()))
         })?;
-        self.print_signed(file, &signed, signing, out);
+        self.print_signed(file, &signed, signing, measured, out);
         print_verified(&verified, verifying, out);
         say(out, &format!("written to {}\n", args.out.display()));
         Ok(verified.verified)
     }
 
     /// What was checked, and by which gate.
-    fn print_signed(&self, file: &Path, signed: &Signed, took: Duration, out: &mut dyn Write) {
+    fn print_signed(
+        &self,
+        file: &Path,
+        signed: &Signed,
+        took: Duration,
+        measured: &Metrics,
+        out: &mut dyn Write,
+    ) {
         let summary = &signed.summary;
         let (authority, licensing) = (&self.neighbours.authority, &self.neighbours.licensing);
         say(out, &format!("signed {} in {}", file.display(), millis(took)));
-        for (gate, passed) in [
+        for (gate, stages, passed) in [
             (
                 "caller",
+                &["authenticate"][..],
                 format!("DPoP-bound token of {}", authority.running.base_url),
             ),
             (
                 "entitlement",
+                &["entitlement"],
                 format!(
                     "plan {}, introspected at {}",
                     summary.plan, licensing.running.base_url
                 ),
             ),
-            ("quota", format!("within plan {}", summary.plan)),
+            ("quota", &["quota"], format!("within plan {}", summary.plan)),
             (
                 "release",
+                &["release"],
                 format!(
                     "scanner {} signed by {}",
                     summary.release_tag, summary.release_signer
@@ -308,14 +323,17 @@ impl Prepared {
             ),
             (
                 "signature",
+                &["sign"],
                 format!("{}, {} by {}", summary.mode, summary.algorithm, summary.signer),
             ),
             (
                 "audit",
+                &["audit_intent", "audit_outcome"],
                 format!("record {} was durable before the answer", summary.audit_id),
             ),
         ] {
-            say(out, &format!("  [ok] {gate:<12} {passed}"));
+            let took: Duration = stages.iter().map(|stage| measured.stage_total(stage)).sum();
+            say(out, &format!("  [ok] {gate:<12} {:>9}  {passed}", millis(took)));
         }
         say(out, &format!("  statement sha256:{}", summary.statement_sha256));
     }

@@ -18,6 +18,7 @@ async fn prepares_credentials_and_says_ready_last() {
     let prepared = prepare(&args).await.unwrap();
     assert!(prepared.credentials_file.is_file() && prepared.config.is_file());
     let service = Service {
+        measured: std::sync::Arc::new(crate::telemetry::metrics::Metrics::new("test").unwrap()),
         listen: "127.0.0.1:8080".parse().unwrap(),
         metrics: Some("127.0.0.1:9464".parse().unwrap()),
     };

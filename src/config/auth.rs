@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use signer_actors::domain::jws::JwsAlgorithm;
 use url::Url;
 
 use super::files::{self, PublicFile};
@@ -31,8 +32,6 @@ pub struct Auth {
     pub jwks_refresh: Duration,
     /// Age past which a key set that could not be renewed is used no more; then 503.
     pub jwks_max_stale: Duration,
-    /// Verified tokens remembered until they expire, in tokens.
-    pub remembered_tokens: usize,
     /// DPoP.
     pub dpop: Dpop,
 }
@@ -46,31 +45,6 @@ pub enum AuthorityKeys {
     Uri(Url),
     /// A JWK set in this file.
     File(PublicFile),
-}
-
-/// Signature algorithms of tokens and proofs (contract §3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JwsAlgorithm {
-    /// ECDSA P-256, SHA-256.
-    Es256,
-    /// ECDSA P-384, SHA-384.
-    Es384,
-    /// Ed25519 (RFC 8037).
-    EdDsa,
-    /// RSASSA-PSS, SHA-256.
-    Ps256,
-}
-
-impl JwsAlgorithm {
-    /// The value of `alg` (RFC 7518 §3.1, RFC 8037 §3.1).
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::EdDsa => "EdDSA",
-            Self::Ps256 => "PS256",
-        }
-    }
 }
 
 /// DPoP (RFC 9449).
@@ -113,8 +87,7 @@ pub(crate) fn section(root: &mut Section<'_>) -> Option<Auth> {
 
 /// The algorithms of tokens by name.
 pub(crate) fn algorithm(text: &str) -> Result<JwsAlgorithm, super::error::Problem> {
-    use JwsAlgorithm::{EdDsa, Es256, Es384, Ps256};
-    let all = [Es256, Es384, EdDsa, Ps256].map(|algorithm| (algorithm.as_str(), algorithm));
+    let all = JwsAlgorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm));
     parse::choice(text, &all)
 }
 
@@ -206,14 +179,6 @@ fn read(s: &mut Section<'_>) -> Option<Auth> {
         ),
         seconds(60)..=seconds(3600),
     );
-    let remembered_tokens = s.integer(
-        key(
-            "remembered_tokens",
-            100_000,
-            "Verified tokens remembered until they expire.",
-        ),
-        0..=10_000_000,
-    );
     let dpop = s.section("dpop", DPOP_DOC, read_dpop);
     for (name, empty) in [
         ("token_types", token_types.as_ref().is_some_and(Vec::is_empty)),
@@ -248,7 +213,6 @@ fn read(s: &mut Section<'_>) -> Option<Auth> {
         timeout: timeout?,
         jwks_refresh: jwks_refresh?,
         jwks_max_stale: jwks_max_stale?,
-        remembered_tokens: remembered_tokens?,
         dpop: dpop?,
     })
 }

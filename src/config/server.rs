@@ -147,11 +147,18 @@ fn read(s: &mut Section<'_>) -> Option<Server> {
         key(
             "trusted_proxies",
             Vec::<String>::new(),
-            "Address ranges of proxies that may send Client-Cert (RFC 9440). From anyone else it is ignored.",
+            "Address ranges of proxies that may send Client-Cert (RFC 9440). Not part of this version: leave it empty.",
         ),
         64,
         net::cidr,
     );
+    if trusted_proxies.as_ref().is_some_and(|ranges| !ranges.is_empty()) {
+        s.refuse(
+            "trusted_proxies",
+            "this version does not read Client-Cert",
+            "leave it empty, and end TLS in this service ([server.tls]) or use DPoP alone",
+        );
+    }
     let metrics_listen = s.optional(
         key(
             "metrics_listen",

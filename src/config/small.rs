@@ -16,8 +16,6 @@ pub struct State {
     pub directory: PathBuf,
     /// How long an answer is kept for retries with the same `Idempotency-Key`.
     pub idempotency_ttl: Duration,
-    /// Answers kept at once.
-    pub idempotency_capacity: usize,
 }
 
 /// The audit trail.
@@ -94,19 +92,10 @@ pub(crate) fn state(root: &mut Section<'_>) -> Option<State> {
             ),
             Duration::from_secs(60)..=Duration::from_secs(7 * 86_400),
         );
-        let idempotency_capacity = s.integer(
-            key(
-                "idempotency_capacity",
-                1_000_000,
-                "Answers kept at once; the oldest goes first.",
-            ),
-            1..=100_000_000,
-        );
         store.zip(url)?;
         Some(State {
             directory: directory?,
             idempotency_ttl: idempotency_ttl?,
-            idempotency_capacity: idempotency_capacity?,
         })
     })
 }

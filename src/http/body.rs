@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use signer_actors::domain::code::Code;
 use signer_actors::pipeline::Stage;
 
+use super::budget::{BodyBudget, HeldBytes, UsedUp};
 use super::problem::Problem;
 use super::state::Limits;
 
@@ -54,10 +55,15 @@ fn too_large(limits: &Limits) -> Problem {
     Problem::new(Code::ArtifactTooLarge, Stage::Http, what)
 }
 
-/// Reads the whole body.
-pub async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> Result<Bytes, Problem> {
+/// Reads the whole body, whose bytes are held out of the budget for as long as the second part of the answer lives.
+pub async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    limits: &Limits,
+    budget: &BodyBudget,
+) -> Result<(Bytes, HeldBytes), Problem> {
     let announced = single(request, &CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-    let reading = collect(payload, announced.unwrap_or(0), limits);
+    let reading = collect(payload, announced.unwrap_or(0), limits, budget);
     match actix_web::rt::time::timeout(limits.body_timeout, reading).await {
         Ok(result) => result,
         Err(_) => {
@@ -73,7 +79,13 @@ pub async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> R
 /// What is reserved on the word of a header alone, in bytes; more only as bytes arrive.
 const TRUSTED_LENGTH: usize = 256 * 1024;
 
-async fn collect(mut payload: Payload, announced: usize, limits: &Limits) -> Result<Bytes, Problem> {
+async fn collect(
+    mut payload: Payload,
+    announced: usize,
+    limits: &Limits,
+    budget: &BodyBudget,
+) -> Result<(Bytes, HeldBytes), Problem> {
+    let mut held = budget.begin();
     let mut body = BytesMut::with_capacity(announced.min(TRUSTED_LENGTH).min(limits.max_body_bytes));
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| {
@@ -86,14 +98,61 @@ async fn collect(mut payload: Payload, announced: usize, limits: &Limits) -> Res
         if body.len().saturating_add(chunk.len()) > limits.max_body_bytes {
             return Err(too_large(limits));
         }
+        held.grow_to(body.len().saturating_add(chunk.len()))
+            .map_err(|UsedUp| {
+                let what = "the service holds as many bytes of bodies as it may: try again shortly";
+                Problem::new(Code::Overloaded, Stage::Body, what)
+            })?;
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok((body.freeze(), held))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_json;
+    use std::time::Duration;
+
+    use actix_web::FromRequest;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        max_body_bytes: 4096,
+        body_timeout: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(1),
+        max_header_fields: 64,
+        max_header_bytes: 4096,
+    };
+
+    async fn read_of(bytes: usize, budget: &BodyBudget) -> Result<(Bytes, HeldBytes), Code> {
+        let request = TestRequest::default().set_payload(vec![b' '; bytes]);
+        let (request, mut payload) = request.to_http_parts();
+        let payload = Payload::from_request(&request, &mut payload)
+            .await
+            .expect("a payload");
+        read(&request, payload, &LIMITS, budget)
+            .await
+            .map_err(|problem| problem.code())
+    }
+
+    #[actix_web::test]
+    async fn bodies_share_one_budget_and_are_refused_when_it_is_used_up() {
+        let budget = BodyBudget::new(6 * 1024);
+        assert_eq!(
+            read_of(4097, &budget).await.map(drop),
+            Err(Code::ArtifactTooLarge)
+        );
+        assert_eq!(budget.left(), 6 * 1024, "a refused body holds nothing");
+        let first = read_of(4096, &budget).await.expect("room");
+        assert_eq!(first.0.len(), 4096);
+        assert_eq!(read_of(4096, &budget).await.map(drop), Err(Code::Overloaded));
+        assert_eq!(budget.left(), 2 * 1024);
+        assert!(read_of(2048, &budget).await.is_ok());
+        drop(first);
+        assert!(read_of(4096, &budget).await.is_ok());
+        assert_eq!(budget.left(), 6 * 1024);
+    }
 
     #[test]
     fn only_json_in_utf_8() {

@@ -8,8 +8,13 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     draining: Arc<watch::Sender<bool>>,
-    /// Every piece of work in progress holds a clone of what is inside; clones of this handle do not.
-    work: Arc<Arc<()>>,
+    work: Arc<Work>,
+}
+
+/// Every piece of work in progress holds a clone of the mark; clones of the handle around it do not.
+#[derive(Debug, Default)]
+struct Work {
+    mark: Arc<()>,
 }
 
 /// Held by work in progress.
@@ -41,12 +46,12 @@ impl Lifecycle {
     /// Marks work as in progress until the mark is dropped.
     pub fn begin(&self) -> InFlight {
         InFlight {
-            _work: Arc::clone(&*self.work),
+            _work: Arc::clone(&self.work.mark),
         }
     }
 
     /// Pieces of work in progress: those that clients wait for, and those whose clients have gone.
     pub fn in_flight(&self) -> usize {
-        Arc::strong_count(&*self.work).saturating_sub(1)
+        Arc::strong_count(&self.work.mark).saturating_sub(1)
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod around;
 pub mod body;
+pub mod budget;
 pub mod credentials;
 pub mod dto;
 pub mod handlers;
@@ -15,5 +16,6 @@ pub mod problem;
 pub mod routes;
 pub mod server;
 pub mod state;
+mod unread;
 
 pub use state::{AppState, Limits};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use signer_actors::auth::AuthError;
@@ -87,6 +87,7 @@ pub struct Problem {
     rate: Option<RateStatus>,
     challenge: Option<Challenge>,
     retry_after: Option<u64>,
+    allow: Option<&'static str>,
 }
 
 /// What a 401 or an `insufficient_scope` says in `WWW-Authenticate`.
@@ -127,6 +128,15 @@ impl Problem {
             rate: None,
             challenge: None,
             retry_after,
+            allow: None,
+        }
+    }
+
+    /// Names the methods that are allowed, as every 405 must (RFC 9110 §15.5.6).
+    pub fn allowing(self, methods: &'static str) -> Self {
+        Self {
+            allow: Some(methods),
+            ..self
         }
     }
 
@@ -156,6 +166,9 @@ impl Problem {
         }
         if let Some(seconds) = self.retry_after {
             response.insert_header((RETRY_AFTER, seconds));
+        }
+        if let Some(methods) = self.allow {
+            response.insert_header((ALLOW, methods));
         }
         let mut response = response.json(Document {
             r#type: format!("urn:stellaops:signer:problem:{}", self.code.as_str()),
@@ -251,6 +264,7 @@ impl From<Failure> for Problem {
             rate,
             challenge,
             retry_after,
+            allow: None,
         }
     }
 }

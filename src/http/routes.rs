@@ -1,6 +1,7 @@
 //! Every endpoint, in one table.
 
 use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, Handler, Responder};
 
 use super::handlers::{health, sign, trust, unknown, verify};
 
@@ -20,28 +21,40 @@ pub fn api(config: &mut ServiceConfig) {
     config
         .service(
             web::scope("/api/v1/signer")
-                .service(resource("/sign/dsse", web::post().to(sign::sign_dsse)))
-                .service(resource("/verify/referrers", web::get().to(verify::referrers)))
-                .service(resource("/trust", web::get().to(trust::trusted_root)))
-                .service(resource("/trust/keys", web::get().to(trust::keys)))
+                .service(post("/sign/dsse", sign::sign_dsse))
+                .service(get("/verify/referrers", verify::referrers))
+                .service(get("/trust", trust::trusted_root))
+                .service(get("/trust/keys", trust::keys))
                 .default_service(web::to(unknown::not_found)),
         )
-        .service(resource("/livez", web::get().to(health::live)))
-        .service(resource("/readyz", web::get().to(health::ready)))
+        .service(get("/livez", health::live))
+        .service(get("/readyz", health::ready))
         .default_service(web::to(unknown::not_found));
 }
 
 /// Endpoints of the listener for operators.
 pub fn operations(config: &mut ServiceConfig) {
     config
-        .service(resource("/metrics", web::get().to(health::metrics)))
-        .service(resource("/livez", web::get().to(health::live)))
-        .service(resource("/readyz", web::get().to(health::ready_in_detail)))
+        .service(get("/metrics", health::metrics))
+        .service(get("/livez", health::live))
+        .service(get("/readyz", health::ready_in_detail))
         .default_service(web::to(unknown::not_found));
 }
 
-fn resource(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path)
-        .route(route)
-        .default_service(web::to(unknown::method_not_allowed))
+fn get<F, A>(path: &str, handler: F) -> actix_web::Resource
+where
+    F: Handler<A, Output: Responder + 'static>,
+    A: FromRequest + 'static,
+{
+    let resource = web::resource(path).route(web::get().to(handler));
+    resource.default_service(web::to(unknown::only_get))
+}
+
+fn post<F, A>(path: &str, handler: F) -> actix_web::Resource
+where
+    F: Handler<A, Output: Responder + 'static>,
+    A: FromRequest + 'static,
+{
+    let resource = web::resource(path).route(web::post().to(handler));
+    resource.default_service(web::to(unknown::only_post))
 }

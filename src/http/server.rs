@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
@@ -17,6 +19,9 @@ use super::state::AppState;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
+/// How long an answer may lie unread by its caller.
+#[cfg(target_os = "linux")]
+const STALLED: Duration = Duration::from_secs(30);
 
 /// How the service listens.
 pub struct Listening {
@@ -49,6 +54,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
+    // Inherited like the option above: a caller that reads nothing of its answer is hung up on (RFC 5482).
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(STALLED))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -120,5 +128,22 @@ impl Running {
     /// Stops; gracefully, connections end with their requests.
     pub async fn stop(&self, graceful: bool) {
         self.handle.stop(graceful).await;
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_connections_inherit_the_options() {
+        let listener = bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        listener.set_nonblocking(false).expect("blocking");
+        let _client =
+            std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+        let (accepted, _) = listener.accept().expect("accepted");
+        let accepted = socket2::SockRef::from(&accepted);
+        assert_eq!(accepted.tcp_user_timeout().expect("an option"), Some(STALLED));
+        assert!(accepted.tcp_nodelay().expect("an option"));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use signer_actors::pipeline::Services;
 
+use super::budget::BodyBudget;
 use super::lifecycle::Lifecycle;
 use crate::telemetry::metrics::{InFlight, Metrics, RouteMetrics};
 
@@ -31,6 +32,8 @@ pub struct AppState {
     pub services: Services,
     /// Bounds.
     pub limits: Limits,
+    /// Bytes of bodies held at once, over all workers.
+    pub bodies: BodyBudget,
     /// Readiness, drain and work in progress.
     pub lifecycle: Lifecycle,
     /// Metrics.

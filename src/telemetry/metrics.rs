@@ -220,6 +220,12 @@ impl Metrics {
         }
     }
 
+    /// Time spent in a stage by all requests so far.
+    pub fn stage_total(&self, stage: &str) -> Duration {
+        let seconds = self.stages.get(stage).map_or(0.0, Histogram::get_sample_sum);
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
+    }
+
     /// The metrics in Prometheus' text format ([`CONTENT_TYPE`]).
     pub fn render(&self) -> String {
         let mut text = String::new();

@@ -88,7 +88,7 @@ impl Audit {
             .send_if_modified(|healthy| std::mem::replace(healthy, answer.is_ok()) != answer.is_ok());
         for waiter in self.waiting.drain(..) {
             // A waiter that has gone needs no answer.
-            let _ = waiter.send(answer.clone());
+            let _ = waiter.send(answer);
         }
     }
 

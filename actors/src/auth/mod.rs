@@ -25,6 +25,9 @@ use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
 /// A snapshot of the Authority's keys.
 pub type AuthorityKeys = Snapshot<dyn TokenVerifier>;
 
+/// Who waits for a fetch, and the key id it is missing.
+type Waiter = (Option<String>, oneshot::Sender<Result<AuthorityKeys, AuthError>>);
+
 /// State of one shard. The first one also owns the key set.
 #[derive(Debug)]
 pub struct Auth {
@@ -34,7 +37,7 @@ pub struct Auth {
     log: slog::Logger,
     ring: Keyring<dyn TokenVerifier>,
     published: watch::Sender<Option<AuthorityKeys>>,
-    waiting: Vec<(Option<String>, oneshot::Sender<Result<AuthorityKeys, AuthError>>)>,
+    waiting: Vec<Waiter>,
     replay: ReplayTable,
 }
 
@@ -101,13 +104,25 @@ impl Auth {
         let usable = self.ring.usable(now).cloned();
         self.published.send_replace(usable.clone());
         for (missing, waiter) in std::mem::take(&mut self.waiting) {
-            if let (Some(kid), Some(snapshot), true) = (&missing, &usable, fresh) {
-                if !Knows::knows(&*snapshot.keys, kid) {
-                    self.ring.note_unknown(kid);
+            let lacks = |snapshot: &AuthorityKeys| {
+                missing
+                    .as_ref()
+                    .filter(|kid| !Knows::knows(&*snapshot.keys, kid))
+                    .cloned()
+            };
+            let answer = match (&usable, usable.as_ref().and_then(lacks)) {
+                (None, _) => Err(AuthError::AuthorityUnavailable),
+                // A key that could not be looked for is not an unknown one.
+                (Some(_), Some(_)) if !fresh => Err(AuthError::AuthorityUnavailable),
+                (Some(snapshot), lacking) => {
+                    if let Some(kid) = lacking {
+                        self.ring.note_unknown(&kid);
+                    }
+                    Ok(snapshot.clone())
                 }
-            }
+            };
             // A waiter that has gone needs no answer.
-            drop(waiter.send(usable.clone().ok_or(AuthError::AuthorityUnavailable)));
+            drop(waiter.send(answer));
         }
     }
 }
@@ -158,3 +173,6 @@ impl Serve<SpendProof> for Auth {
         Reply::Now(spent.map_err(AuthError::from))
     }
 }
+
+#[cfg(test)]
+mod tests;

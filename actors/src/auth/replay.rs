@@ -187,6 +187,64 @@ mod tests {
         );
     }
 
+    /// The definition, without indexes: what was spent, whose, and until when it is remembered.
+    #[derive(Default)]
+    struct Naive(Vec<(u8, u8, i64)>);
+
+    impl Naive {
+        fn spend(
+            &mut self,
+            capacity: usize,
+            tenant: u8,
+            proof: &VerifiedProof,
+            id: u8,
+            ahead: i64,
+            now: i64,
+        ) -> Result<(), ReplayError> {
+            self.0.retain(|(_, _, until)| now <= *until);
+            if self.0.iter().any(|(spent, ..)| *spent == id) {
+                return Err(ReplayError::Spent);
+            }
+            if proof.issued < at(1000 + ahead) && !proof.has_nonce {
+                return Err(ReplayError::OlderThanStore);
+            }
+            let held = self.0.iter().filter(|(_, whose, _)| *whose == tenant).count();
+            if self.0.len() == capacity || held >= std::cmp::max(1, capacity / 8) {
+                return Err(ReplayError::Full);
+            }
+            let until = std::cmp::max(proof.issued.timestamp() + 90, now) + 1;
+            self.0.push((id, tenant, until));
+            Ok(())
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_table_is_its_naive_model(
+            capacity in 1usize..40,
+            ahead in proptest::sample::select(vec![0i64, 30]),
+            steps in proptest::collection::vec((0u8..12, 0u8..24, -80i64..40, proptest::bool::ANY, 0i64..40), 1..200),
+        ) {
+            let (mut table, mut naive) = (ReplayTable::new(capacity, at(1000)), Naive::default());
+            // When each id was last accepted, and until when a proof with it could be accepted again.
+            let mut acceptable: HashMap<u8, i64> = HashMap::new();
+            let mut now = 1000;
+            for (whose, id, age, has_nonce, pause) in steps {
+                now += pause;
+                let proof = VerifiedProof { has_nonce, ..proof(id, now + age) };
+                let expected = naive.spend(capacity, whose, &proof, id, ahead, now);
+                let result = table.spend(&tenant(&format!("t{whose}")), &proof, WINDOW, ahead, at(now));
+                proptest::prop_assert_eq!(result, expected);
+                proptest::prop_assert_eq!(table.len(), naive.0.len());
+                proptest::prop_assert_eq!(table.by_tenant.values().sum::<usize>(), naive.0.len());
+                if result.is_ok() {
+                    let until = acceptable.insert(id, now + age + 90);
+                    proptest::prop_assert!(until.is_none_or(|until| until < now), "spent twice");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_proof_from_before_the_store_needs_a_nonce() {
         let mut table = ReplayTable::new(16, at(1000));

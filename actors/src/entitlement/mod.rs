@@ -21,7 +21,7 @@ pub use messages::{Poe, Resolve};
 
 use crate::domain::digest::Sha256Digest;
 use crate::domain::entitlement::Entitlement;
-use crate::keyring::{Decision, KeyPolicy, Keyring, Knows};
+use crate::keyring::{Decision, KeyPolicy, Keyring};
 use crate::ports::{
     Clock, Introspection, LicensingSource, Observer, PoeRejection, PoeVerifier, SourceUnavailable,
 };
@@ -65,7 +65,7 @@ pub struct Entitlements {
     cache: LruCache<Sha256Digest, Cached>,
     in_flight: HashMap<Sha256Digest, Vec<oneshot::Sender<Resolved>>>,
     /// Proofs that wait for keys.
-    parked: Vec<(Poe, bool)>,
+    parked: Vec<Poe>,
 }
 
 impl Entitlements {
@@ -99,8 +99,9 @@ impl Entitlements {
         }
     }
 
-    /// Step 1: verify locally, with keys that may have to be fetched first. `refetched`: they were, for this PoE.
-    fn verify(&mut self, poe: Poe, refetched: bool, cx: &mut Cx<'_, Self>) {
+    /// Step 1: verify locally, with keys that may have to be fetched first. `fetched`: whether the fetch that this PoE
+    /// waited for brought keys; `None`: it has not waited.
+    fn verify(&mut self, poe: Poe, fetched: Option<bool>, cx: &mut Cx<'_, Self>) {
         let now = self.clock.monotonic();
         let keys = match self.ring.decide(None, now) {
             Decision::Use { snapshot, refresh } => {
@@ -109,7 +110,7 @@ impl Entitlements {
                 }
                 snapshot.keys
             }
-            Decision::Fetch if !refetched => return self.park(poe, cx),
+            Decision::Fetch if fetched.is_none() => return self.park(poe, cx),
             Decision::Fetch | Decision::Unavailable => {
                 return self.settle(poe.digest(), Err(EntitlementError::Unavailable), None);
             }
@@ -117,13 +118,21 @@ impl Entitlements {
         match keys.verify(poe.value(), self.clock.now()) {
             Ok(facts) => self.introspect(poe, facts, cx),
             Err(PoeRejection::UnknownKey { kid }) => {
-                if !refetched && matches!(self.ring.decide(Some(&kid), now), Decision::Fetch) {
-                    return self.park(poe, cx);
-                }
-                if refetched && !Knows::knows(&*keys, &kid) {
-                    self.ring.note_unknown(&kid);
-                }
-                let refusal = EntitlementError::Invalid(PoeRejection::UnknownKey { kid }.to_string());
+                let unavailable = match (fetched, self.ring.decide(Some(&kid), now)) {
+                    (None, Decision::Fetch) => return self.park(poe, cx),
+                    // A key that could not be looked for is not an unknown one.
+                    (None, Decision::Unavailable) | (Some(false), _) => true,
+                    (None, Decision::Use { .. }) => false,
+                    (Some(true), _) => {
+                        self.ring.note_unknown(&kid);
+                        false
+                    }
+                };
+                let refusal = if unavailable {
+                    EntitlementError::Unavailable
+                } else {
+                    EntitlementError::Invalid(PoeRejection::UnknownKey { kid }.to_string())
+                };
                 self.settle(poe.digest(), Err(refusal), None);
             }
             Err(PoeRejection::Invalid(what)) => {
@@ -134,7 +143,7 @@ impl Entitlements {
     }
 
     fn park(&mut self, poe: Poe, cx: &mut Cx<'_, Self>) {
-        self.parked.push((poe, true));
+        self.parked.push(poe);
         self.fetch_keys(cx);
     }
 
@@ -154,9 +163,10 @@ impl Entitlements {
                 }
                 Err(Panicked) => None,
             };
+            let fetched = keys.is_some();
             this.ring.finish(keys, this.clock.monotonic());
-            for (poe, refetched) in std::mem::take(&mut this.parked) {
-                this.verify(poe, refetched, cx);
+            for poe in std::mem::take(&mut this.parked) {
+                this.verify(poe, Some(fetched), cx);
             }
         });
     }
@@ -262,7 +272,7 @@ impl Serve<Resolve> for Entitlements {
         let waiters = self.in_flight.entry(digest).or_default();
         waiters.push(sender);
         if waiters.len() == 1 {
-            self.verify(poe, false, cx);
+            self.verify(poe, None, cx);
         }
         Reply::Later(receiver)
     }

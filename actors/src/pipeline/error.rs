@@ -171,10 +171,15 @@ pub struct Failure {
 impl Failure {
     /// A failure of this stage.
     pub fn new(stage: Stage, refusal: impl Into<Refusal>) -> Self {
+        let refusal = refusal.into();
+        let rate = match &refusal {
+            Refusal::Quota(QuotaError::Rate { status }) => Some(*status),
+            _ => None,
+        };
         Self {
             stage,
-            refusal: refusal.into(),
-            rate: None,
+            refusal,
+            rate,
             audit_id: None,
         }
     }

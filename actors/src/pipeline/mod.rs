@@ -1,22 +1,28 @@
-//! From a request to a signature: read [`run`] first.
+//! From a request to a signature: read `run.rs` first.
 //!
 //! The order of checks is contract §2.6, first failure answers. Orchestration, not choreography: the request's own task
 //! asks each actor in turn, and actors never ask actors. What may follow what is held by types ([`state`]): each
 //! transition consumes the evidence of its gate, and only the last state before the signature yields a
 //! [`SigningWarrant`](crate::evidence::SigningWarrant).
 
+mod authenticate;
 mod context;
 mod error;
+mod gates;
+mod look_up;
 mod probe;
 mod records;
 mod run;
 mod services;
+mod signing;
 pub mod state;
 
+pub use authenticate::authenticate;
 pub use context::{Context, SignOptions, SignRequest};
 pub use error::{Failure, Refusal, Stage};
+pub use look_up::verify_release;
 pub use probe::{Gate, GateReport, GateVerdict, Probe, probe};
-pub use run::{authenticate, sign, verify_release};
+pub use run::sign;
 pub use services::{BackendHandle, Policy, Services};
 
 #[cfg(test)]

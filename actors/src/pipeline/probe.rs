@@ -1,9 +1,9 @@
 //! The dry run: every check of [`run`](super::run), no signature, no permit, no charge of the plan's rate.
 
 use super::context::{Context, SignRequest};
-use super::error::{AskedAt, At, Failure, Refusal, Stage};
+use super::error::{AskedAt, Failure, Refusal, Stage};
+use super::gates::{choose, entitle, lease, verify_scanner};
 use super::records;
-use super::run::{entitle, lease, verify_scanner};
 use super::services::Services;
 use super::state::{Authenticated, Entitled, Session};
 use crate::audit::Durability;
@@ -92,11 +92,7 @@ async fn run(
         poe,
         options,
     } = request;
-    let mode = options.mode.unwrap_or(services.policy.default_mode);
-    let (backend, is_other_key) = services.backend(mode, options.key.as_ref()).at(Stage::Shape)?;
-    if options.timestamp == Some(true) {
-        return Err(Failure::new(Stage::Shape, Refusal::TimestampNotConfigured));
-    }
+    let (backend, is_other_key) = choose(services, &options)?;
     let session = entitle(services, session, poe, backend, is_other_key, &draft, context).await?;
     let tenant = session.principal().token().tenant.clone();
     let limits = session.grant().entitlement().limits;

@@ -11,6 +11,7 @@ use crate::domain::entitlement::pattern_matches;
 use crate::domain::ids::KeyId;
 use crate::domain::plan::PlanLimits;
 use crate::domain::signing::{KeyState, SigningMode};
+use crate::domain::statement::RELEASE_SIGNATURE_TYPE;
 use crate::entitlement::Entitlements;
 use crate::ports::{BackendInfo, Clock, Ids, Observer, ProofVerifier};
 use crate::quota::Quota;
@@ -139,9 +140,52 @@ impl Services {
 
     /// True when the service signs this predicate type at all.
     pub(super) fn signs_predicate(&self, predicate_type: &str) -> bool {
-        self.policy
-            .predicate_types
-            .iter()
-            .any(|pattern| pattern_matches(pattern, predicate_type))
+        self.policy.signs_predicate(predicate_type)
+    }
+}
+
+impl Policy {
+    /// True when the configuration allows the predicate type and it is not that of a release signature, which no
+    /// pattern can allow (contract §7): a tenant could make this service vouch for a scanner image of its own. Compared
+    /// without case, as the scheme and host of a URI have none (RFC 3986 §6.2.2.1).
+    fn signs_predicate(&self, predicate_type: &str) -> bool {
+        !predicate_type.eq_ignore_ascii_case(RELEASE_SIGNATURE_TYPE)
+            && self
+                .predicate_types
+                .iter()
+                .any(|pattern| pattern_matches(pattern, predicate_type))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn release_signatures_are_never_signed_whatever_the_patterns() {
+        let policy = |pattern: &str| Policy {
+            default_mode: SigningMode::Kms,
+            default_key: None,
+            stamp: true,
+            predicate_types: vec![pattern.to_owned()],
+            scanner_binding_required: false,
+            verify_limits: PlanLimits {
+                qps: 1,
+                burst: 1,
+                concurrency: 1,
+                max_artifact_bytes: 1,
+            },
+            keys_refresh_after: Duration::ZERO,
+            verify_sample: 1,
+        };
+        for pattern in ["*", "https://*", "https://sigstore.dev/*", RELEASE_SIGNATURE_TYPE] {
+            assert!(
+                !policy(pattern).signs_predicate(RELEASE_SIGNATURE_TYPE),
+                "{pattern}"
+            );
+        }
+        assert!(!policy("*").signs_predicate("HTTPS://Sigstore.dev/cosign/sign/v1"));
+        assert!(policy("*").signs_predicate("https://cyclonedx.org/bom"));
+        assert!(!policy("https://spdx.dev/*").signs_predicate("https://cyclonedx.org/bom"));
     }
 }

@@ -20,7 +20,7 @@ pub use clock::{Clock, Ids, SystemClock, SystemIds};
 pub use licensing::{Introspection, LicensingSource, PoeRejection, PoeVerifier};
 pub use observe::{Observer, Unobserved};
 pub use release::{ReleaseError, ReleaseSource};
-pub use signing::{BackendError, BackendInfo, SigningBackend, SigningKey};
+pub use signing::{BackendError, BackendInfo, LAST_LIFE, SigningBackend, SigningKey};
 
 /// A future that an actor can run on its own.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

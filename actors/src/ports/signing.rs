@@ -40,6 +40,9 @@ pub struct BackendInfo {
     pub remote: bool,
 }
 
+/// A certificate signs no more in this last part of its life, however little a request asks for (contract §7).
+pub const LAST_LIFE: Duration = Duration::from_secs(60);
+
 /// A key that is open for signing. Shared by all workers; immutable.
 pub trait SigningKey: Send + Sync + fmt::Debug {
     /// The public half and its certificate.
@@ -48,9 +51,12 @@ pub trait SigningKey: Send + Sync + fmt::Debug {
     /// When it must no longer be handed out for new work, even though it may still be valid; `None`: never.
     fn replace_at(&self) -> Option<DateTime<Utc>>;
 
-    /// True if the key is still valid for at least `life` from `now` on.
+    /// True if the key is still valid for at least `life` from `now` on, and is not in its [`LAST_LIFE`].
     fn lives_for(&self, life: Duration, now: DateTime<Utc>) -> bool {
-        match (self.identity().not_after, chrono::Duration::from_std(life)) {
+        match (
+            self.identity().not_after,
+            chrono::Duration::from_std(life.max(LAST_LIFE)),
+        ) {
             (None, _) => true,
             (Some(end), Ok(life)) => now.checked_add_signed(life).is_some_and(|at| at <= end),
             (Some(_), Err(_)) => false,

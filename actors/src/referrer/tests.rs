@@ -1,1 +1,170 @@
 //! The actor with a fake registry.
+
+use std::sync::atomic::Ordering;
+
+use actix::Arbiter;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+
+use super::*;
+use crate::domain::digest::Sha256Digest;
+use crate::runtime::{AskError, Deadline, Mailbox, start};
+use crate::testing::{self, FakeClock, FakeReleases};
+
+struct Bench {
+    releases: FakeReleases,
+    clock: FakeClock,
+    mailbox: Mailbox<Referrers>,
+}
+
+fn bench(concurrency: usize) -> Bench {
+    let (releases, clock, vitals) = (FakeReleases::default(), FakeClock::default(), testing::vitals());
+    let policy = ReferrerPolicy {
+        concurrency,
+        ..testing::tuning().referrer
+    };
+    let actor = Referrers::new(
+        Arc::new(releases.clone()),
+        Arc::new(clock.clone()),
+        Arc::clone(&vitals.observer),
+        vitals.log.clone(),
+        policy,
+    );
+    Bench {
+        releases,
+        clock,
+        mailbox: start(&Arbiter::current(), 256, vitals, move || actor),
+    }
+}
+
+type Came = Result<(Verdict, bool), ReferrerError>;
+
+impl Bench {
+    async fn ask(&self, image: u8, repository: Option<&str>) -> Result<Came, AskError> {
+        let check = Check {
+            digest: ImageDigest::from(Sha256Digest([image; 32])),
+            repository: repository.map(Arc::from),
+        };
+        let answer = self
+            .mailbox
+            .ask(check, Deadline::after(Duration::from_secs(5)))
+            .await?;
+        Ok(answer.map(|checked| (checked.report.verdict, checked.cached)))
+    }
+
+    async fn check(&self) -> Came {
+        self.ask(7, None).await.expect("the actor answers")
+    }
+
+    fn checks(&self) -> u32 {
+        self.releases.checks.load(Ordering::SeqCst)
+    }
+}
+
+#[actix::test]
+async fn each_answer_lives_as_long_as_its_kind() {
+    let doubt = ReleaseError::Doubt("401".into());
+    for (answer, expected, ttl) in [
+        (Ok(testing::report(Verdict::Trusted)), Ok(Verdict::Trusted), 600),
+        (
+            Ok(testing::report(Verdict::Untrusted)),
+            Ok(Verdict::Untrusted),
+            10,
+        ),
+        (Ok(testing::report(Verdict::Unsigned)), Ok(Verdict::Unsigned), 10),
+        (Err(ReleaseError::NotFound), Err(ReferrerError::NotFound), 10),
+        (Err(doubt), Err(ReferrerError::Registry), 0),
+        (Err(ReleaseError::Timeout), Err(ReferrerError::Timeout), 0),
+    ] {
+        let bench = bench(8);
+        bench.releases.answer.set(answer);
+        let came = |cached: bool| expected.clone().map(|verdict| (verdict, cached));
+        assert_eq!(bench.check().await, came(false));
+        if ttl > 0 {
+            bench
+                .clock
+                .advance(Duration::from_secs(ttl) - Duration::from_nanos(1));
+            assert_eq!(bench.check().await, came(true), "{expected:?}");
+            assert_eq!(bench.checks(), 1, "{expected:?}");
+            bench.clock.advance(Duration::from_nanos(1));
+        }
+        assert_eq!(bench.check().await, came(false), "{expected:?}");
+        assert_eq!(bench.checks(), 2, "{expected:?}");
+    }
+}
+
+#[actix::test]
+async fn doubt_does_not_outlive_its_cause() {
+    let bench = bench(8);
+    bench.releases.answer.set(Err(ReleaseError::Doubt("503".into())));
+    assert_eq!(bench.check().await, Err(ReferrerError::Registry));
+    bench.releases.answer.set(Ok(testing::report(Verdict::Trusted)));
+    assert_eq!(bench.check().await, Ok((Verdict::Trusted, false)));
+}
+
+#[actix::test]
+async fn requests_for_one_image_share_one_lookup() {
+    let bench = bench(8);
+    bench.releases.open.set(false);
+    let asks = (0..50).map(|_| bench.ask(7, None));
+    let mut all = Box::pin(join_all(asks));
+    assert!((&mut all).now_or_never().is_none());
+    testing::until(|| bench.checks() == 1).await;
+    bench.releases.open.set(true);
+    assert!(
+        all.await
+            .into_iter()
+            .all(|came| came == Ok(Ok((Verdict::Trusted, false))))
+    );
+    assert_eq!(bench.checks(), 1);
+    for (image, repository) in [(8, None), (7, Some("registry.example/scanner"))] {
+        bench
+            .ask(image, repository)
+            .await
+            .expect("the actor answers")
+            .expect("a verdict");
+    }
+    assert_eq!(
+        bench.checks(),
+        3,
+        "another image or repository is another question"
+    );
+}
+
+#[actix::test]
+async fn lookups_at_once_are_bounded() {
+    let bench = bench(2);
+    bench.releases.open.set(false);
+    let mut all = Box::pin(join_all((0..5).map(|image| bench.ask(image, None))));
+    assert!((&mut all).now_or_never().is_none());
+    testing::until(|| bench.checks() == 2).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.checks(), 2);
+    bench.releases.open.set(true);
+    assert!(all.await.into_iter().all(|came| matches!(came, Ok(Ok(_)))));
+    assert_eq!(bench.checks(), 5);
+}
+
+#[actix::test]
+async fn a_panicking_lookup_is_a_doubt_and_frees_its_place() {
+    let bench = bench(1);
+    bench.releases.bomb.arm();
+    assert_eq!(bench.check().await, Err(ReferrerError::Registry));
+    assert_eq!(bench.check().await, Ok((Verdict::Trusted, false)));
+}
+
+#[actix::test]
+async fn a_panic_of_the_actor_abandons_who_waits_and_forgets_verdicts() {
+    let bench = bench(8);
+    assert_eq!(bench.check().await, Ok((Verdict::Trusted, false)));
+    bench.releases.open.set(false);
+    let mut waiting = Box::pin(bench.ask(8, None));
+    assert!((&mut waiting).now_or_never().is_none());
+    testing::until(|| bench.checks() == 2).await;
+    bench.mailbox.crash().await;
+    assert_eq!(waiting.await, Err(AskError::Abandoned));
+    bench.releases.open.set(true);
+    assert_eq!(bench.check().await, Ok((Verdict::Trusted, false)));
+}

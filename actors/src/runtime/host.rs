@@ -6,9 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::time::Duration;
 
-use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Supervised};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::guard::{Panicked, catch};
@@ -50,7 +49,7 @@ pub enum Reply<T> {
     /// The answer.
     Now(T),
     /// The answer comes on this channel; a dropped sender is [`AskError::Abandoned`].
-    Later(tokio::sync::oneshot::Receiver<T>),
+    Later(oneshot::Receiver<T>),
 }
 
 impl<T> std::fmt::Debug for Reply<T> {
@@ -130,14 +129,18 @@ impl<S: ActorState> Supervised for Host<S> {
     }
 }
 
-/// A request with the permit that admitted it to the mailbox.
+/// A request with the permit that admitted it to the mailbox, and where its answer goes.
+///
+/// The answer has a channel of its own because actix skips a message whose asker has gone. Here it is served all the
+/// same: a record is written, a key disabled, whoever still waits.
 pub(super) struct Ask<M: Request> {
     pub(super) request: M,
     pub(super) permit: OwnedSemaphorePermit,
+    pub(super) answer: oneshot::Sender<Result<M::Answer, AskError>>,
 }
 
 impl<M: Request> Message for Ask<M> {
-    type Result = Result<M::Answer, AskError>;
+    type Result = ();
 }
 
 impl<S, M> Handler<Ask<M>> for Host<S>
@@ -145,41 +148,45 @@ where
     S: Serve<M>,
     M: Request,
 {
-    type Result = Answered<M::Answer>;
+    type Result = ();
 
-    fn handle(&mut self, ask: Ask<M>, ctx: &mut Self::Context) -> Self::Result {
-        let Ask { request, permit } = ask;
+    fn handle(&mut self, ask: Ask<M>, ctx: &mut Self::Context) {
+        let Ask {
+            request,
+            permit,
+            answer,
+        } = ask;
+        // A closed receiver means that the asker has given up: nobody is left to tell.
+        let tell = |result| {
+            drop(permit);
+            drop(answer.send(result));
+        };
         match self.guarded(ctx, |state, cx| state.serve(request, cx)) {
-            Ok(Reply::Now(answer)) => Answered::Now(Ok(answer)),
-            Ok(Reply::Later(receiver)) => Answered::Later(receiver, permit),
-            Err(Panicked) => Answered::Now(Err(AskError::Panicked)),
+            Ok(Reply::Now(value)) => tell(Ok(value)),
+            Ok(Reply::Later(receiver)) => {
+                actix::spawn(async move { tell(receiver.await.map_err(|_| AskError::Abandoned)) });
+            }
+            Err(Panicked) => tell(Err(AskError::Panicked)),
         }
     }
 }
 
-/// How a handled request is answered: without a box or a task when the answer is there.
-pub(super) enum Answered<T> {
-    Now(Result<T, AskError>),
-    Later(tokio::sync::oneshot::Receiver<T>, OwnedSemaphorePermit),
+/// Makes the actor panic as a bug in a handler would.
+#[cfg(any(test, feature = "test-util"))]
+pub(super) struct Crash;
+
+#[cfg(any(test, feature = "test-util"))]
+impl Message for Crash {
+    type Result = ();
 }
 
-impl<S, M> MessageResponse<Host<S>, Ask<M>> for Answered<M::Answer>
-where
-    S: Serve<M>,
-    M: Request,
-{
-    fn handle(self, _ctx: &mut Context<Host<S>>, tx: Option<OneshotSender<Result<M::Answer, AskError>>>) {
-        let Some(tx) = tx else { return };
-        // A closed receiver means that the asker has given up: nobody is left to tell.
-        match self {
-            Self::Now(result) => drop(tx.send(result)),
-            Self::Later(receiver, permit) => {
-                actix::spawn(async move {
-                    drop(tx.send(receiver.await.map_err(|_| AskError::Abandoned)));
-                    drop(permit);
-                });
-            }
-        }
+#[cfg(any(test, feature = "test-util"))]
+impl<S: ActorState> Handler<Crash> for Host<S> {
+    type Result = ();
+
+    #[allow(clippy::panic, reason = "this is what it is for")]
+    fn handle(&mut self, _: Crash, ctx: &mut Self::Context) {
+        let _ = self.guarded(ctx, |_, _| panic!("the actor was told to panic"));
     }
 }
 

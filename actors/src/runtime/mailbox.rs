@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use actix::{Addr, ArbiterHandle, Supervisor};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::deadline::Deadline;
 use super::host::{ActorState, Ask, Host, Request, Serve};
@@ -78,6 +78,15 @@ impl<S: ActorState> Mailbox<S> {
         self.capacity.saturating_sub(self.permits.available_permits())
     }
 
+    /// Makes the actor panic, for tests of what becomes of the others.
+    #[cfg(any(test, feature = "test-util"))]
+    pub async fn crash(&self) {
+        #[allow(clippy::disallowed_methods, reason = "for tests alone")]
+        let panicked = self.address.send(super::host::Crash);
+        // It panics, and answers nothing that could be of use.
+        let _ = panicked.await;
+    }
+
     /// Tells the observer how full the mailbox is.
     pub fn observe(&self) {
         self.vitals
@@ -96,15 +105,46 @@ impl<S: ActorState> Mailbox<S> {
             self.vitals.observer.throttled("overload");
             AskError::Overloaded
         })?;
-        self.vitals
-            .observer
-            .mailbox(S::NAME, self.in_use(), self.capacity);
+        self.post(request, permit, deadline).await
+    }
+
+    /// Asks like [`Self::ask`], but waits for a place where the mailbox is full: for what must be heard, such as a key
+    /// that has to be disabled.
+    pub async fn insist<M>(&self, request: M, deadline: Deadline) -> Result<M::Answer, AskError>
+    where
+        M: Request,
+        S: Serve<M>,
+    {
+        let place = Arc::clone(&self.permits).acquire_owned();
+        let permit = tokio::time::timeout_at(deadline.instant(), place).await;
+        // The semaphore is never closed.
+        let permit = permit
+            .map_err(|_| AskError::Deadline)?
+            .map_err(|_| AskError::Stopped)?;
+        self.post(request, permit, deadline).await
+    }
+
+    async fn post<M>(
+        &self,
+        request: M,
+        permit: OwnedSemaphorePermit,
+        deadline: Deadline,
+    ) -> Result<M::Answer, AskError>
+    where
+        M: Request,
+        S: Serve<M>,
+    {
+        let (answer, receiver) = oneshot::channel();
         #[allow(
             clippy::disallowed_methods,
             reason = "this is the bounded ask that all others go through"
         )]
-        let answer = self.address.send(Ask { request, permit });
-        match tokio::time::timeout_at(deadline.instant(), answer).await {
+        self.address.do_send(Ask {
+            request,
+            permit,
+            answer,
+        });
+        match tokio::time::timeout_at(deadline.instant(), receiver).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) if self.address.connected() => Err(AskError::Abandoned),
             Ok(Err(_)) => {

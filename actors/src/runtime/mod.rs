@@ -1,7 +1,7 @@
 //! Bounded asks over actix: the only code that touches actix's `send`.
 //!
 //! actix's own mailboxes queue without bound, lose an actor for good when a handler panics, and let a timed-out ask
-//! run on unseen. So here every request carries a permit of its mailbox ([`Mailbox`]), every ask has a deadline
+//! run on unseen or, while it is queued, not at all. So here every request carries a permit of its mailbox ([`Mailbox`]), every ask has a deadline
 //! ([`Deadline`]), and every state lives in a [`Host`] that turns a panic into one error and a rebuilt state.
 
 mod deadline;
@@ -17,3 +17,6 @@ pub use host::{ActorState, Cx, Host, Reply, Request, Serve};
 pub use mailbox::{AskError, Mailbox, start};
 pub use shards::{Shards, stable_hash};
 pub use watchdog::{Vitals, Watchdog};
+
+#[cfg(test)]
+mod tests;

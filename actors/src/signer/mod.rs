@@ -141,11 +141,12 @@ impl Signer {
             .map_or(SignerError::TooShortLived, |(_, error)| error.clone())
     }
 
+    /// A key that is due the moment it is opened must not make every request open another one.
     fn is_due(&self) -> bool {
         let now = self.clock.now();
         self.open
             .as_ref()
-            .is_none_or(|key| key.replace_at().is_some_and(|at| at <= now))
+            .is_none_or(|key| !self.is_young() && key.replace_at().is_some_and(|at| at <= now))
     }
 
     fn is_young(&self) -> bool {

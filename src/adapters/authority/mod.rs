@@ -11,13 +11,13 @@ pub mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
+use signer_actors::domain::jws::JwsAlgorithm;
 use signer_actors::ports::{AuthoritySource, PortFuture, SourceUnavailable, TokenVerifier};
 
 use self::token::{OpTokPolicy, OpTokVerifier};
-use crate::adapters::jose::algorithm::Algorithm;
 use crate::adapters::jose::fetch::Http;
 use crate::adapters::jose::jwks::KeySet;
-use crate::adapters::jose::source::{KeysLocation, fetch_key_set};
+use crate::adapters::jose::source::{KeySource, KeysLocation, fetch_key_set};
 
 /// What the service is told about the Authority.
 #[derive(Clone, Debug)]
@@ -28,10 +28,12 @@ pub struct Settings {
     pub audience: String,
     /// Where its keys are.
     pub keys: KeysLocation,
+    /// SubjectPublicKeyInfo, DER, of this service's signing keys: none of them may be Authority's (contract §7).
+    pub own_keys: Arc<[Vec<u8>]>,
     /// Accepted `typ`, as media types with or without `application/`.
     pub token_types: Vec<String>,
     /// Accepted algorithms.
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<JwsAlgorithm>,
     /// Longest accepted life of a token: `exp` − `iat`.
     pub max_token_lifetime: Duration,
     /// Accepted difference of clocks; at most 30 s counts.
@@ -46,8 +48,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct AuthorityKeys {
     http: Http,
-    issuer: String,
-    keys: KeysLocation,
+    keys: KeySource,
     policy: Arc<OpTokPolicy>,
 }
 
@@ -56,24 +57,27 @@ impl AuthorityKeys {
     pub fn new(settings: &Settings) -> Result<Self, SourceUnavailable> {
         Ok(Self {
             http: Http::new(settings.roots.as_deref(), settings.timeout)?,
-            issuer: settings.issuer.clone(),
-            keys: settings.keys.clone(),
+            keys: KeySource {
+                issuer: settings.issuer.clone(),
+                location: settings.keys.clone(),
+                own_keys: Arc::clone(&settings.own_keys),
+            },
             policy: Arc::new(OpTokPolicy::new(settings)),
         })
     }
 
-    /// Fetches the key set: also for the check that signing keys are none of the Authority's.
+    /// Fetches the key set; one that holds a signing key of this service is refused.
     pub async fn fetch_key_set(&self) -> Result<KeySet, SourceUnavailable> {
-        fetch_key_set(&self.http, &self.issuer, &self.keys).await
+        fetch_key_set(&self.http, &self.keys).await
     }
 }
 
 impl AuthoritySource for AuthorityKeys {
     fn fetch(&self) -> PortFuture<Result<Arc<dyn TokenVerifier>, SourceUnavailable>> {
-        let (http, issuer, keys) = (self.http.clone(), self.issuer.clone(), self.keys.clone());
+        let (http, source) = (self.http.clone(), self.keys.clone());
         let policy = Arc::clone(&self.policy);
         Box::pin(async move {
-            let keys = fetch_key_set(&http, &issuer, &keys).await?;
+            let keys = fetch_key_set(&http, &source).await?;
             Ok(Arc::new(OpTokVerifier::new(policy, keys)) as Arc<dyn TokenVerifier>)
         })
     }

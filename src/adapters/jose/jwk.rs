@@ -16,10 +16,11 @@ use openssl::sha::{Sha256, Sha384};
 use openssl::sign::{RsaPssSaltlen, Verifier};
 use serde_json::{Map, Value};
 use signer_actors::domain::digest::Sha256Digest;
+use signer_actors::domain::jws::JwsAlgorithm;
 
-use super::algorithm::Algorithm;
 use super::header::MAX_KID;
 use super::{Refused, array_from_b64url, b64url, from_b64url, is_visible};
+use crate::openssl_errors;
 
 /// Members that hold a private or symmetric key (RFC 7518 §6.2.2, §6.3.2, §6.4.1; RFC 8037 §2).
 const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
@@ -106,12 +107,12 @@ impl PublicJwk {
     }
 
     /// The one algorithm that this key verifies.
-    pub fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> JwsAlgorithm {
         match &self.material {
-            Material::P256 { .. } => Algorithm::Es256,
-            Material::P384 { .. } => Algorithm::Es384,
-            Material::Ed25519 { .. } => Algorithm::EdDsa,
-            Material::Rsa { .. } => Algorithm::Ps256,
+            Material::P256 { .. } => JwsAlgorithm::Es256,
+            Material::P384 { .. } => JwsAlgorithm::Es384,
+            Material::Ed25519 { .. } => JwsAlgorithm::EdDsa,
+            Material::Rsa { .. } => JwsAlgorithm::Ps256,
         }
     }
 
@@ -137,7 +138,7 @@ impl PublicJwk {
     /// The key for OpenSSL. Refuses a point off its curve.
     pub fn pkey(&self) -> Result<PKey<Public>, Refused> {
         self.build().map_err(|_| {
-            drop(ErrorStack::get());
+            openssl_errors::forget();
             "the key is not valid: its point is not on its curve".into()
         })
     }
@@ -171,7 +172,7 @@ impl PublicJwk {
         let holds = self.try_verify(input, signature).unwrap_or(false);
         if !holds {
             // What OpenSSL queued about this signature must not surface in a later, unrelated call on this thread.
-            drop(ErrorStack::get());
+            openssl_errors::forget();
         }
         holds
     }

@@ -170,3 +170,32 @@ fn a_point_off_its_curve_is_refused() {
     }
     assert!(parse(&ec_example()).unwrap().pkey().is_ok());
 }
+
+#[test]
+fn a_refused_signature_leaves_no_error_behind() {
+    for key in testkit::one_key_of_each_kind() {
+        let jwk = mint::jwk_of(&key).unwrap();
+        let jwk = parse(&jwk).unwrap();
+        // r and s out of range, a wrong length, nothing: OpenSSL has something to say about each.
+        for signature in [
+            vec![0xff; 64],
+            vec![0xff; 96],
+            vec![0xff; 256],
+            vec![0; 64],
+            Vec::new(),
+        ] {
+            assert!(!jwk.verify(b"input", &signature));
+            assert!(
+                crate::openssl_errors::was_empty(),
+                "{:?}, {} bytes",
+                jwk.algorithm(),
+                signature.len()
+            );
+        }
+    }
+    let mut off_curve = mint::jwk_of(&testkit::p256()).unwrap();
+    off_curve["x"] = off_curve["y"].clone();
+    assert!(parse(&off_curve).unwrap().pkey().is_err());
+    assert!(!parse(&off_curve).unwrap().verify(b"input", &[1; 64]));
+    assert!(crate::openssl_errors::was_empty());
+}

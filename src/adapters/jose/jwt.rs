@@ -7,12 +7,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::Validation;
 use jsonwebtoken::errors::ErrorKind;
 use serde::de::IgnoredAny;
+use signer_actors::domain::jws::JwsAlgorithm;
 
 use super::Refused;
-use super::algorithm::Algorithm;
 use super::claims::Claims;
 use super::header::{Compact, MAX_KID, Use, media_type};
 use super::jwks::{IssuerKey, KeySet};
+use crate::openssl_errors;
 
 /// Longest accepted clock skew (contract §3).
 pub const MAX_SKEW: Duration = Duration::from_secs(30);
@@ -23,7 +24,7 @@ pub struct Policy {
     issuer: String,
     audience: String,
     types: Vec<String>,
-    algorithms: Vec<Algorithm>,
+    algorithms: Vec<JwsAlgorithm>,
     skew: TimeDelta,
 }
 
@@ -73,7 +74,7 @@ impl Policy {
         issuer: &str,
         audience: &str,
         types: &[String],
-        algorithms: &[Algorithm],
+        algorithms: &[JwsAlgorithm],
         skew: Duration,
     ) -> Self {
         Self {
@@ -119,7 +120,7 @@ impl Policy {
     /// defaults are lenient, so [`Self::check_claims`] repeats everything without it.
     fn check_signature(&self, token: &str, key: &IssuerKey) -> Result<(), Rejection> {
         install_provider();
-        let mut validation = Validation::new(key.jwk.algorithm().library());
+        let mut validation = Validation::new(library(key.jwk.algorithm()));
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
@@ -140,7 +141,7 @@ impl Policy {
             },
         };
         // What OpenSSL queued must not surface in a later, unrelated call on this thread.
-        drop(openssl::error::ErrorStack::get());
+        openssl_errors::forget();
         Err(reason.into())
     }
 
@@ -186,6 +187,16 @@ fn install_provider() {
     });
 }
 
+/// What the `jsonwebtoken` crate calls an algorithm.
+fn library(algorithm: JwsAlgorithm) -> jsonwebtoken::Algorithm {
+    match algorithm {
+        JwsAlgorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+        JwsAlgorithm::Es384 => jsonwebtoken::Algorithm::ES384,
+        JwsAlgorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        JwsAlgorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::Utc;
@@ -200,7 +211,7 @@ mod tests {
             "https://authority.example",
             "signer",
             &["at+jwt".to_owned()],
-            &Algorithm::ALL,
+            &JwsAlgorithm::ALL,
             Duration::from_secs(30),
         )
     }
@@ -298,6 +309,7 @@ mod tests {
         let impostor = Issuer::new();
         let forged = impostor.sign("at+jwt", &claims());
         assert!(outcome(&issuer, &forged, at(NOW)).contains("signature"));
+        assert!(openssl_errors::was_empty());
         // The header names the algorithm of another key of the set, or an HMAC with the public key as its secret.
         for alg in ["ES384", "EdDSA", "PS256", "HS256", "none"] {
             let header = json!({ "typ": "at+jwt", "kid": "k1", "alg": alg }).to_string();
@@ -318,7 +330,7 @@ mod tests {
     fn an_algorithm_that_policy_leaves_out_is_refused() {
         let issuer = Issuer::new();
         let policy = Policy {
-            algorithms: vec![Algorithm::EdDsa],
+            algorithms: vec![JwsAlgorithm::EdDsa],
             ..policy()
         };
         assert!(

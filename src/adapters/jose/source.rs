@@ -1,13 +1,17 @@
 //! Where the key set of an issuer is, and getting it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use openssl::pkey::PKey;
 use signer_actors::ports::SourceUnavailable;
 use url::Url;
 
+use super::Refused;
 use super::discovery;
 use super::fetch::{self, Http};
 use super::jwks::KeySet;
+use crate::openssl_errors;
 
 /// Where a key set is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,19 +24,108 @@ pub enum KeysLocation {
     File(PathBuf),
 }
 
-/// Gets and parses the key set of an issuer.
-pub(crate) async fn fetch_key_set(
-    http: &Http,
-    issuer: &str,
-    location: &KeysLocation,
-) -> Result<KeySet, SourceUnavailable> {
-    let (shown, document) = match location {
+/// The key set of one issuer: where it is, and what must not be in it.
+#[derive(Clone, Debug)]
+pub(crate) struct KeySource {
+    /// Who publishes it.
+    pub(crate) issuer: String,
+    /// Where it is.
+    pub(crate) location: KeysLocation,
+    /// SubjectPublicKeyInfo, DER, of this service's signing keys.
+    pub(crate) own_keys: Arc<[Vec<u8>]>,
+}
+
+/// Gets and parses the key set of an issuer. One that holds a signing key of ours is refused as a whole: whoever can
+/// make this service sign could make tokens for it (contract §7), and an issuer that publishes a key which is not its
+/// own is not in order.
+pub(crate) async fn fetch_key_set(http: &Http, source: &KeySource) -> Result<KeySet, SourceUnavailable> {
+    let (shown, document) = match &source.location {
         KeysLocation::File(path) => (path.display().to_string(), fetch::read_file(path.clone()).await?),
         KeysLocation::Uri(url) => (fetch::name(url), http.get_ok(url).await?),
         KeysLocation::Discovery => {
-            let url = discovery::jwks_uri(http, issuer).await?;
+            let url = discovery::jwks_uri(http, &source.issuer).await?;
             (fetch::name(&url), http.get_ok(&url).await?)
         }
     };
-    KeySet::parse(&document).map_err(|why| fetch::unavailable(&format!("{shown}: {why}")))
+    let refuse = |why: &dyn std::fmt::Display| fetch::unavailable(&format!("{shown}: {why}"));
+    let keys = KeySet::parse(&document).map_err(|why| refuse(&why))?;
+    if let Some(kid) = shared_key(&keys, &source.own_keys).map_err(|why| refuse(&why))? {
+        return Err(refuse(&format_args!(
+            "its key {kid} is a signing key of this service: make a new key for signing"
+        )));
+    }
+    Ok(keys)
+}
+
+/// The id of a key that is one of ours, compared as keys: the encodings may differ.
+fn shared_key(keys: &KeySet, own_keys: &[Vec<u8>]) -> Result<Option<String>, Refused> {
+    for own in own_keys {
+        let own = PKey::public_key_from_der(own).map_err(|_| "a signing key cannot be compared with it")?;
+        for key in keys.keys() {
+            let same = key.pkey()?.public_eq(&own);
+            // Keys of different kinds are compared with an error.
+            openssl_errors::forget();
+            if same {
+                return Ok(Some(key.kid().unwrap_or("without kid").to_owned()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::adapters::jose::testkit::{self, Reply, Server, TIMEOUT, jwk_with_kid};
+
+    #[tokio::test]
+    async fn a_set_with_a_signing_key_of_ours_is_refused() {
+        let theirs = testkit::one_key_of_each_kind();
+        let set = json!({ "keys": theirs.iter().enumerate().map(|(i, key)| jwk_with_kid(key, &format!("k{i}"))).collect::<Vec<_>>() });
+        let server = Server::start(move |_, _| Reply::json("200 OK", &set)).await;
+        let fetch = |own: Vec<Vec<u8>>| {
+            let (http, location) = (
+                Http::new(None, TIMEOUT).unwrap(),
+                KeysLocation::Uri(server.at("/jwks")),
+            );
+            async move {
+                let source = KeySource {
+                    issuer: "https://authority.example".to_owned(),
+                    location,
+                    own_keys: own.into(),
+                };
+                fetch_key_set(&http, &source).await
+            }
+        };
+        let der = |key: &PKey<openssl::pkey::Private>| key.public_key_to_der().unwrap();
+        assert_eq!(fetch(Vec::new()).await.unwrap().keys().count(), 4);
+        let others = testkit::one_key_of_each_kind().iter().map(der).collect();
+        assert_eq!(fetch(others).await.unwrap().keys().count(), 4);
+        for key in &theirs {
+            let own = vec![der(&testkit::p256()), der(key)];
+            let text = fetch(own).await.unwrap_err().0;
+            assert!(text.contains("signing key of this service"), "{text}");
+        }
+        // What cannot be compared is no reason to go on.
+        assert!(fetch(vec![b"garbage".to_vec()]).await.is_err());
+    }
+
+    #[test]
+    fn another_encoding_of_the_key_is_the_key() {
+        let key = testkit::p256();
+        let set = KeySet::parse(
+            json!({ "keys": [jwk_with_kid(&key, "k")] })
+                .to_string()
+                .as_bytes(),
+        )
+        .unwrap();
+        // SubjectPublicKeyInfo of P-256 with a compressed point (RFC 5480 §2.2): after 26 bytes 04 x y becomes 02|03 x.
+        let plain = key.public_key_to_der().unwrap();
+        let sign = 2 + (plain[90] & 1);
+        let mut der = [&plain[..26], &[sign], &plain[27..59]].concat();
+        (der[1], der[24]) = (57, 34);
+        assert_eq!(shared_key(&set, &[der]).unwrap().as_deref(), Some("k"));
+    }
 }

@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signer_actors::domain::entitlement::Entitlement;
+use signer_actors::domain::jws::JwsAlgorithm;
 use signer_actors::ports::{Introspection, LicensingSource, PoeVerifier, PortFuture, SourceUnavailable};
 use url::Url;
 use zeroize::Zeroizing;
 
 use self::introspection::Introspector;
 use self::poe::{LicensePoeVerifier, policy};
-use crate::adapters::jose::algorithm::Algorithm;
 use crate::adapters::jose::fetch::{self, Http};
 use crate::adapters::jose::jwks::KeySet;
 use crate::adapters::jose::jwt::Policy;
-use crate::adapters::jose::source::{KeysLocation, fetch_key_set};
+use crate::adapters::jose::source::{KeySource, KeysLocation, fetch_key_set};
 
 /// The service's bearer credential at Licensing: never printed, wiped when dropped.
 #[derive(Clone)]
@@ -53,9 +53,11 @@ pub struct Settings {
     /// What `aud` must contain: `signer`.
     pub audience: String,
     /// Accepted algorithms.
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<JwsAlgorithm>,
     /// Where its keys are.
     pub keys: KeysLocation,
+    /// SubjectPublicKeyInfo, DER, of this service's signing keys: none of them may be Licensing's (contract §7).
+    pub own_keys: Arc<[Vec<u8>]>,
     /// Where to introspect: https, or http to loopback. `None`: not at all (offline mode).
     pub introspection: Option<IntrospectionSettings>,
     /// PEM of the only roots to trust for Licensing's TLS; `None`: the system's.
@@ -79,8 +81,7 @@ pub struct IntrospectionSettings {
 #[derive(Debug)]
 pub struct Licensing {
     http: Http,
-    issuer: String,
-    keys: KeysLocation,
+    keys: KeySource,
     policy: Arc<Policy>,
     introspector: Option<Introspector>,
 }
@@ -96,25 +97,28 @@ impl Licensing {
             .transpose()?;
         Ok(Self {
             http,
-            issuer: settings.issuer.clone(),
-            keys: settings.keys.clone(),
+            keys: KeySource {
+                issuer: settings.issuer.clone(),
+                location: settings.keys.clone(),
+                own_keys: Arc::clone(&settings.own_keys),
+            },
             policy: Arc::new(policy(settings)),
             introspector,
         })
     }
 
-    /// Fetches the key set: also for the check that signing keys are none of Licensing's.
+    /// Fetches the key set; one that holds a signing key of this service is refused.
     pub async fn fetch_key_set(&self) -> Result<KeySet, SourceUnavailable> {
-        fetch_key_set(&self.http, &self.issuer, &self.keys).await
+        fetch_key_set(&self.http, &self.keys).await
     }
 }
 
 impl LicensingSource for Licensing {
     fn fetch_keys(&self) -> PortFuture<Result<Arc<dyn PoeVerifier>, SourceUnavailable>> {
-        let (http, issuer, keys) = (self.http.clone(), self.issuer.clone(), self.keys.clone());
+        let (http, source) = (self.http.clone(), self.keys.clone());
         let policy = Arc::clone(&self.policy);
         Box::pin(async move {
-            let keys = fetch_key_set(&http, &issuer, &keys).await?;
+            let keys = fetch_key_set(&http, &source).await?;
             Ok(Arc::new(LicensePoeVerifier::new(policy, keys)) as Arc<dyn PoeVerifier>)
         })
     }

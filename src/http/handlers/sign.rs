@@ -19,6 +19,7 @@ use super::authenticate;
 use crate::bundle::envelope::Envelope;
 use crate::bundle::sigstore::SigstoreBundle;
 use crate::http::body;
+use crate::http::budget::HeldBytes;
 use crate::http::dto::body::{BodyError, BodyErrorKind};
 use crate::http::dto::sign_request::{ReturnBundle, parse_sign_request};
 use crate::http::dto::sign_response as dto;
@@ -39,7 +40,7 @@ pub async fn sign_dsse(
     if state.body_hash_required && session.principal().body().is_none() {
         return Err(Failure::new(Stage::Authentication, Refusal::BodyUnbound).into());
     }
-    let bytes = body::read(&request, payload, &state.limits).await?;
+    let (bytes, held) = body::read(&request, payload, &state.limits, &state.bodies).await?;
     if !session.covers_body(&bytes) {
         return Err(Failure::new(Stage::Body, Refusal::BodyMismatch).into());
     }
@@ -57,7 +58,7 @@ pub async fn sign_dsse(
         deadline: Deadline::after(state.limits.request_timeout),
         ..context
     };
-    run_to_its_end(state, session, asked, context).await
+    run_to_its_end(state, session, asked, context, held).await
 }
 
 /// A request as its body says it.
@@ -108,6 +109,7 @@ async fn run_to_its_end(
     session: Session<Authenticated>,
     asked: Asked,
     context: Context,
+    held: HeldBytes,
 ) -> Result<HttpResponse, Problem> {
     let in_flight = state.lifecycle.begin();
     let task = actix_web::rt::spawn(async move {
@@ -117,7 +119,9 @@ async fn run_to_its_end(
             Ok(dry_run_response(&state, &probe))
         } else {
             let released = sign(&state.services, session, asked.request, &context).await?;
-            sign_response(&state, &released, asked.return_bundle)
+            let response = sign_response(&state, &released, asked.return_bundle)?;
+            // The answer repeats the payload.
+            Ok(held.until_read(response))
         }
     });
     // A panic in the task has been logged by the panic hook.

@@ -9,6 +9,8 @@ use openssl::pkey::{Id, PKey, Public};
 use openssl::sign::Verifier;
 use signer_actors::domain::digest::Sha256Digest;
 
+use crate::openssl_errors;
+
 /// Shortest RSA modulus that is accepted, in bits (NIST SP 800-131A).
 const MIN_RSA_BITS: u32 = 2048;
 
@@ -93,9 +95,13 @@ impl ReleaseKey {
             None => Verifier::new_without_digest(&self.key),
         };
         // An error of openssl (a signature that is no DER, a wrong length) is a signature that does not hold.
-        verifier
+        let holds = verifier
             .and_then(|mut verifier| verifier.verify_oneshot(signature, message))
-            .unwrap_or(false)
+            .unwrap_or(false);
+        if !holds {
+            openssl_errors::forget();
+        }
+        holds
     }
 }
 
@@ -136,6 +142,9 @@ mod tests {
             signature[last] ^= 1;
             assert!(!key.verifies(payload, &signature));
             assert!(!key.verifies(payload, b""));
+            // r and s out of range: the low-level verification answers no and queues why.
+            assert!(!key.verifies(payload, &[0xff; 64]));
+            assert!(openssl_errors::was_empty());
         }
         macro_rules! vector {
             ($name:literal) => {

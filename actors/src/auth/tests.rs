@@ -1,0 +1,224 @@
+//! The actor through its mailbox, with a fake Authority.
+
+use std::sync::atomic::Ordering;
+
+use actix::Arbiter;
+use futures_util::future::join_all;
+
+use super::*;
+use crate::domain::caller::VerifiedProof;
+use crate::domain::digest::Sha256Digest;
+use crate::runtime::{AskError, Deadline, Mailbox, start};
+use crate::testing::{self, FakeAuthority, FakeClock};
+
+struct Bench {
+    authority: FakeAuthority,
+    clock: FakeClock,
+    auth: Mailbox<Auth>,
+    published: watch::Receiver<Option<AuthorityKeys>>,
+}
+
+fn bench() -> Bench {
+    let (authority, clock) = (FakeAuthority::default(), FakeClock::default());
+    let sender = watch::Sender::new(None);
+    let published = sender.subscribe();
+    let vitals = testing::vitals();
+    let parts = AuthParts {
+        source: Arc::new(authority.clone()),
+        clock: Arc::new(clock.clone()),
+        observer: Arc::clone(&vitals.observer),
+        log: vitals.log.clone(),
+        policy: KeyPolicy::default(),
+        published: sender,
+        replay_capacity: 1000,
+    };
+    Bench {
+        authority,
+        clock,
+        auth: start(&Arbiter::current(), 256, vitals, move || Auth::new(parts)),
+        published,
+    }
+}
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(5))
+}
+
+impl Bench {
+    /// Asks for keys; says whether those answered with have `kid`.
+    async fn has(&self, kid: &str, missing: bool) -> Result<bool, AuthError> {
+        let missing = missing.then(|| kid.to_owned());
+        let answer = self.auth.ask(KeysFor { missing }, soon()).await;
+        Ok(answer.expect("the actor answers")?.keys.knows(kid))
+    }
+
+    async fn spend(&self, proof: VerifiedProof) -> Result<(), AuthError> {
+        let spend = SpendProof {
+            tenant: testing::tenant("acme"),
+            proof,
+            window_seconds: 90,
+            ahead_seconds: 0,
+        };
+        self.auth.ask(spend, soon()).await.expect("the actor answers")
+    }
+
+    fn fetches(&self) -> u32 {
+        self.authority.fetches.load(Ordering::SeqCst)
+    }
+
+    /// Moves the clock to this second since its start.
+    fn at(&self, second: u64) {
+        let now = self.clock.monotonic();
+        self.clock
+            .advance(Duration::from_secs(second).saturating_sub(now));
+    }
+}
+
+const UNAVAILABLE: Result<bool, AuthError> = Err(AuthError::AuthorityUnavailable);
+
+#[actix::test]
+async fn keys_are_fetched_once_for_all_who_wait_and_published() {
+    let bench = bench();
+    let all = join_all((0..50).map(|_| bench.has("k1", false))).await;
+    assert!(all.into_iter().all(|has| has == Ok(true)));
+    assert_eq!(bench.fetches(), 1);
+    let published = bench.published.borrow().clone();
+    assert!(published.is_some_and(|keys| keys.keys.knows("k1")));
+}
+
+#[actix::test]
+async fn unknown_key_ids_fetch_at_most_once_in_a_cool_down() {
+    let bench = bench();
+    assert_eq!(bench.has("k1", false).await, Ok(true));
+    for (second, kid, fetches) in [
+        (29, "k2", 1),
+        (30, "k2", 2), // the cool-down of 30 s has passed
+        (30, "k3", 2),
+        (70, "k2", 2), // known to be unknown
+        (70, "k3", 3),
+        (71, "k4", 3),
+    ] {
+        bench.at(second);
+        assert_eq!(bench.has(kid, true).await, Ok(false), "{kid} at {second}");
+        assert_eq!(bench.fetches(), fetches, "{kid} at {second}");
+    }
+    bench.at(101);
+    let many = (0..50).map(|n| format!("k{}", n + 100)).collect::<Vec<_>>();
+    join_all(many.iter().map(|kid| bench.has(kid, true))).await;
+    assert_eq!(bench.fetches(), 4, "fifty unknown ids at once are one fetch");
+}
+
+#[actix::test]
+async fn rotated_keys_are_found_and_old_ones_die() {
+    let bench = bench();
+    assert_eq!(bench.has("k1", false).await, Ok(true));
+    bench.authority.published.set(Some(vec!["k2".into()]));
+    bench.at(30);
+    assert_eq!(bench.has("k2", true).await, Ok(true));
+    assert_eq!(bench.has("k1", false).await, Ok(false));
+    assert_eq!(bench.fetches(), 2);
+}
+
+#[actix::test]
+async fn a_refresh_in_the_background_forgets_what_was_unknown() {
+    let bench = bench();
+    assert_eq!(bench.has("k1", false).await, Ok(true));
+    bench.at(30);
+    assert_eq!(bench.has("k2", true).await, Ok(false));
+    bench
+        .authority
+        .published
+        .set(Some(vec!["k1".into(), "k2".into()]));
+    bench.at(30 + 240);
+    assert_eq!(
+        bench.has("k1", false).await,
+        Ok(true),
+        "answered before the refresh is done"
+    );
+    testing::until(|| {
+        bench
+            .published
+            .borrow()
+            .as_ref()
+            .is_some_and(|keys| keys.keys.knows("k2"))
+    })
+    .await;
+    assert_eq!(bench.has("k2", true).await, Ok(true));
+    assert_eq!(bench.fetches(), 3);
+}
+
+#[actix::test]
+async fn with_the_authority_down_known_keys_serve_until_the_hard_limit() {
+    let bench = bench();
+    assert_eq!(bench.has("k1", false).await, Ok(true));
+    bench.authority.published.set(None);
+    bench.at(30);
+    assert_eq!(
+        bench.has("k2", true).await,
+        UNAVAILABLE,
+        "nobody knows whether it is new"
+    );
+    assert_eq!(bench.has("k2", true).await, UNAVAILABLE, "nor in the cool-down");
+    assert_eq!(bench.fetches(), 2);
+    bench.at(3599);
+    assert_eq!(bench.has("k1", false).await, Ok(true));
+    bench.at(3600);
+    assert_eq!(bench.has("k1", false).await, UNAVAILABLE);
+    assert!(bench.published.borrow().is_none(), "workers are told too");
+    bench
+        .authority
+        .published
+        .set(Some(vec!["k1".into(), "k2".into()]));
+    bench.at(3602);
+    assert_eq!(bench.has("k2", true).await, Ok(true));
+}
+
+#[actix::test]
+async fn without_keys_the_authority_is_asked_once_a_second() {
+    let bench = bench();
+    bench.authority.published.set(None);
+    for (second, fetches) in [(0, 1), (0, 1), (1, 2), (1, 2), (2, 3)] {
+        bench.at(second);
+        assert_eq!(bench.has("k1", false).await, UNAVAILABLE);
+        assert_eq!(bench.fetches(), fetches, "at {second}");
+    }
+}
+
+#[actix::test]
+async fn a_panic_while_fetching_costs_who_waits_and_no_proof() {
+    let bench = bench();
+    assert_eq!(bench.spend(testing::proof()).await, Ok(()));
+    bench.authority.bomb.arm();
+    let answer = bench.auth.ask(KeysFor { missing: None }, soon()).await;
+    assert_eq!(answer.err(), Some(AskError::Panicked));
+    bench.at(1);
+    assert_eq!(bench.has("k1", false).await, Ok(true));
+    assert!(matches!(
+        bench.spend(testing::proof()).await,
+        Err(AuthError::Proof(_))
+    ));
+    bench.auth.crash().await;
+    assert_eq!(bench.has("k1", false).await, Ok(true));
+    assert!(matches!(
+        bench.spend(testing::proof()).await,
+        Err(AuthError::Proof(_))
+    ));
+    assert_eq!(bench.fetches(), 2, "keys outlive a panic");
+}
+
+#[actix::test]
+async fn a_proof_is_spent_once_however_many_try() {
+    let bench = bench();
+    let all = join_all((0..64).map(|_| bench.spend(testing::proof()))).await;
+    assert_eq!(all.iter().filter(|spent| spent.is_ok()).count(), 1);
+    assert!(
+        all.into_iter()
+            .all(|spent| matches!(spent, Ok(()) | Err(AuthError::Proof(_))))
+    );
+    let early = VerifiedProof {
+        replay_id: Sha256Digest([9; 32]),
+        issued: testing::NOW() - chrono::Duration::seconds(1),
+        ..testing::proof()
+    };
+    assert_eq!(bench.spend(early).await, Err(AuthError::NonceRequired));
+}

@@ -1,0 +1,204 @@
+//! The gates between a known caller and a signature, each asking its actor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::context::{Context, SignOptions};
+use super::error::{AskedAt, At, Failure, Refusal, Stage};
+use super::services::{BackendHandle, Services};
+use super::state::{Admitted, Authenticated, Entitled, Item, ReleaseVerified, Session};
+use crate::domain::digest::ImageDigest;
+use crate::domain::release::Verdict;
+use crate::domain::statement::StatementDraft;
+use crate::entitlement::{EntitlementError, Resolve, check_grant, check_version};
+use crate::evidence::{Grant, ReleaseEvidence};
+use crate::quota::Admit;
+use crate::referrer::{Check, Checked, ReferrerError};
+use crate::runtime::AskError;
+use crate::signer::{Lease, OpenKey, SignerError};
+
+/// What the options ask for must be there: the backend they choose, and whether it is another than the default one.
+pub(super) fn choose<'a>(
+    services: &'a Services,
+    options: &SignOptions,
+) -> Result<(&'a BackendHandle, bool), Failure> {
+    let mode = options.mode.unwrap_or(services.policy.default_mode);
+    let chosen = services.backend(mode, options.key.as_ref()).at(Stage::Shape)?;
+    if options.timestamp == Some(true) {
+        return Err(Failure::new(Stage::Shape, Refusal::TimestampNotConfigured));
+    }
+    Ok(chosen)
+}
+
+/// Proof of entitlement, tenant and installation, features and predicate type.
+pub(super) async fn entitle(
+    services: &Services,
+    session: Session<Authenticated>,
+    poe: Option<crate::entitlement::Poe>,
+    backend: &BackendHandle,
+    is_other_key: bool,
+    draft: &StatementDraft,
+    context: &Context,
+) -> Result<Session<Entitled>, Failure> {
+    timed(services, "entitlement", async {
+        let poe = poe.ok_or(EntitlementError::Required).at(Stage::Entitlement)?;
+        let shard = services.entitlement.of(&poe.digest().to_hex());
+        let entitlement = match shard.ask(Resolve { poe }, context.deadline).await {
+            Err(AskError::Deadline) => Err(Failure::new(Stage::Entitlement, EntitlementError::Unavailable)),
+            other => other.asked_at(Stage::Entitlement),
+        }?;
+        let principal = session.principal();
+        let info = &backend.info;
+        let key = is_other_key.then_some(&info.id);
+        let (token, binding, now) = (principal.token(), principal.binding(), services.clock.now());
+        check_grant(&entitlement, token, binding, info.mode, key, draft.predicate_type(), now).at(Stage::Entitlement)?;
+        Services::check_active(backend).at(Stage::Entitlement)?;
+        if !services.signs_predicate(draft.predicate_type()) {
+            let what = "this service does not sign this predicateType: see its configuration signing.predicate_types";
+            return Err(Failure::new(Stage::Entitlement, EntitlementError::Predicate(what.into())));
+        }
+        let grant = Grant::new(entitlement, info.mode, info.id.clone());
+        Ok(session.entitled(grant))
+    })
+    .await
+}
+
+/// Rate, concurrency, size.
+pub(super) async fn admit(
+    services: &Services,
+    session: Arc<Session<Entitled>>,
+    draft: StatementDraft,
+    context: &Context,
+) -> Result<Item<Admitted>, Failure> {
+    timed(services, "quota", async {
+        let tenant = session.principal().token().tenant.clone();
+        let limits = session.grant().entitlement().limits;
+        let shard = services.quota.of(tenant.as_str());
+        let ask = Admit {
+            tenant,
+            limits,
+            artifact_bytes: draft.predicate_bytes(),
+        };
+        let (rate, admission) = shard.ask(ask, context.deadline).await.at(Stage::Quota)?;
+        let admission = admission
+            .at(Stage::Quota)
+            .map_err(|failure| failure.with_rate(rate))?;
+        Ok(Item::admitted(session, draft, admission.permit, rate))
+    })
+    .await
+}
+
+pub(super) async fn verify_item_release(
+    services: &Services,
+    item: Item<Admitted>,
+    scanner: ImageDigest,
+    context: &Context,
+) -> Result<Item<ReleaseVerified>, Failure> {
+    let evidence = timed(
+        services,
+        "release",
+        verify_scanner(services, item.session(), scanner, context),
+    )
+    .await?;
+    Ok(item.release_verified(evidence))
+}
+
+/// The scanner image: the one the token names, a trusted release, inside the plan's version window.
+pub(super) async fn verify_scanner(
+    services: &Services,
+    session: &Session<Entitled>,
+    scanner: ImageDigest,
+    context: &Context,
+) -> Result<ReleaseEvidence, Failure> {
+    let attested = session.principal().token().scanner_image;
+    let bound = check_scanner_claim(attested, scanner, services.policy.scanner_binding_required)
+        .at(Stage::Release)?;
+    let asked = services
+        .referrer
+        .ask(
+            Check {
+                digest: scanner,
+                repository: None,
+            },
+            context.deadline,
+        )
+        .await;
+    let Checked { report, .. } = asked
+        .asked_at(Stage::Release)
+        .map_err(|failure| match failure.refusal {
+            // Absent is not trusted (contract §2.6).
+            Refusal::Referrer(ReferrerError::NotFound) => {
+                Failure::new(Stage::Release, ReferrerError::Untrusted)
+            }
+            _ => failure,
+        })?;
+    if report.verdict != Verdict::Trusted || report.digest != scanner {
+        return Err(Failure::new(Stage::Release, ReferrerError::Untrusted));
+    }
+    check_version(session.grant().entitlement(), report.release_tag.as_deref()).at(Stage::Release)?;
+    Ok(ReleaseEvidence::new(report, bound))
+}
+
+/// What the caller says of the scanner against what the Authority says (contract §6). True when the Authority said it.
+fn check_scanner_claim(
+    attested: Option<ImageDigest>,
+    claimed: ImageDigest,
+    required: bool,
+) -> Result<bool, ReferrerError> {
+    match attested {
+        Some(attested) if attested == claimed => Ok(true),
+        Some(_) => Err(ReferrerError::ScannerMismatch(
+            "scannerImageDigest is not the scanner that the token was issued to",
+        )),
+        None if required => Err(ReferrerError::ScannerMismatch(
+            "the token names no scanner image, and this service requires it to",
+        )),
+        None => Ok(false),
+    }
+}
+
+/// The backend's open key: as published when it lives long enough, else from its actor.
+pub(super) async fn lease(
+    backend: &BackendHandle,
+    min_life: Duration,
+    services: &Services,
+    context: &Context,
+) -> Result<OpenKey, Failure> {
+    let now = services.clock.now();
+    let published = backend.open.borrow().clone();
+    if let Some(key) = published.filter(|key| key.lives_for(min_life, now)) {
+        return Ok(key);
+    }
+    match backend.mailbox.ask(Lease { min_life }, context.deadline).await {
+        Err(AskError::Deadline) => Err(Failure::new(Stage::Signing, SignerError::Unavailable)),
+        other => other.asked_at(Stage::Signing),
+    }
+}
+
+/// Tells how long a stage took, however it ended.
+pub(super) async fn timed<T>(
+    services: &Services,
+    stage: &'static str,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let begun = services.clock.monotonic();
+    let result = work.await;
+    services
+        .observer
+        .stage(stage, services.clock.monotonic().saturating_sub(begun));
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_decides_about_the_scanner() {
+        let image = |byte: u8| ImageDigest::from(crate::domain::digest::Sha256Digest([byte; 32]));
+        assert_eq!(check_scanner_claim(Some(image(1)), image(1), true), Ok(true));
+        assert_eq!(check_scanner_claim(None, image(1), false), Ok(false));
+        assert!(check_scanner_claim(None, image(1), true).is_err());
+        assert!(check_scanner_claim(Some(image(2)), image(1), false).is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! Asks every dependency once, with the very adapters that the service uses: for `signer check`.
+
+use std::sync::Arc;
+
+use signer_actors::ports::{Clock, SystemClock};
+
+use super::{backends, parts};
+use crate::adapters::authority::AuthorityKeys;
+use crate::adapters::licensing::Licensing;
+use crate::config::Settings;
+
+/// What one dependency answered: its name, and what was found or why it is not usable.
+pub type Answer = (String, Result<String, String>);
+
+/// The Authority's and Licensing's key sets.
+pub async fn key_sets(settings: &Settings) -> Vec<Answer> {
+    let authority = async {
+        let source = AuthorityKeys::new(&parts::authority_settings(settings)).map_err(|e| e.to_string())?;
+        source.fetch_key_set().await.map_err(|error| error.to_string())
+    };
+    let licensing = async {
+        let source = parts::licensing_settings(settings).map_err(|error| error.to_string())?;
+        let source = Licensing::new(&source).map_err(|error| error.to_string())?;
+        source.fetch_key_set().await.map_err(|error| error.to_string())
+    };
+    let usable = |count: usize| format!("{count} usable keys");
+    vec![
+        (
+            "Authority key set".to_owned(),
+            authority.await.map(|keys| usable(keys.keys().count())),
+        ),
+        (
+            "Licensing key set".to_owned(),
+            licensing.await.map(|keys| usable(keys.keys().count())),
+        ),
+    ]
+}
+
+/// Opens each active key, which tests it: a file key signs and verifies, Fulcio issues a certificate.
+pub async fn signing_keys(settings: &Settings) -> Vec<Answer> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let built = match backends::build(&settings.signing.backends, &clock) {
+        Ok(built) => built,
+        Err(error) => return vec![("signing backends".to_owned(), Err(error))],
+    };
+    let mut answers = Vec::new();
+    for (backend, configured) in built.all.iter().zip(&settings.signing.backends) {
+        if !configured.is_active() {
+            continue;
+        }
+        let found = backend.open().await.map(|key| {
+            let until = key
+                .identity()
+                .not_after
+                .map_or("no end".to_owned(), |end| format!("until {end}"));
+            format!("opens and signs, {}, {until}", key.identity().algorithm)
+        });
+        answers.push((
+            format!("signing key {}", configured.id()),
+            found.map_err(|error| error.to_string()),
+        ));
+    }
+    answers
+}

@@ -1,0 +1,40 @@
+//! Probes that use the service's own adapters: key sets are fetched and parsed, signing keys opened and tested.
+
+use std::sync::Arc;
+
+use super::finding::{Finding, Probe, probe};
+use crate::bootstrap::probes::{Answer, key_sets, signing_keys};
+use crate::config::Settings;
+
+pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
+    let settings = Arc::new(settings.clone());
+    let for_keys = Arc::clone(&settings);
+    vec![
+        probe(move || {
+            let settings = Arc::clone(&settings);
+            async move {
+                findings(
+                    key_sets(&settings).await,
+                    "compare issuer and key location with that service's own",
+                )
+            }
+        }),
+        probe(move || {
+            let settings = Arc::clone(&for_keys);
+            async move {
+                findings(
+                    signing_keys(&settings).await,
+                    "see docs/runbooks/signing-backend-unavailable.md",
+                )
+            }
+        }),
+    ]
+}
+
+fn findings(answers: Vec<Answer>, advice: &str) -> Vec<Finding> {
+    let finding = |(what, answer): Answer| match answer {
+        Ok(detail) => Finding::ok(&what, detail),
+        Err(detail) => Finding::failure(&what, detail, advice),
+    };
+    answers.into_iter().map(finding).collect()
+}

@@ -1,0 +1,218 @@
+//! How many bytes of bodies are held at once, over all workers and requests.
+//!
+//! A body limit alone bounds nothing: a thousand callers may each send the largest body slowly. So every byte of a body
+//! is taken out of one budget as it arrives and given back when the request is over, its answer (which repeats the
+//! payload) included. A budget that is used up refuses at once (503 `overloaded`) and never queues: bodies that wait for
+//! one another's bytes would wait for ever.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::web::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// What one permit stands for, in bytes: a semaphore counts no more than 2^32 at once.
+const BLOCK: usize = 1024;
+/// An answer is handed to the connection in pieces of this size, in bytes.
+const PIECE: usize = 64 * 1024;
+/// How long a caller may take over an answer before its pace counts.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The least pace at which an answer is read, in bytes per second; a slower caller is hung up on.
+const LEAST_PACE: u64 = 128 * 1024;
+
+/// Bytes of bodies that may be held at once. Clones share it.
+#[derive(Clone, Debug)]
+pub struct BodyBudget(Arc<Semaphore>);
+
+/// Bytes held by one request; given back when dropped.
+#[derive(Debug)]
+pub struct HeldBytes {
+    budget: BodyBudget,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The budget is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsedUp;
+
+impl BodyBudget {
+    /// For at most this many bytes.
+    pub fn new(bytes: usize) -> Self {
+        let blocks = (bytes / BLOCK).clamp(1, Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(blocks)))
+    }
+
+    /// Holds nothing yet.
+    pub fn begin(&self) -> HeldBytes {
+        HeldBytes {
+            budget: self.clone(),
+            permit: None,
+        }
+    }
+
+    /// Bytes that may still be held.
+    pub fn left(&self) -> usize {
+        self.0.available_permits().saturating_mul(BLOCK)
+    }
+}
+
+impl HeldBytes {
+    /// Holds this many bytes in all, in whole blocks; takes what is missing, or refuses at once.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), UsedUp> {
+        let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = bytes.div_ceil(BLOCK).saturating_sub(held);
+        if more == 0 {
+            return Ok(());
+        }
+        let more = u32::try_from(more).map_err(|_| UsedUp)?;
+        let taken = Arc::clone(&self.budget.0).try_acquire_many_owned(more);
+        let taken = taken.map_err(|_| UsedUp)?;
+        match &mut self.permit {
+            Some(permit) => permit.merge(taken),
+            None => self.permit = Some(taken),
+        }
+        Ok(())
+    }
+
+    /// Keeps the bytes until the answer has been read, at some pace, or the caller is gone.
+    pub fn until_read(self, response: HttpResponse) -> HttpResponse {
+        response.map_body(|_, body| match body.try_into_bytes() {
+            Ok(rest) => BoxBody::new(Answer {
+                size: rest.len() as u64,
+                rest,
+                begun: Instant::now(),
+                _held: self,
+            }),
+            Err(body) => body,
+        })
+    }
+}
+
+/// An answer that holds bytes of the budget.
+struct Answer {
+    size: u64,
+    rest: Bytes,
+    begun: Instant,
+    _held: HeldBytes,
+}
+
+impl MessageBody for Answer {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.size)
+    }
+
+    /// Asked whenever the connection has room: so a slow reader is seen here, and one that reads nothing at all by
+    /// TCP's own timeout.
+    fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+        let this = self.get_mut();
+        if this.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let sent = this.size.saturating_sub(this.rest.len() as u64);
+        if !keeps_pace(sent, this.begun.elapsed()) {
+            return Poll::Ready(Some(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the answer is read too slowly",
+            ))));
+        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        Poll::Ready(Some(Ok(piece)))
+    }
+}
+
+/// Whether a caller that has read so much by now reads fast enough.
+fn keeps_pace(sent: u64, elapsed: Duration) -> bool {
+    elapsed <= PATIENCE.saturating_add(Duration::from_secs(sent / LEAST_PACE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[test]
+    fn bytes_are_taken_once_and_given_back() {
+        let budget = BodyBudget::new(10 * BLOCK);
+        let mut first = budget.begin();
+        assert_eq!(budget.left(), 10 * BLOCK, "nothing is held on a promise");
+        for (bytes, left) in [(1, 9), (BLOCK, 9), (BLOCK + 1, 8), (10, 8), (6 * BLOCK, 4)] {
+            assert_eq!(first.grow_to(bytes), Ok(()));
+            assert_eq!(budget.left(), left * BLOCK, "{bytes}");
+        }
+        let mut second = budget.clone().begin();
+        assert_eq!(second.grow_to(5 * BLOCK), Err(UsedUp));
+        assert_eq!(budget.left(), 4 * BLOCK, "a refusal takes nothing");
+        assert_eq!(second.grow_to(4 * BLOCK), Ok(()));
+        assert_eq!(first.grow_to(6 * BLOCK + 1), Err(UsedUp));
+        drop(first);
+        assert_eq!(budget.left(), 6 * BLOCK);
+        drop(second);
+        assert_eq!(budget.left(), 10 * BLOCK);
+        assert_eq!(budget.begin().grow_to(usize::MAX), Err(UsedUp));
+    }
+
+    async fn next(body: &mut BoxBody) -> Option<Result<Bytes, Box<dyn std::error::Error>>> {
+        poll_fn(|cx| Pin::new(&mut *body).poll_next(cx)).await
+    }
+
+    fn answer(budget: &BodyBudget, size: usize) -> BoxBody {
+        let mut held = budget.begin();
+        held.grow_to(BLOCK).expect("room");
+        let response = held.until_read(HttpResponse::Ok().body(vec![7; size]));
+        assert_eq!(response.body().size(), BodySize::Sized(size as u64));
+        response.into_body()
+    }
+
+    #[tokio::test]
+    async fn an_answer_holds_its_bytes_until_it_is_read_or_dropped() {
+        let budget = BodyBudget::new(4 * BLOCK);
+        let mut body = answer(&budget, PIECE + 1);
+        assert_eq!(
+            next(&mut body).await.expect("a piece").expect("bytes").len(),
+            PIECE
+        );
+        assert_eq!(next(&mut body).await.expect("a piece").expect("bytes").len(), 1);
+        assert!(next(&mut body).await.is_none());
+        assert_eq!(budget.left(), 3 * BLOCK, "the connection still writes it");
+        drop(body);
+        assert_eq!(budget.left(), 4 * BLOCK);
+        drop(answer(&budget, 10 * PIECE));
+        assert_eq!(budget.left(), 4 * BLOCK, "the caller is gone");
+    }
+
+    #[test]
+    fn an_answer_that_is_read_too_slowly_ends() {
+        let seconds = Duration::from_secs;
+        assert!(keeps_pace(0, seconds(10)), "patience");
+        assert!(!keeps_pace(0, seconds(11)));
+        assert!(keeps_pace(100 * LEAST_PACE, seconds(110)));
+        assert!(!keeps_pace(100 * LEAST_PACE - 1, seconds(110)));
+        assert!(keeps_pace(u64::MAX, Duration::MAX.min(seconds(1 << 40))));
+    }
+
+    #[tokio::test]
+    async fn a_caller_behind_the_pace_is_hung_up_on() {
+        let budget = BodyBudget::new(4 * BLOCK);
+        let mut held = budget.begin();
+        held.grow_to(BLOCK).expect("room");
+        let Some(begun) = Instant::now().checked_sub(Duration::from_secs(11)) else {
+            return; // The machine has not run for that long.
+        };
+        let mut body = BoxBody::new(Answer {
+            size: 1,
+            rest: Bytes::from_static(b"x"),
+            begun,
+            _held: held,
+        });
+        assert!(next(&mut body).await.expect("an end").is_err());
+    }
+}

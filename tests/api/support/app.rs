@@ -1,0 +1,58 @@
+//! The service inside of the test's own process.
+
+use std::ops::Deref;
+
+use signer::bootstrap::{self, Service};
+
+use super::World;
+
+/// A running service in its world.
+pub(crate) struct TestApp {
+    pub(crate) world: World,
+    /// Where operators look.
+    pub(crate) operations: String,
+    /// Taken by those who drain it.
+    pub(crate) service: Option<Service>,
+}
+
+impl Deref for TestApp {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl TestApp {
+    /// As configured by default.
+    pub(crate) async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// With these changes to the configuration.
+    pub(crate) async fn with(changes: &str) -> Self {
+        Self::within(World::new(changes).await).await
+    }
+
+    /// In this world.
+    pub(crate) async fn within(world: World) -> Self {
+        let log = slog::Logger::root(slog::Discard, slog::o!());
+        let service = bootstrap::start(&world.settings(), log).await.unwrap();
+        world.base.set(format!("http://{}", service.listen)).unwrap();
+        Self {
+            operations: format!("http://{}", service.metrics_listen.unwrap()),
+            world,
+            service: Some(service),
+        }
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        self.world.base.get().unwrap()
+    }
+
+    /// The metrics as text.
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("{}/metrics", self.operations);
+        self.http.get(url).send().await.unwrap().text().await.unwrap()
+    }
+}
