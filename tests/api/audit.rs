@@ -235,6 +235,34 @@ async fn a_killed_process_leaves_no_answer_without_its_records() {
     verify(&world);
 }
 
+/// As if the power had gone after an intent and before its outcome reached the disk.
+#[actix::test]
+async fn an_intent_without_outcome_is_closed_as_unknown_by_the_next_start() {
+    let world = World::new("").await;
+    let mut child = Child::serve(&world, "first");
+    world.sign().try_send(&child.base).await.unwrap().ok();
+    let lost = world.sign().try_send(&child.base).await.unwrap().ok();
+    child.kill();
+    let segment = world.audit_folder().join("trail-00000000000000000000.jsonl");
+    let text = std::fs::read_to_string(&segment).unwrap();
+    let cut = text.rfind(r#"{"event":"outcome""#).expect("an outcome");
+    // Torn in the middle of the line.
+    std::fs::write(&segment, &text[..cut + 30]).unwrap();
+
+    let child = Child::serve(&world, "second");
+    let records = world.audited(&lost["auditId"]);
+    assert_eq!(records.len(), 2);
+    assert_eq!(records[0]["event"], "intent");
+    assert_eq!(records[1]["outcome"], "unknown");
+    assert_eq!(records[1]["signatureDigest"], json!(null));
+    world.sign().try_send(&child.base).await.unwrap().ok();
+    drop(child);
+    assert!(verify(&world).contains("intents without outcome: 0"));
+    // Closed once, not by every start.
+    drop(Child::serve(&world, "third"));
+    assert_eq!(world.audited(&lost["auditId"]).len(), 2);
+}
+
 #[actix::test]
 async fn one_folder_has_one_writer() {
     let world = World::new("").await;

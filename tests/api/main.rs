@@ -19,6 +19,7 @@ mod entitlement;
 mod errors;
 mod headers;
 mod logs;
+mod mtls;
 mod quota;
 mod release;
 mod sign;

@@ -92,7 +92,8 @@ impl World {
         self.write("foreign.pub", p256().public_key_to_pem().unwrap());
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    /// A file beside the configuration.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         signer::client::files::write_private(&self.folder.path().join(name), content.as_ref()).unwrap();
     }
 
