@@ -124,25 +124,14 @@ pub fn key_hint(spki_der: &[u8]) -> String {
 mod tests {
     use serde_json::json;
     use signer_actors::domain::ids::KeyId;
-    use signer_actors::domain::signing::{Algorithm, Signature, SigningMode};
+    use signer_actors::domain::signing::{Algorithm, Signature};
 
     use super::*;
 
     fn identity(leaf: Option<&[u8]>) -> SigningIdentity {
         SigningIdentity {
-            backend: KeyId::parse("k").unwrap(),
-            key_id: KeyId::parse("k").unwrap(),
-            mode: SigningMode::Kms,
-            algorithm: Algorithm::EcdsaP256Sha256,
-            public_key_der: b"abc".to_vec(),
-            public_key_pem: String::new(),
-            issuer: None,
-            subject: None,
-            certificate_chain: Vec::new(),
             leaf_der: leaf.map(<[u8]>::to_vec),
-            certificate_serial: None,
-            not_before: None,
-            not_after: None,
+            ..SigningIdentity::keyful(KeyId::parse("k").unwrap(), Algorithm::EcdsaP256Sha256, b"abc", "")
         }
     }
 

@@ -4,9 +4,9 @@ use openssl::x509::X509;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::backends::certificate::parse_chain_pem;
 use crate::bundle::envelope::{Envelope, decode_base64};
 use crate::bundle::sigstore::SigstoreBundle;
+use crate::x509::{parse_chain_pem, parse_der};
 
 /// The longest document, in bytes: an answer with the largest predicate twice in base64.
 pub const MAX_DOCUMENT_BYTES: usize = 512 * 1024 * 1024;
@@ -128,7 +128,7 @@ fn from_sigstore(bundle: SigstoreBundle) -> Result<Input, String> {
         (Some(key), None) => Signer::Key(key.hint),
         (None, Some(certificate)) => {
             let der = decode_base64(&certificate.raw_bytes);
-            let leaf = der.and_then(|der| X509::from_der(&der).ok());
+            let leaf = der.and_then(|der| parse_der(&der).ok());
             Signer::Certificate(Box::new(leaf.ok_or("the bundle's certificate cannot be read")?))
         }
         _ => return Err("the bundle must have either a publicKey or a certificate".into()),

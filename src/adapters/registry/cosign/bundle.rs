@@ -14,6 +14,7 @@ use signer_actors::domain::envelope::{PAYLOAD_TYPE, pae};
 use super::super::manifest::UniqueMap;
 use super::policy::Policy;
 use super::{Signed, decode_base64, shown};
+use crate::x509::parse_der;
 
 /// Media type of a bundle, of its layer and of the manifest's `artifactType`.
 pub(in super::super) const BUNDLE_MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -133,8 +134,8 @@ pub(super) fn verify(
     let signer = match (material.public_key, material.certificate) {
         (Some(_), None) => policy.signer_by_key(&signed, &signature)?,
         (None, Some(certificate)) => {
-            let leaf = decode_base64(&certificate.raw_bytes, "the certificate")?;
-            policy.signer_by_certificate(&leaf, &[], &signed, &signature, now)?
+            let leaf = parse_der(&decode_base64(&certificate.raw_bytes, "the certificate")?)?;
+            policy.signer_by_certificate(leaf, &[], &signed, &signature, now)?
         }
         _ => return Err("the bundle names neither one key nor one certificate".to_owned()),
     };
