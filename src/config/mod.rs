@@ -1,8 +1,8 @@
 //! Configuration: file < environment < flags, validated as a whole.
 //!
 //! [`load`] returns settings that hold, or everything that is wrong with them. Each section has a file with its typed
-//! settings and the declarations of its keys; [`reader`] explains how one declaration serves reading, suggestions and
-//! `config/reference.toml`. What must hold between sections is in [`consistency`].
+//! settings and the declarations of its keys; `reader.rs` explains how one declaration serves reading, suggestions and
+//! `config/reference.toml`. What must hold between sections is in `consistency.rs`.
 
 mod auth;
 mod backends;

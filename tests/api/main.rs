@@ -10,6 +10,9 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod auth;
+mod body;
 mod errors;
+mod headers;
 mod sign;
 mod support;

@@ -1,4 +1,4 @@
-//! From a request to a signature: read [`run`] first.
+//! From a request to a signature: read `run.rs` first.
 //!
 //! The order of checks is contract §2.6, first failure answers. Orchestration, not choreography: the request's own task
 //! asks each actor in turn, and actors never ask actors. What may follow what is held by types ([`state`]): each
