@@ -6,7 +6,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
 use serde_json::value::RawValue;
-use signer::backends::crypto::{Nonce, PrivateKey};
+use signer::crypto::{Nonce, PrivateKey};
 use signer::http::dto::sign_request::parse_sign_request;
 use signer_actors::domain::canonical::canonicalize;
 use signer_actors::domain::envelope::{PAYLOAD_TYPE, pae, pae_sha256};

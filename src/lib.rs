@@ -1,8 +1,8 @@
 //! The StellaOps Signer: HTTP in front, vendor clients behind, and the core ([`signer_actors`]) in between.
 //!
 //! Start at [`http`] for what callers see, at [`signer_actors::pipeline`] for the flow, at [`bootstrap`] for how the
-//! parts are put together. `adapters` and `backends` see only the core's ports and domain; only [`bootstrap`] sees
-//! every concrete type.
+//! parts are put together. `adapters` and `backends` see only the core's ports and domain, and the leaves that anyone may
+//! use: [`crypto`] (keys and signatures) and [`x509`] (certificates). Only [`bootstrap`] sees every concrete type.
 
 pub mod adapters;
 pub mod backends;
@@ -11,8 +11,10 @@ pub mod bundle;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod crypto;
 pub mod dev;
 pub mod http;
 mod openssl_errors;
 pub mod shutdown;
 pub mod telemetry;
+pub mod x509;

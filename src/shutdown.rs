@@ -20,14 +20,18 @@ pub enum Cause {
     Fatal(&'static str),
 }
 
-/// Resolves when the service has to end.
-pub async fn wait(service: &Service) -> std::io::Result<Cause> {
+/// Resolves when the service has to end. On the way, SIGHUP runs `reload`: unhandled, it would end the process at once.
+pub async fn wait(service: &Service, mut reload: impl FnMut()) -> std::io::Result<Cause> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(Cause::Signal),
-        _ = interrupt.recv() => Ok(Cause::Signal),
-        actor = service.state.services.watchdog.fatal() => Ok(Cause::Fatal(actor)),
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(Cause::Signal),
+            _ = interrupt.recv() => return Ok(Cause::Signal),
+            actor = service.state.services.watchdog.fatal() => return Ok(Cause::Fatal(actor)),
+            _ = hangup.recv() => reload(),
+        }
     }
 }
 

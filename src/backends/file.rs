@@ -11,7 +11,7 @@ use signer_actors::evidence::SigningWarrant;
 use signer_actors::ports::{BackendError, BackendInfo, PortFuture, SigningBackend, SigningKey};
 use zeroize::Zeroizing;
 
-use super::crypto::{Message, Nonce, Pae, PrivateKey};
+use crate::crypto::{Message, Nonce, Pae, PrivateKey};
 
 /// What a file backend needs to know.
 pub struct Settings {
@@ -59,21 +59,13 @@ impl FileBackend {
         };
         let passphrase = settings.passphrase.as_ref().map(|p| p.as_slice());
         let key = PrivateKey::from_pem(&settings.key_pem, passphrase, settings.algorithm, nonce)?;
-        let identity = SigningIdentity {
-            backend: settings.id.clone(),
-            key_id: settings.id.clone(),
-            mode: SigningMode::Kms,
-            algorithm: settings.algorithm,
-            public_key_der: key.public().der().to_vec(),
-            public_key_pem: key.public().pem().to_owned(),
-            issuer: None,
-            subject: None,
-            certificate_chain: Vec::new(),
-            leaf_der: None,
-            certificate_serial: None,
-            not_before: None,
-            not_after: None,
-        };
+        let public = key.public();
+        let identity = SigningIdentity::keyful(
+            settings.id.clone(),
+            settings.algorithm,
+            public.der(),
+            public.pem(),
+        );
         let info = BackendInfo {
             id: settings.id,
             kind: "file",

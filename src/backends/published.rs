@@ -8,7 +8,7 @@ use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::{Algorithm, KeyState, SigningIdentity, SigningMode};
 use signer_actors::ports::{BackendError, BackendInfo, PortFuture, SigningBackend, SigningKey};
 
-use super::crypto::{PublicKey, parse_public_pem};
+use crate::crypto::{PublicKey, parse_public_pem};
 
 /// A retired or revoked key without its private half.
 #[derive(Debug)]
@@ -40,21 +40,7 @@ impl PublishedKey {
             revoked_from,
             remote: false,
         };
-        let identity = SigningIdentity {
-            backend: id.clone(),
-            key_id: id,
-            mode,
-            algorithm,
-            public_key_der: key.der().to_vec(),
-            public_key_pem: key.pem().to_owned(),
-            issuer: None,
-            subject: None,
-            certificate_chain: Vec::new(),
-            leaf_der: None,
-            certificate_serial: None,
-            not_before: None,
-            not_after: None,
-        };
+        let identity = SigningIdentity::keyful(id, algorithm, key.der(), key.pem());
         Ok(Self { info, identity })
     }
 

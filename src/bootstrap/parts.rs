@@ -14,7 +14,6 @@ use super::{StartError, backends};
 use crate::adapters::audit_files::{self, FileAuditLog};
 use crate::adapters::authority::dpop::{DpopSettings, DpopVerifier, NonceMode};
 use crate::adapters::authority::{self, AuthorityKeys};
-use crate::adapters::jose::algorithm::Algorithm;
 use crate::adapters::jose::source::KeysLocation;
 use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licensing};
 use crate::adapters::registry::{self, RegistryReleases};
@@ -99,15 +98,6 @@ fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String,
     ])
 }
 
-fn algorithms(settings: &config::Auth) -> Vec<Algorithm> {
-    // The names are the same; configuration has checked them.
-    settings
-        .algorithms
-        .iter()
-        .filter_map(|algorithm| Algorithm::parse(algorithm.as_str()))
-        .collect()
-}
-
 /// Public keys of every keyful backend, active or not.
 fn own_keys(settings: &Settings) -> Arc<[Vec<u8>]> {
     let key = |backend: &config::Backend| match backend {
@@ -130,7 +120,7 @@ pub(super) fn authority_settings(settings: &Settings) -> authority::Settings {
         },
         own_keys: own_keys(settings),
         token_types: auth.token_types.clone(),
-        algorithms: algorithms(auth),
+        algorithms: auth.algorithms.clone(),
         max_token_lifetime: auth.max_token_lifetime,
         clock_skew: auth.clock_skew,
         roots: None,
@@ -141,7 +131,7 @@ pub(super) fn authority_settings(settings: &Settings) -> authority::Settings {
 fn dpop_settings(settings: &Settings) -> DpopSettings {
     DpopSettings {
         public_origin: settings.server.public_origin.clone(),
-        algorithms: algorithms(&settings.auth),
+        algorithms: settings.auth.algorithms.clone(),
         nonce: match settings.auth.dpop.nonce {
             NoncePolicy::Off => NonceMode::Off,
             NoncePolicy::Optional => NonceMode::Optional,
@@ -157,7 +147,7 @@ pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Setti
     Ok(licensing::Settings {
         issuer: entitlement.issuer.clone(),
         audience: settings.auth.audience.clone(),
-        algorithms: algorithms(&settings.auth),
+        algorithms: settings.auth.algorithms.clone(),
         keys: match &entitlement.keys {
             LicensingKeys::Uri(url) => KeysLocation::Uri(url.clone()),
             LicensingKeys::File(file) => KeysLocation::File(file.path.clone()),

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use signer_actors::domain::signing::{Algorithm, KeyState, SigningIdentity};
 
 use super::sigstore::Certificate;
-use crate::backends::certificate::{Authorities, to_utc};
+use crate::x509::{Authorities, to_utc};
 
 /// Media type of trusted roots; sigstore-go refuses 0.2.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot+json;version=0.1";
@@ -197,7 +197,7 @@ impl PublishedKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backends::certificate::test_pki::TestCa;
+    use crate::x509::test_pki::TestCa;
 
     #[test]
     fn the_shape_is_the_protos() {

@@ -16,7 +16,8 @@ use crate::telemetry::panics;
 
 /// Runs the service until it is told to end.
 pub async fn run(args: &ServeArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
-    let settings = match load(args.config.inputs(), err) {
+    let inputs = args.config.inputs();
+    let settings = match load(inputs.clone(), err) {
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
@@ -31,7 +32,7 @@ pub async fn run(args: &ServeArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
         "metrics": service.metrics_listen.map(|address| address.to_string()),
     });
     say(out, &ready.to_string());
-    until_told(service, &logging).await
+    until_told(service, &logging, || reload(inputs.clone(), &logging)).await
 }
 
 /// Runs the service with its neighbours. They end when it does.
@@ -70,7 +71,8 @@ pub async fn run_dev(args: &DevArgs, out: &mut dyn Write, err: &mut dyn Write) -
         drain(service, timeout).await;
         return Exit::from_code(code);
     }
-    until_told(service, &logging).await
+    // Its configuration is made anew by every run.
+    until_told(service, &logging, || ()).await
 }
 
 fn load(inputs: Inputs, err: &mut dyn Write) -> Result<Settings, Exit> {
@@ -91,8 +93,7 @@ fn start_log(settings: &Settings) -> Logging {
         LogFormat::Json => logging::Format::Json,
         LogFormat::Pretty => logging::Format::Pretty,
     };
-    let level =
-        slog::FilterLevel::from_usize(settings.log.level.as_usize()).unwrap_or(slog::FilterLevel::Info);
+    let level = level_of(settings);
     let logging = Logging::start(
         &logging::Settings {
             level,
@@ -109,9 +110,29 @@ fn start_log(settings: &Settings) -> Logging {
     logging
 }
 
-async fn until_told(service: Service, logging: &Logging) -> Exit {
+fn level_of(settings: &Settings) -> slog::FilterLevel {
+    slog::FilterLevel::from_usize(settings.log.level.as_usize()).unwrap_or(slog::FilterLevel::Info)
+}
+
+/// SIGHUP: reads the configuration again, and takes the log level from it. A configuration with errors changes nothing.
+fn reload(inputs: Inputs, logging: &Logging) {
+    match config::load(inputs) {
+        Ok(settings) => {
+            logging.level().set(level_of(&settings));
+            slog::warn!(logging.logger(), "configuration read again: the log level is in force, all else needs a restart";
+                "level" => settings.log.level.as_str());
+        }
+        Err(errors) => {
+            for error in errors {
+                slog::error!(logging.logger(), "the configuration has an error: nothing was changed"; "reason" => %error);
+            }
+        }
+    }
+}
+
+async fn until_told(service: Service, logging: &Logging, reload: impl FnMut()) -> Exit {
     let timeout = service.drain_timeout;
-    let cause = wait(&service).await;
+    let cause = wait(&service, reload).await;
     match cause {
         Ok(Cause::Signal) => {
             let abandoned = drain(service, timeout).await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use signer_actors::domain::jws::JwsAlgorithm;
 use url::Url;
 
 use super::files::{self, PublicFile};
@@ -46,31 +47,6 @@ pub enum AuthorityKeys {
     File(PublicFile),
 }
 
-/// Signature algorithms of tokens and proofs (contract §3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JwsAlgorithm {
-    /// ECDSA P-256, SHA-256.
-    Es256,
-    /// ECDSA P-384, SHA-384.
-    Es384,
-    /// Ed25519 (RFC 8037).
-    EdDsa,
-    /// RSASSA-PSS, SHA-256.
-    Ps256,
-}
-
-impl JwsAlgorithm {
-    /// The value of `alg` (RFC 7518 §3.1, RFC 8037 §3.1).
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::EdDsa => "EdDSA",
-            Self::Ps256 => "PS256",
-        }
-    }
-}
-
 /// DPoP (RFC 9449).
 #[derive(Clone, Debug)]
 pub struct Dpop {
@@ -111,8 +87,7 @@ pub(crate) fn section(root: &mut Section<'_>) -> Option<Auth> {
 
 /// The algorithms of tokens by name.
 pub(crate) fn algorithm(text: &str) -> Result<JwsAlgorithm, super::error::Problem> {
-    use JwsAlgorithm::{EdDsa, Es256, Es384, Ps256};
-    let all = [Es256, Es384, EdDsa, Ps256].map(|algorithm| (algorithm.as_str(), algorithm));
+    let all = JwsAlgorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm));
     parse::choice(text, &all)
 }
 

@@ -25,7 +25,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 
-pub use auth::{Auth, AuthorityKeys, BodyHashPolicy, Dpop, JwsAlgorithm, NoncePolicy};
+pub use auth::{Auth, AuthorityKeys, BodyHashPolicy, Dpop, NoncePolicy};
 pub use backends::{Backend, FileKey, Fulcio, KeyMaterial};
 pub use entitlement::{Entitlement, LicensingKeys};
 pub use error::{ConfigError, Source, Warning};

@@ -7,6 +7,7 @@ use chrono::Utc;
 use signer_actors::domain::caller::{Credentials, Scheme};
 use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::ids::KeyId;
+use signer_actors::domain::jws::JwsAlgorithm;
 use signer_actors::domain::release::{ListingSource, Verdict};
 use signer_actors::ports::{
     AuthoritySource, Introspection, LicensingSource, ProofVerifier, ReleaseSource, SigningBackend,
@@ -17,7 +18,6 @@ use super::registry::Referrers;
 use super::{Neighbours, Options, credentials, neighbours};
 use crate::adapters::authority::dpop::{DpopSettings, DpopVerifier, NonceMode};
 use crate::adapters::authority::{self as authority_client, AuthorityKeys};
-use crate::adapters::jose::algorithm::Algorithm;
 use crate::adapters::jose::source::KeysLocation;
 use crate::adapters::licensing as licensing_client;
 use crate::adapters::registry::{PrivateNetwork, RegistryReleases, Repository, Settings as RegistrySettings};
@@ -88,7 +88,7 @@ async fn the_service_accepts_the_token_and_a_proof_by_its_key() {
         audience: "signer".to_owned(),
         keys: KeysLocation::Discovery,
         token_types: vec!["at+jwt".to_owned()],
-        algorithms: vec![Algorithm::Es256],
+        algorithms: vec![JwsAlgorithm::Es256],
         max_token_lifetime: Duration::from_secs(600),
         clock_skew: Duration::from_secs(30),
         roots: None,
@@ -110,7 +110,7 @@ async fn the_service_accepts_the_token_and_a_proof_by_its_key() {
         .unwrap();
     let proofs = DpopVerifier::new(&DpopSettings {
         public_origin: "http://127.0.0.1:8080".parse().unwrap(),
-        algorithms: vec![Algorithm::Es256],
+        algorithms: vec![JwsAlgorithm::Es256],
         nonce: NonceMode::Optional,
         nonce_key: None,
     })
@@ -139,7 +139,7 @@ async fn the_licensing_adapter_sees_the_entitlement_until_it_is_revoked() {
         own_keys: std::sync::Arc::new([]),
         issuer: licensing.running.base_url.clone(),
         audience: "signer".to_owned(),
-        algorithms: vec![Algorithm::Es256],
+        algorithms: vec![JwsAlgorithm::Es256],
         keys: KeysLocation::Uri(licensing.jwks_uri().parse().unwrap()),
         introspection: Some(licensing_client::IntrospectionSettings {
             url: licensing.introspection_url().parse().unwrap(),

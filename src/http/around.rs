@@ -18,13 +18,14 @@ use signer_actors::pipeline::Stage;
 
 use super::problem::{Outcome, Problem};
 use super::state::AppState;
+use super::unread::Unread;
 use crate::telemetry::metrics::RouteMetrics;
 
 static CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
 
 /// Wraps every handler.
 pub async fn around<B: MessageBody + 'static>(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(state) = request.app_data::<Data<AppState>>().cloned() else {
@@ -34,6 +35,7 @@ pub async fn around<B: MessageBody + 'static>(
     let correlation = correlation_of(&request, &state);
     request.extensions_mut().insert(correlation.clone());
     let method = request.method().clone();
+    let unread = Unread::of(&mut request);
     let _in_flight = state.routes.enter();
     let handled = match refuse_early(&request, &state) {
         Some(problem) => Ok(request.into_response(render(&state, &correlation, &problem))),
@@ -54,11 +56,18 @@ pub async fn around<B: MessageBody + 'static>(
                 response.response_mut(),
                 elapsed,
             );
-            Ok(response)
+            Ok(match unread {
+                Some(unread) => response.map_body(|_, body| unread.held_by(body)),
+                None => response,
+            })
         }
         Err(mut response) => {
             let route = state.routes.of(None);
             finish(&state, &method, route, &correlation, &mut response, elapsed);
+            let response = match unread {
+                Some(unread) => response.map_body(|_, body| unread.held_by(body)),
+                None => response,
+            };
             Err(InternalError::from_response("refused", response).into())
         }
     }

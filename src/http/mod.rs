@@ -16,5 +16,6 @@ pub mod problem;
 pub mod routes;
 pub mod server;
 pub mod state;
+mod unread;
 
 pub use state::{AppState, Limits};

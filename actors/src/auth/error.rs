@@ -40,6 +40,7 @@ impl From<ProofRejection> for AuthError {
     fn from(rejection: ProofRejection) -> Self {
         match rejection {
             ProofRejection::Invalid(what) => Self::Proof(what),
+            ProofRejection::WrongKey => Self::Token(rejection.to_string()),
             ProofRejection::NonceRequired => Self::NonceRequired,
         }
     }

@@ -8,6 +8,7 @@ pub mod digest;
 pub mod entitlement;
 pub mod envelope;
 pub mod ids;
+pub mod jws;
 pub mod plan;
 pub mod release;
 pub mod signing;

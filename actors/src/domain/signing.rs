@@ -99,6 +99,33 @@ pub struct SigningIdentity {
     pub not_after: Option<DateTime<Utc>>,
 }
 
+impl SigningIdentity {
+    /// The identity of a long-lived key: the backend's id is the key's, and there is no certificate. `public_key_der`
+    /// and `public_key_pem` are the same SubjectPublicKeyInfo.
+    pub fn keyful(
+        id: KeyId,
+        algorithm: Algorithm,
+        public_key_der: impl Into<Vec<u8>>,
+        public_key_pem: impl Into<String>,
+    ) -> Self {
+        Self {
+            backend: id.clone(),
+            key_id: id,
+            mode: SigningMode::Kms,
+            algorithm,
+            public_key_der: public_key_der.into(),
+            public_key_pem: public_key_pem.into(),
+            issuer: None,
+            subject: None,
+            certificate_chain: Vec::new(),
+            leaf_der: None,
+            certificate_serial: None,
+            not_before: None,
+            not_after: None,
+        }
+    }
+}
+
 /// A signature over a DSSE pre-authentication encoding. ECDSA signatures are DER (contract §7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature(pub Vec<u8>);

@@ -60,6 +60,10 @@ pub enum ProofRejection {
     /// 401 `invalid_dpop_proof`; the text says what was wrong and echoes nothing.
     #[error("{0}")]
     Invalid(String),
+    /// 401 `invalid_token`: a good proof, perhaps, but by a key that the token is not bound to (RFC 9449 §7.1, whose
+    /// example answers so).
+    #[error("the proof's key is not the one that the token is bound to")]
+    WrongKey,
     /// 401 `use_dpop_nonce`.
     #[error("the proof needs a nonce of this server: use the value of the DPoP-Nonce field and try again")]
     NonceRequired,

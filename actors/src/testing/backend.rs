@@ -67,20 +67,12 @@ impl SigningBackend for FakeBackend {
         Box::pin(async move {
             let life = this.open.get()?;
             let not_after = life.map(|life| this.clock.now() + life);
+            let id = this.info.id.clone();
+            let pem = "-----BEGIN PUBLIC KEY-----";
             let identity = SigningIdentity {
-                backend: this.info.id.clone(),
-                key_id: this.info.id.clone(),
                 mode: this.info.mode,
-                algorithm: this.info.algorithm,
-                public_key_der: vec![0x30],
-                public_key_pem: "-----BEGIN PUBLIC KEY-----".into(),
-                issuer: None,
-                subject: None,
-                certificate_chain: Vec::new(),
-                leaf_der: None,
-                certificate_serial: None,
-                not_before: None,
                 not_after,
+                ..SigningIdentity::keyful(id, this.info.algorithm, [0x30], pem)
             };
             let replace_at = life.map(|life| this.clock.now() + life / 2);
             Ok(Arc::new(FakeKey {

@@ -7,13 +7,13 @@ use openssl::memcmp;
 use serde_json::Value;
 use signer_actors::domain::caller::{AccessToken, Credentials, VerifiedProof};
 use signer_actors::domain::digest::Sha256Digest;
+use signer_actors::domain::jws::JwsAlgorithm;
 use signer_actors::ports::{ProofRejection, ProofVerifier};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::htu;
 use super::nonce::Nonces;
-use crate::adapters::jose::algorithm::Algorithm;
 use crate::adapters::jose::claims::Claims;
 use crate::adapters::jose::header::{Compact, Use};
 use crate::adapters::jose::jwk::PublicJwk;
@@ -43,7 +43,7 @@ pub struct DpopSettings {
     /// Scheme, host and port that callers reach the service by.
     pub public_origin: Url,
     /// Accepted algorithms.
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<JwsAlgorithm>,
     /// Whether nonces are used.
     pub nonce: NonceMode,
     /// A secret that replicas behind one origin share, so that each accepts the others' nonces; `None`: random at start.
@@ -66,7 +66,7 @@ impl fmt::Debug for DpopSettings {
 #[derive(Debug)]
 pub struct DpopVerifier {
     origin: String,
-    algorithms: Vec<Algorithm>,
+    algorithms: Vec<JwsAlgorithm>,
     mode: NonceMode,
     nonces: Nonces,
 }
@@ -155,7 +155,17 @@ impl DpopVerifier {
         &self,
         compact: &Compact<'_>,
         token: &AccessToken,
-    ) -> Result<(PublicJwk, Sha256Digest), Refused> {
+    ) -> Result<(PublicJwk, Sha256Digest), ProofRejection> {
+        let (jwk, thumbprint) = self.read_key(compact).map_err(invalid)?;
+        let bound_to = token.confirmation.jkt;
+        if bound_to.is_some_and(|bound_to| memcmp::eq(&thumbprint.0, &bound_to.0)) {
+            Ok((jwk, thumbprint))
+        } else {
+            Err(ProofRejection::WrongKey)
+        }
+    }
+
+    fn read_key(&self, compact: &Compact<'_>) -> Result<(PublicJwk, Sha256Digest), Refused> {
         let header = &compact.header;
         if header.typ != "dpop+jwt" {
             return Err("its `typ` is not `dpop+jwt`".into());
@@ -170,11 +180,6 @@ impl DpopVerifier {
             return Err("its `alg` is not that of its key, or not accepted".into());
         }
         let thumbprint = jwk.thumbprint();
-        let bound_to = token.confirmation.jkt;
-        let bound_to = bound_to.ok_or_else(|| Refused::from("the token is bound to no proof key"))?;
-        if !memcmp::eq(&thumbprint.0, &bound_to.0) {
-            return Err("its key is not the one the token is bound to".into());
-        }
         Ok((jwk, thumbprint))
     }
 }
@@ -190,7 +195,7 @@ impl ProofVerifier for DpopVerifier {
             return Err(invalid("there is none".into()));
         };
         let compact = Compact::parse(proof, Use::Proof).map_err(invalid)?;
-        let (jwk, thumbprint) = self.check_key(&compact, token).map_err(invalid)?;
+        let (jwk, thumbprint) = self.check_key(&compact, token)?;
         let claims = Claims::parse(&compact.payload).map_err(invalid)?;
         let facts = self
             .check_claims(&claims, credentials, token, now)

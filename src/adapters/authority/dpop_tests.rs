@@ -21,7 +21,7 @@ const EXAMPLE_JKT: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
 fn verifier(origin: &str, nonce: NonceMode) -> DpopVerifier {
     DpopVerifier::new(&DpopSettings {
         public_origin: Url::parse(origin).unwrap(),
-        algorithms: Algorithm::ALL.to_vec(),
+        algorithms: JwsAlgorithm::ALL.to_vec(),
         nonce,
         nonce_key: None,
     })
@@ -140,6 +140,7 @@ impl Bench {
             Ok(_) => "ok".to_owned(),
             Err(ProofRejection::NonceRequired) => "nonce".to_owned(),
             Err(ProofRejection::Invalid(why)) => why,
+            Err(error @ ProofRejection::WrongKey) => error.to_string(),
         };
         assert!(outcome.contains(expected), "{expected}: {outcome}");
     }
@@ -217,7 +218,7 @@ fn the_key_decides() {
     let claims = bench.claims();
     // Another client's proof, in every respect good but for its key.
     let thief = Bench::new(NonceMode::Off);
-    bench.check(&thief.sign(&claims), "not the one the token is bound to");
+    bench.check(&thief.sign(&claims), "not the one that the token is bound to");
     // The thief's signature under the victim's key.
     let forged = mint::sign_compact(&bench.header(), &claims, &thief.key).unwrap();
     bench.check(&forged, "signature");

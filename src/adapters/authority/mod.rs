@@ -11,10 +11,10 @@ pub mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
+use signer_actors::domain::jws::JwsAlgorithm;
 use signer_actors::ports::{AuthoritySource, PortFuture, SourceUnavailable, TokenVerifier};
 
 use self::token::{OpTokPolicy, OpTokVerifier};
-use crate::adapters::jose::algorithm::Algorithm;
 use crate::adapters::jose::fetch::Http;
 use crate::adapters::jose::jwks::KeySet;
 use crate::adapters::jose::source::{KeySource, KeysLocation, fetch_key_set};
@@ -33,7 +33,7 @@ pub struct Settings {
     /// Accepted `typ`, as media types with or without `application/`.
     pub token_types: Vec<String>,
     /// Accepted algorithms.
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<JwsAlgorithm>,
     /// Longest accepted life of a token: `exp` − `iat`.
     pub max_token_lifetime: Duration,
     /// Accepted difference of clocks; at most 30 s counts.

@@ -17,7 +17,7 @@ fn settings(issuer: &str, keys: KeysLocation) -> Settings {
         keys,
         own_keys: Arc::new([]),
         token_types: vec!["at+jwt".to_owned()],
-        algorithms: Algorithm::ALL.to_vec(),
+        algorithms: JwsAlgorithm::ALL.to_vec(),
         max_token_lifetime: Duration::from_secs(600),
         clock_skew: Duration::from_secs(30),
         roots: None,

@@ -1,8 +1,8 @@
 //! Compact JWS (RFC 7515 §7.1): splitting, and the header.
 
 use serde_json::{Map, Value};
+use signer_actors::domain::jws::JwsAlgorithm;
 
-use super::algorithm::Algorithm;
 use super::{Refused, from_b64url, is_visible, json};
 
 /// Longest accepted token or proof, in bytes as received.
@@ -29,7 +29,7 @@ pub struct Compact<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
     /// `alg`, one of the accepted.
-    pub algorithm: Algorithm,
+    pub algorithm: JwsAlgorithm,
     /// `typ`, reduced by [`media_type`].
     pub typ: String,
     /// `kid`, bounded and visible.
@@ -97,7 +97,7 @@ impl Header {
         let algorithm = object
             .get("alg")
             .and_then(Value::as_str)
-            .and_then(Algorithm::parse)
+            .and_then(JwsAlgorithm::parse)
             .ok_or_else(|| Refused::from("its `alg` is missing or not accepted"))?;
         let typ = object
             .get("typ")

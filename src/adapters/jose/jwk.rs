@@ -16,8 +16,8 @@ use openssl::sha::{Sha256, Sha384};
 use openssl::sign::{RsaPssSaltlen, Verifier};
 use serde_json::{Map, Value};
 use signer_actors::domain::digest::Sha256Digest;
+use signer_actors::domain::jws::JwsAlgorithm;
 
-use super::algorithm::Algorithm;
 use super::header::MAX_KID;
 use super::{Refused, array_from_b64url, b64url, from_b64url, is_visible};
 use crate::openssl_errors;
@@ -107,12 +107,12 @@ impl PublicJwk {
     }
 
     /// The one algorithm that this key verifies.
-    pub fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> JwsAlgorithm {
         match &self.material {
-            Material::P256 { .. } => Algorithm::Es256,
-            Material::P384 { .. } => Algorithm::Es384,
-            Material::Ed25519 { .. } => Algorithm::EdDsa,
-            Material::Rsa { .. } => Algorithm::Ps256,
+            Material::P256 { .. } => JwsAlgorithm::Es256,
+            Material::P384 { .. } => JwsAlgorithm::Es384,
+            Material::Ed25519 { .. } => JwsAlgorithm::EdDsa,
+            Material::Rsa { .. } => JwsAlgorithm::Ps256,
         }
     }
 

@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::Validation;
 use jsonwebtoken::errors::ErrorKind;
 use serde::de::IgnoredAny;
+use signer_actors::domain::jws::JwsAlgorithm;
 
 use super::Refused;
-use super::algorithm::Algorithm;
 use super::claims::Claims;
 use super::header::{Compact, MAX_KID, Use, media_type};
 use super::jwks::{IssuerKey, KeySet};
@@ -24,7 +24,7 @@ pub struct Policy {
     issuer: String,
     audience: String,
     types: Vec<String>,
-    algorithms: Vec<Algorithm>,
+    algorithms: Vec<JwsAlgorithm>,
     skew: TimeDelta,
 }
 
@@ -74,7 +74,7 @@ impl Policy {
         issuer: &str,
         audience: &str,
         types: &[String],
-        algorithms: &[Algorithm],
+        algorithms: &[JwsAlgorithm],
         skew: Duration,
     ) -> Self {
         Self {
@@ -120,7 +120,7 @@ impl Policy {
     /// defaults are lenient, so [`Self::check_claims`] repeats everything without it.
     fn check_signature(&self, token: &str, key: &IssuerKey) -> Result<(), Rejection> {
         install_provider();
-        let mut validation = Validation::new(key.jwk.algorithm().library());
+        let mut validation = Validation::new(library(key.jwk.algorithm()));
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
@@ -187,6 +187,16 @@ fn install_provider() {
     });
 }
 
+/// What the `jsonwebtoken` crate calls an algorithm.
+fn library(algorithm: JwsAlgorithm) -> jsonwebtoken::Algorithm {
+    match algorithm {
+        JwsAlgorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+        JwsAlgorithm::Es384 => jsonwebtoken::Algorithm::ES384,
+        JwsAlgorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        JwsAlgorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::Utc;
@@ -201,7 +211,7 @@ mod tests {
             "https://authority.example",
             "signer",
             &["at+jwt".to_owned()],
-            &Algorithm::ALL,
+            &JwsAlgorithm::ALL,
             Duration::from_secs(30),
         )
     }
@@ -320,7 +330,7 @@ mod tests {
     fn an_algorithm_that_policy_leaves_out_is_refused() {
         let issuer = Issuer::new();
         let policy = Policy {
-            algorithms: vec![Algorithm::EdDsa],
+            algorithms: vec![JwsAlgorithm::EdDsa],
             ..policy()
         };
         assert!(

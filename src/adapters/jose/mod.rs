@@ -5,7 +5,6 @@
 //! [`jwk`] verifies them directly with OpenSSL. [`source`] gets key sets by discovery, URI or file, [`fetch`] does so bounded.
 //! [`mint`] makes tokens, for everyone but the service.
 
-pub mod algorithm;
 pub mod claims;
 mod discovery;
 pub mod fetch;

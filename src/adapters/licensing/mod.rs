@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signer_actors::domain::entitlement::Entitlement;
+use signer_actors::domain::jws::JwsAlgorithm;
 use signer_actors::ports::{Introspection, LicensingSource, PoeVerifier, PortFuture, SourceUnavailable};
 use url::Url;
 use zeroize::Zeroizing;
 
 use self::introspection::Introspector;
 use self::poe::{LicensePoeVerifier, policy};
-use crate::adapters::jose::algorithm::Algorithm;
 use crate::adapters::jose::fetch::{self, Http};
 use crate::adapters::jose::jwks::KeySet;
 use crate::adapters::jose::jwt::Policy;
@@ -53,7 +53,7 @@ pub struct Settings {
     /// What `aud` must contain: `signer`.
     pub audience: String,
     /// Accepted algorithms.
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<JwsAlgorithm>,
     /// Where its keys are.
     pub keys: KeysLocation,
     /// SubjectPublicKeyInfo, DER, of this service's signing keys: none of them may be Licensing's (contract §7).

@@ -13,7 +13,7 @@ fn settings(url: Url, keys: KeysLocation) -> Settings {
     Settings {
         issuer: "https://licensing.example".to_owned(),
         audience: "signer".to_owned(),
-        algorithms: Algorithm::ALL.to_vec(),
+        algorithms: JwsAlgorithm::ALL.to_vec(),
         keys,
         own_keys: Arc::new([]),
         introspection: Some(IntrospectionSettings {

@@ -21,8 +21,8 @@ use signer_actors::ports::{BackendError, BackendInfo, Clock, PortFuture, Signing
 use url::{Host, Url};
 
 pub use self::identity::IdentityToken;
-use super::certificate::{Authorities, Leaf, to_pem};
-use super::crypto::{Pae, PrivateKey};
+use crate::crypto::{Pae, PrivateKey};
+use crate::x509::{Authorities, Leaf, to_pem};
 use client::Client;
 
 /// A certificate is never used in the last seconds of its life (contract §7).

@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::backends::certificate::test_pki::{Change, ISSUER, LeafSpec, Name, SUBJECT, TestCa};
-use crate::backends::crypto::{PublicKey, algorithms_of};
+use crate::crypto::{PublicKey, algorithms_of};
+use crate::x509::test_pki::{Change, ISSUER, LeafSpec, Name, SUBJECT, TestCa};
 
 const CONFIGURATION: &str =
     r#"{"issuers":[{"issuerUrl":"https://authority.example","challengeClaim":"sub"}]}"#;

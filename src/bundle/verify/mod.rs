@@ -19,8 +19,8 @@ pub use self::input::MAX_DOCUMENT_BYTES;
 pub use self::trust::{MAX_TRUST_BYTES, Trust};
 use super::envelope::Content;
 use super::sigstore::key_hint;
-use crate::backends::certificate::Leaf;
-use crate::backends::crypto::{Pae, PublicKey, algorithms_of};
+use crate::crypto::{Pae, PublicKey, algorithms_of};
+use crate::x509::Leaf;
 use input::{Input, Signer};
 use trust::TrustedKey;
 

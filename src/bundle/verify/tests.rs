@@ -5,12 +5,12 @@ use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::{Algorithm, Signature, SigningIdentity, SigningMode};
 
 use super::*;
-use crate::backends::certificate::test_pki::{ISSUER, LeafSpec, SUBJECT, TestCa};
-use crate::backends::certificate::{Authorities, to_pem};
-use crate::backends::crypto::{Nonce, PrivateKey};
 use crate::bundle::envelope::Envelope;
 use crate::bundle::sigstore::SigstoreBundle;
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
+use crate::crypto::{Nonce, PrivateKey};
+use crate::x509::test_pki::{ISSUER, LeafSpec, SUBJECT, TestCa};
+use crate::x509::{Authorities, to_pem};
 
 const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -36,24 +36,16 @@ fn sign(key: &PrivateKey, payload: &[u8]) -> Envelope {
 }
 
 fn identity(key: &PrivateKey, chain: &[X509]) -> SigningIdentity {
+    let (id, public) = (KeyId::parse("release-2026").unwrap(), key.public());
     SigningIdentity {
-        backend: KeyId::parse("release-2026").unwrap(),
-        key_id: KeyId::parse("release-2026").unwrap(),
         mode: if chain.is_empty() {
             SigningMode::Kms
         } else {
             SigningMode::Keyless
         },
-        algorithm: key.public().algorithm(),
-        public_key_der: key.public().der().to_vec(),
-        public_key_pem: key.public().pem().to_owned(),
-        issuer: None,
-        subject: None,
         certificate_chain: chain.iter().map(|c| to_pem(c).unwrap()).collect(),
         leaf_der: chain.first().map(|c| c.to_der().unwrap()),
-        certificate_serial: None,
-        not_before: None,
-        not_after: None,
+        ..SigningIdentity::keyful(id, public.algorithm(), public.der(), public.pem())
     }
 }
 

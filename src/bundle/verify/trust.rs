@@ -6,12 +6,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use signer_actors::domain::signing::KeyState;
 
-use crate::backends::certificate::{Authorities, MAX_CERTIFICATES};
-use crate::backends::crypto::{PublicKey, algorithms_of, parse_public_pem};
 use crate::bundle::envelope::decode_base64;
 use crate::bundle::trusted_root::{
     CertificateAuthority, MEDIA_TYPE, PublishedKey, PublishedKeys, TimeRange, TrustedRoot,
 };
+use crate::crypto::{PublicKey, algorithms_of, parse_public_pem};
+use crate::x509::{Authorities, MAX_CERTIFICATES, parse_der};
 
 /// The longest trust file, in bytes.
 pub const MAX_TRUST_BYTES: usize = 4 * 1024 * 1024;
@@ -162,7 +162,7 @@ fn decode_chain(authority: &CertificateAuthority) -> Result<Vec<X509>, String> {
             "an authority of the TrustedRoot has more than {MAX_CERTIFICATES} certificates"
         ));
     }
-    let decode = |raw: &str| X509::from_der(&decode_base64(raw)?).ok();
+    let decode = |raw: &str| parse_der(&decode_base64(raw)?).ok();
     let decoded: Option<Vec<X509>> = certificates.iter().map(|c| decode(&c.raw_bytes)).collect();
     decoded.ok_or_else(|| "a certificate of the TrustedRoot cannot be read".to_owned())
 }

@@ -5,6 +5,7 @@ mod site;
 
 use std::time::Duration;
 
+use signer_actors::domain::jws::JwsAlgorithm;
 use signer_actors::domain::signing::SigningMode;
 
 use super::*;

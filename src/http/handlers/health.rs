@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use serde::Serialize;
-use signer_actors::domain::signing::SigningMode;
+use signer_actors::domain::signing::{KeyState, SigningMode};
 use signer_actors::runtime::{Deadline, Mailbox};
 
 use crate::http::state::AppState;
@@ -78,8 +78,10 @@ async fn checks(state: &AppState) -> BTreeMap<String, &'static str> {
             .as_ref()
             .is_some_and(|key| key.lives_for(std::time::Duration::ZERO, now));
         // A key that the default mode does not need may be closed without making the replica useless.
-        let needed =
+        // One that signs no more never opens.
+        let in_use =
             backend.info.mode == services.policy.default_mode || backend.info.mode == SigningMode::Kms;
+        let needed = in_use && backend.info.state == KeyState::Active;
         checks.insert(
             format!("signer:{}", backend.info.id),
             say(open || !needed, "no open key"),

@@ -70,6 +70,7 @@ pub(super) fn brittle() -> String {
         metrics,
         algorithms: "ES256 ES384".into(),
         body_hash_required: false,
+        bodies: signer::http::budget::BodyBudget::new(8 << 20),
         trusted_root: Bytes::new(),
         published_keys: Bytes::new(),
     };

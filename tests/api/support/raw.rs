@@ -90,7 +90,7 @@ impl Raw {
     pub(crate) async fn is_closed(&mut self) -> bool {
         let mut rest = [0; 64];
         let reading = self.stream.read(&mut rest);
-        match tokio::time::timeout(Duration::from_secs(5), reading).await {
+        match tokio::time::timeout(Duration::from_secs(15), reading).await {
             Ok(Ok(0) | Err(_)) => true,
             Ok(Ok(_)) | Err(_) => false,
         }

@@ -5,8 +5,6 @@
 //! verified signature or by the image's digest ends up in the verdict or in the release tag.
 
 mod bundle;
-mod certificate;
-mod der;
 mod keys;
 mod policy;
 mod simple_signing;

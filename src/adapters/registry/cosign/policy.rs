@@ -8,9 +8,9 @@ use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::release::{ReleaseSigner, SignatureFormat, Verdict};
 
 use super::super::settings::{Identity, Settings};
-use super::certificate::Roots;
 use super::keys::ReleaseKey;
 use super::{Finding, Place, Signed, bundle, shown, simple_signing};
+use crate::x509::{Authorities, Leaf};
 
 /// Longest release tag, in bytes.
 const MAX_TAG: usize = 128;
@@ -20,7 +20,7 @@ const MAX_TAG: usize = 128;
 pub(in super::super) struct Policy {
     keys: Vec<ReleaseKey>,
     identities: Vec<Identity>,
-    roots: Option<Roots>,
+    roots: Option<Authorities>,
     threshold: usize,
     tag_annotation: String,
     revoked: Vec<ImageDigest>,
@@ -67,7 +67,8 @@ impl Policy {
                 identities.push(identity.clone());
             }
         }
-        let roots = settings.roots.as_deref().map(Roots::from_pem).transpose()?;
+        let roots = settings.roots.as_deref().map(Authorities::from_pem).transpose();
+        let roots = roots.map_err(|problem| format!("release roots: {problem}"))?;
         if !identities.is_empty() && roots.is_none() {
             return Err("release identities need roots that their certificates chain to".to_owned());
         }
@@ -145,30 +146,28 @@ impl Policy {
         })
     }
 
-    /// The configured identity whose certificate's key made a signature over these bytes.
+    /// The configured identity whose certificate's key made a signature over these bytes. `chain` may hold further
+    /// intermediates; it is never trusted.
     pub(super) fn signer_by_certificate(
         &self,
-        leaf: &[u8],
+        leaf: X509,
         chain: &[X509],
         message: &[u8],
         signature: &[u8],
         now: DateTime<Utc>,
     ) -> Result<ReleaseSigner, String> {
-        let roots = self
-            .roots
-            .as_ref()
-            .ok_or("signed with a certificate, and no release roots are configured")?;
-        let certified = roots.certify(leaf, chain, now)?;
-        if !certified.key.verifies(message, signature) {
+        let leaf = self.certify(leaf, chain, now)?;
+        let key = ReleaseKey::new(leaf.public_key)?;
+        if !key.verifies(message, signature) {
             return Err("the certificate's key did not make this signature".to_owned());
         }
         // A release key with a certificate is still one key, not a second signer.
-        if self.keys.contains(&certified.key) {
+        if self.keys.contains(&key) {
             return Ok(ReleaseSigner::Key {
-                key_id: certified.key.id().to_owned(),
+                key_id: key.id().to_owned(),
             });
         }
-        let (identity, issuer) = (certified.identity, certified.issuer);
+        let (identity, issuer) = (leaf.subject, leaf.issuer);
         let known = |i: &Identity| i.issuer == issuer && i.subject == identity;
         if !self.identities.iter().any(known) {
             let (identity, issuer) = (shown(&identity), shown(&issuer));
@@ -177,6 +176,23 @@ impl Policy {
             ));
         }
         Ok(ReleaseSigner::Certificate { identity, issuer })
+    }
+
+    /// Reads a leaf and verifies its path. No time of signing is verified yet (neither RFC 3161 timestamps nor log
+    /// entries), so the time is now.
+    fn certify(&self, leaf: X509, chain: &[X509], now: DateTime<Utc>) -> Result<Leaf, String> {
+        let roots = self
+            .roots
+            .as_ref()
+            .ok_or("signed with a certificate, and no release roots are configured")?;
+        let leaf = Leaf::read(leaf)?;
+        roots.verify(&leaf.certificate, chain, now).map_err(|reason| {
+            format!(
+                "no release root vouches for the signer: {reason} \
+                 (without a verified time of signing the certificate must be valid now)"
+            )
+        })?;
+        Ok(leaf)
     }
 
     /// The verdict over all findings of a complete listing, or of the part that was needed to reach `Trusted`.

@@ -12,6 +12,7 @@ use signer_actors::domain::digest::ImageDigest;
 use super::super::manifest::UniqueMap;
 use super::policy::Policy;
 use super::{Signed, decode_base64, shown};
+use crate::x509::parse_chain_pem;
 
 /// Media type of the layer.
 pub(in super::super) const SIMPLE_SIGNING_MEDIA_TYPE: &str =
@@ -77,7 +78,7 @@ pub(super) fn verify(
             Ok(signer) => signer,
             Err(_) => {
                 let (leaf, chain) = certificates(leaf, annotations.get(CHAIN))?;
-                policy.signer_by_certificate(&leaf, &chain, payload, &signature, now)?
+                policy.signer_by_certificate(leaf, &chain, payload, &signature, now)?
             }
         },
     };
@@ -107,12 +108,13 @@ fn signed_annotations(payload: &[u8], image: ImageDigest) -> Result<BTreeMap<Str
     Ok(optional.into_iter().filter_map(text).collect())
 }
 
-/// Leaf DER and intermediates from the layer's PEM annotations.
-fn certificates(leaf: &str, chain: Option<&String>) -> Result<(Vec<u8>, Vec<X509>), String> {
-    let malformed = |_| "the layer's certificate is malformed";
-    let stack = |pem: &str| X509::stack_from_pem(pem.as_bytes()).map_err(malformed);
+/// Leaf and intermediates from the layer's PEM annotations.
+fn certificates(leaf: &str, chain: Option<&String>) -> Result<(X509, Vec<X509>), String> {
+    let stack = |pem: &str| {
+        parse_chain_pem(pem.as_bytes()).map_err(|problem| format!("the layer's certificate: {problem}"))
+    };
     let [leaf] =
         <[X509; 1]>::try_from(stack(leaf)?).map_err(|_| "the layer does not carry one certificate")?;
-    let leaf = leaf.to_der().map_err(malformed)?;
+    let chain = chain.filter(|pem| !pem.is_empty());
     Ok((leaf, chain.map(|pem| stack(pem)).transpose()?.unwrap_or_default()))
 }

@@ -27,7 +27,10 @@ pub(crate) struct LeafSpec {
     pub(crate) issuer_v2: Option<String>,
     pub(crate) not_before: DateTime<Utc>,
     pub(crate) not_after: DateTime<Utc>,
+    pub(crate) digital_signature: bool,
     pub(crate) code_signing: bool,
+    /// An extension that nobody knows, this many times.
+    pub(crate) unknown: usize,
 }
 
 /// What a dishonest or broken authority does to an honest leaf.
@@ -41,7 +44,9 @@ impl LeafSpec {
             issuer_v2: Some(ISSUER.into()),
             not_before: now,
             not_after: now + Duration::minutes(10),
+            digital_signature: true,
             code_signing: true,
+            unknown: 0,
         }
     }
 }
@@ -150,8 +155,14 @@ impl TestCa {
     pub(crate) fn issue(&self, key: &PKeyRef<Public>, spec: &LeafSpec) -> X509 {
         let mut builder = start(key, spec.not_before, spec.not_after);
         builder.set_issuer_name(self.chain[0].subject_name()).unwrap();
+        let mut usage = KeyUsage::new();
+        let usage = if spec.digital_signature {
+            usage.digital_signature()
+        } else {
+            usage.key_agreement()
+        };
         builder
-            .append_extension(KeyUsage::new().critical().digital_signature().build().unwrap())
+            .append_extension(usage.critical().build().unwrap())
             .unwrap();
         let mut eku = ExtendedKeyUsage::new();
         let eku = if spec.code_signing {
@@ -182,6 +193,11 @@ impl TestCa {
             let der = [&[0x0c, u8::try_from(issuer.len()).unwrap()], issuer.as_bytes()].concat();
             builder
                 .append_extension(extension("1.3.6.1.4.1.57264.1.8", &der))
+                .unwrap();
+        }
+        for _ in 0..spec.unknown {
+            builder
+                .append_extension(extension("1.3.6.1.4.1.57264.99", b"\x05\x00"))
                 .unwrap();
         }
         builder.sign(&self.key, MessageDigest::sha256()).unwrap();

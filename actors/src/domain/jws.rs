@@ -4,7 +4,7 @@ use std::fmt;
 
 /// An accepted JWS algorithm. There is no `none`, no HMAC, no PKCS #1 v1.5 (RFC 8725 §3.1, §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
+pub enum JwsAlgorithm {
     /// ECDSA, P-256, SHA-256 (RFC 7518 §3.4).
     Es256,
     /// ECDSA, P-384, SHA-384 (RFC 7518 §3.4).
@@ -15,7 +15,7 @@ pub enum Algorithm {
     Ps256,
 }
 
-impl Algorithm {
+impl JwsAlgorithm {
     /// Every accepted algorithm, in the order of the contract (§3).
     pub const ALL: [Self; 4] = [Self::Es256, Self::Es384, Self::EdDsa, Self::Ps256];
 
@@ -33,19 +33,9 @@ impl Algorithm {
             Self::Ps256 => "PS256",
         }
     }
-
-    /// What the `jsonwebtoken` crate calls it.
-    pub(crate) fn library(self) -> jsonwebtoken::Algorithm {
-        match self {
-            Self::Es256 => jsonwebtoken::Algorithm::ES256,
-            Self::Es384 => jsonwebtoken::Algorithm::ES384,
-            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-            Self::Ps256 => jsonwebtoken::Algorithm::PS256,
-        }
-    }
 }
 
-impl fmt::Display for Algorithm {
+impl fmt::Display for JwsAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

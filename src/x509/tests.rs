@@ -2,6 +2,8 @@ use chrono::Duration;
 
 use super::test_pki::{Change, ISSUER, LeafSpec, Name, SUBJECT, TestCa};
 use super::*;
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Public};
 
 fn key() -> PKey<Public> {
     let key = PKey::ec_gen("prime256v1").unwrap();
@@ -53,7 +55,7 @@ fn both_issuer_forms_and_both_kinds_of_name_are_read() {
 
 #[test]
 fn a_leaf_that_leaves_a_doubt_is_refused() {
-    let cases: [(&str, Change); 6] = [
+    let cases: [(&str, Change); 8] = [
         ("no name", |s| s.names.clear()),
         ("two names", |s| {
             s.names.push(Name::Uri("https://other.example".into()))
@@ -66,11 +68,27 @@ fn a_leaf_that_leaves_a_doubt_is_refused() {
             s.issuer_v1 = Some("https://other.example".into())
         }),
         ("another purpose", |s| s.code_signing = false),
+        ("no digital signatures", |s| s.digital_signature = false),
+        ("an unknown extension twice", |s| s.unknown = 2),
     ];
     for (what, change) in cases {
         let mut spec = LeafSpec::at(now());
         change(&mut spec);
         assert!(Leaf::read(TestCa::root().issue(&key(), &spec)).is_err(), "{what}");
+    }
+    // Once, it is nobody's business (RFC 5280 §4.2: unknown and not critical).
+    let mut spec = LeafSpec::at(now());
+    spec.unknown = 1;
+    assert!(Leaf::read(TestCa::root().issue(&key(), &spec)).is_ok());
+}
+
+#[test]
+fn one_certificate_fills_its_der() {
+    let der = TestCa::root().chain[0].to_der().unwrap();
+    assert_eq!(parse_der(&der).unwrap().to_der().unwrap(), der);
+    let long = [&der[..], &vec![0; MAX_CERTIFICATE]].concat();
+    for bad in [&[&der[..], &[0]].concat()[..], &der[..40], &[], &long] {
+        assert!(parse_der(bad).is_err(), "{} bytes", bad.len());
     }
 }
 

@@ -61,6 +61,11 @@ pub(crate) fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     reader.is_empty().then_some(content)
 }
 
+/// The UTF8String that a slice consists of.
+pub(crate) fn utf8_string(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(only(bytes, UTF8_STRING)?).ok()
+}
+
 /// Definite form, minimal (X.690 §10.1), at most three length octets: 16 MiB.
 fn read_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (&first, rest) = bytes.split_first()?;
@@ -100,6 +105,35 @@ mod tests {
             &[0x05, 0x01, 0xaa],             // another tag
         ] {
             assert_eq!(only(bad, OCTET_STRING), None, "{bad:02x?}");
+        }
+    }
+
+    #[test]
+    fn strings_are_strict() {
+        assert_eq!(utf8_string(b"\x0c\x02hi"), Some("hi"));
+        for bad in [
+            &b""[..],
+            b"\x0c",
+            b"\x0c\x02h",
+            b"\x0c\x02hi!",
+            b"\x13\x02hi",
+            b"\x0c\x81\x02hi",
+            b"\x0c\x80hi\0\0",
+            b"\x0c\x02\xff\xfe",
+            b"\x0c\x84\x00\x00\x00\x02hi",
+        ] {
+            assert_eq!(utf8_string(bad), None, "{bad:x?}");
+        }
+        let long = [&b"\x0c\x81\x80"[..], &[b'a'; 128]].concat();
+        assert_eq!(utf8_string(&long).unwrap().len(), 128);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_safe(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let _ = utf8_string(&bytes);
+            let mut reader = Reader::new(&bytes);
+            while reader.any().is_some() {}
         }
     }
 }
