@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use signer_actors::domain::envelope::PAYLOAD_TYPE;
 use signer_actors::domain::signing::Signature;
 
@@ -34,6 +34,33 @@ pub struct EnvelopeSignature {
     /// An unauthenticated hint; never written (contract §7), empty and absent are the same (`protocol.md`).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub keyid: String,
+}
+
+/// Reads an envelope inside a Sigstore bundle, where unknown members are refused as in the rest of it.
+pub(super) fn strict<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Envelope, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Strict {
+        payload_type: String,
+        payload: String,
+        signatures: Vec<StrictSignature>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct StrictSignature {
+        sig: String,
+        #[serde(default)]
+        keyid: String,
+    }
+
+    let strict = Strict::deserialize(deserializer)?;
+    let signature = |StrictSignature { sig, keyid }| EnvelopeSignature { sig, keyid };
+    Ok(Envelope {
+        payload_type: strict.payload_type,
+        payload: strict.payload,
+        signatures: strict.signatures.into_iter().map(signature).collect(),
+    })
 }
 
 /// An envelope's content, decoded.

@@ -2,12 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use openssl::x509::X509;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::signing::SigningIdentity;
 
-use super::envelope::Envelope;
+use super::envelope::{self, Envelope, decode_base64};
+use crate::x509::parse_der;
 
 /// Media type of the bundles made here.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -23,6 +25,7 @@ pub struct SigstoreBundle {
     /// What to verify with.
     pub verification_material: VerificationMaterial,
     /// What to verify.
+    #[serde(deserialize_with = "envelope::strict")]
     pub dsse_envelope: Envelope,
 }
 
@@ -77,7 +80,40 @@ pub struct SignedTimestamp {
     pub signed_timestamp: String,
 }
 
+/// Who a bundle says has signed.
+#[derive(Debug)]
+pub enum BundleSigner {
+    /// A key, by its hint. The hint is not signed.
+    Key(String),
+    /// A certificate; neither read further nor verified yet.
+    Certificate(Box<X509>),
+}
+
 impl SigstoreBundle {
+    /// Reads a bundle of version 0.3. Says nothing about its signature: [`Envelope::decode`] and [`Self::signer`] give
+    /// what that needs.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let bundle: Self =
+            serde_json::from_slice(text).map_err(|e| format!("the Sigstore bundle cannot be read: {e}"))?;
+        bundle.check_media_type()?;
+        Ok(bundle)
+    }
+
+    /// The one signer: a key or a certificate, never both or neither.
+    pub fn signer(&self) -> Result<BundleSigner, String> {
+        let material = &self.verification_material;
+        match (&material.public_key, &material.certificate) {
+            (Some(key), None) => Ok(BundleSigner::Key(key.hint.clone())),
+            (None, Some(certificate)) => {
+                let der = decode_base64(&certificate.raw_bytes);
+                let leaf = der.and_then(|der| parse_der(&der).ok());
+                let leaf = leaf.ok_or("the bundle's certificate cannot be read")?;
+                Ok(BundleSigner::Certificate(Box::new(leaf)))
+            }
+            _ => Err("the bundle must have either a publicKey or a certificate".into()),
+        }
+    }
+
     /// Bundles an envelope with what its signer is; `timestamps` are TimeStampResp in DER.
     pub fn new(envelope: Envelope, identity: &SigningIdentity, timestamps: &[Vec<u8>]) -> Self {
         let certificate = identity.leaf_der.as_ref().map(|leaf| Certificate {
@@ -168,6 +204,14 @@ mod tests {
                 .check_media_type()
                 .is_ok()
         );
+        for unknown in [
+            text.replace(r#""sig":"#, r#""x":1,"sig":"#),
+            text.replace(r#""payload":"#, r#""x":1,"payload":"#),
+            text.replace(r#""mediaType":"#, r#""x":1,"mediaType":"#),
+        ] {
+            assert!(unknown.contains(r#""x":1"#));
+            assert!(SigstoreBundle::parse(unknown.as_bytes()).is_err(), "{unknown}");
+        }
         let chain = text.replace(r#""certificate":"#, r#""x509CertificateChain":"#);
         assert!(serde_json::from_str::<SigstoreBundle>(&chain).is_err());
         let other = text.replace("bundle.v0.3", "bundle.v0.4");

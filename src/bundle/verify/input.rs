@@ -4,9 +4,9 @@ use openssl::x509::X509;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::bundle::envelope::{Envelope, decode_base64};
-use crate::bundle::sigstore::SigstoreBundle;
-use crate::x509::{parse_chain_pem, parse_der};
+use crate::bundle::envelope::Envelope;
+use crate::bundle::sigstore::{BundleSigner, SigstoreBundle};
+use crate::x509::parse_chain_pem;
 
 /// The longest document, in bytes: an answer with the largest predicate twice in base64.
 pub const MAX_DOCUMENT_BYTES: usize = 512 * 1024 * 1024;
@@ -91,8 +91,7 @@ pub(super) fn parse(document: &[u8]) -> Result<Input, String> {
     let members: Members<'_> =
         serde_json::from_slice(document).map_err(|e| format!("the document is not strict JSON: {e}"))?;
     if members.verification_material.is_some() {
-        let bundle = serde_json::from_slice(document);
-        return from_sigstore(bundle.map_err(|e| format!("the Sigstore bundle cannot be read: {e}"))?);
+        return from_sigstore(SigstoreBundle::parse(document)?);
     }
     if members.bundle.is_some() {
         let answer = serde_json::from_slice(document);
@@ -123,16 +122,11 @@ fn bare(envelope: Envelope) -> Input {
 
 fn from_sigstore(bundle: SigstoreBundle) -> Result<Input, String> {
     bundle.check_media_type()?;
-    let material = bundle.verification_material;
-    let signer = match (material.public_key, material.certificate) {
-        (Some(key), None) => Signer::Key(key.hint),
-        (None, Some(certificate)) => {
-            let der = decode_base64(&certificate.raw_bytes);
-            let leaf = der.and_then(|der| parse_der(&der).ok());
-            Signer::Certificate(Box::new(leaf.ok_or("the bundle's certificate cannot be read")?))
-        }
-        _ => return Err("the bundle must have either a publicKey or a certificate".into()),
+    let signer = match bundle.signer()? {
+        BundleSigner::Key(hint) => Signer::Key(hint),
+        BundleSigner::Certificate(leaf) => Signer::Certificate(leaf),
     };
+    let material = bundle.verification_material;
     let timestamps = material
         .timestamp_verification_data
         .map_or(0, |data| data.rfc3161_timestamps.len());

@@ -3,83 +3,27 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::envelope::{PAYLOAD_TYPE, pae};
+use signer_actors::domain::statement::STATEMENT_TYPE;
+use signer_actors::domain::subject::MAX_SUBJECTS;
 
 use super::super::manifest::UniqueMap;
 use super::policy::Policy;
-use super::{Signed, decode_base64, shown};
-use crate::x509::parse_der;
+use super::{Signed, shown};
+use crate::bundle::sigstore::{self, BundleSigner, SigstoreBundle};
 
 /// Media type of a bundle, of its layer and of the manifest's `artifactType`.
-pub(in super::super) const BUNDLE_MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+pub(in super::super) const BUNDLE_MEDIA_TYPE: &str = sigstore::MEDIA_TYPE;
 
 /// Annotation of a bundle's manifest that says which predicate to expect. Not signed: only ever used to look away.
 pub(in super::super) const PREDICATE_ANNOTATION: &str = "dev.sigstore.bundle.predicateType";
 
 /// The only predicate that signs an image; any other attestation says something about it (contract §6).
 pub(in super::super) const SIGN_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
-
-const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
-
-/// Most subjects of a statement.
-const MAX_SUBJECTS: usize = 1024;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Bundle {
-    media_type: String,
-    verification_material: Material,
-    dsse_envelope: Envelope,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Material {
-    public_key: Option<Hint>,
-    certificate: Option<RawBytes>,
-    /// Not verified yet: neither makes a signature count nor keeps it from counting.
-    #[serde(rename = "tlogEntries")]
-    _tlog_entries: Option<Vec<IgnoredAny>>,
-    /// As above.
-    #[serde(rename = "timestampVerificationData")]
-    _timestamps: Option<IgnoredAny>,
-}
-
-/// The hint is not signed and picks no key: all are tried.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Hint {
-    #[serde(rename = "hint")]
-    _hint: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RawBytes {
-    raw_bytes: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Envelope {
-    payload: String,
-    payload_type: String,
-    signatures: Vec<Signature>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Signature {
-    sig: String,
-    #[serde(rename = "keyid")]
-    _keyid: Option<String>,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -109,37 +53,26 @@ pub(super) fn verify(
     bundle: &[u8],
     now: DateTime<Utc>,
 ) -> Result<Signed, String> {
-    let bundle: Bundle = serde_json::from_slice(bundle)
-        .map_err(|_| "the bundle is not a Sigstore bundle v0.3 with a DSSE envelope".to_owned())?;
+    let bundle = SigstoreBundle::parse(bundle).map_err(|problem| shown(&problem))?;
+    // The layer must say the same, and it has one spelling only.
     if bundle.media_type != BUNDLE_MEDIA_TYPE {
-        return Err(format!(
-            "the bundle is of media type \"{}\"",
-            shown(&bundle.media_type)
-        ));
+        let other = shown(&bundle.media_type);
+        return Err(format!("the bundle is of media type \"{other}\""));
     }
-    let envelope = bundle.dsse_envelope;
-    if envelope.payload_type != PAYLOAD_TYPE {
-        return Err(format!(
-            "the payload is of type \"{}\"",
-            shown(&envelope.payload_type)
-        ));
+    let content = bundle.dsse_envelope.decode()?;
+    if content.payload_type != PAYLOAD_TYPE {
+        let other = shown(&content.payload_type);
+        return Err(format!("the payload is of type \"{other}\""));
     }
-    let [signature] = envelope.signatures.as_slice() else {
-        return Err("the envelope does not carry exactly one signature".to_owned());
-    };
-    let signature = decode_any_base64(&signature.sig, "the signature")?;
-    let payload = decode_any_base64(&envelope.payload, "the payload")?;
-    let signed = pae(&envelope.payload_type, &payload);
-    let material = bundle.verification_material;
-    let signer = match (material.public_key, material.certificate) {
-        (Some(_), None) => policy.signer_by_key(&signed, &signature)?,
-        (None, Some(certificate)) => {
-            let leaf = parse_der(&decode_base64(&certificate.raw_bytes, "the certificate")?)?;
-            policy.signer_by_certificate(leaf, &[], &signed, &signature, now)?
+    let signed = pae(&content.payload_type, &content.payload);
+    let signer = match bundle.signer()? {
+        // The hint is not signed and picks no key: all are tried.
+        BundleSigner::Key(_) => policy.signer_by_key(&signed, &content.signature)?,
+        BundleSigner::Certificate(leaf) => {
+            policy.signer_by_certificate(*leaf, &[], &signed, &content.signature, now)?
         }
-        _ => return Err("the bundle names neither one key nor one certificate".to_owned()),
     };
-    let annotations = signed_annotations(&payload, image)?;
+    let annotations = signed_annotations(&content.payload, image)?;
     Ok(Signed { signer, annotations })
 }
 
@@ -174,14 +107,6 @@ pub(super) fn other_predicate(predicate_type: &str) -> String {
         "an attestation of type \"{}\" is no release signature",
         shown(predicate_type)
     )
-}
-
-/// DSSE `protocol.md`: standard or URL-safe base64, verifiers accept both.
-fn decode_any_base64(value: &str, what: &str) -> Result<Vec<u8>, String> {
-    STANDARD
-        .decode(value)
-        .or_else(|_| URL_SAFE.decode(value))
-        .map_err(|_| format!("{what} is not base64"))
 }
 
 #[cfg(test)]
