@@ -1,9 +1,9 @@
 use openssl::pkey::{PKey, Private};
 
 use super::super::jws::{Compact, PublicJwk, find_key};
-use super::super::keys::p256;
 use super::*;
 use crate::adapters::jose::mint;
+use crate::crypto::generate_p256;
 
 async fn authority() -> Authority {
     start(Settings {
@@ -25,7 +25,7 @@ struct Proof {
 
 impl Proof {
     fn new(authority: &Authority) -> Self {
-        let key = p256().unwrap();
+        let key = generate_p256().unwrap();
         Self {
             header: json!({ "typ": "dpop+jwt", "jwk": mint::jwk_of(&key).unwrap() }),
             claims: json!({ "htm": "POST", "htu": authority.token_endpoint(),
@@ -160,7 +160,7 @@ async fn refuses_every_broken_proof() {
     let now = Utc::now().timestamp();
     let changes: [(&str, &str, Value); 8] = [
         ("header", "typ", json!("JWT")),
-        ("header", "jwk", mint::jwk_of(&p256().unwrap()).unwrap()),
+        ("header", "jwk", mint::jwk_of(&generate_p256().unwrap()).unwrap()),
         ("claims", "htm", json!("GET")),
         ("claims", "htu", json!("http://127.0.0.1:1/token")),
         ("claims", "iat", json!(now - 120)),
