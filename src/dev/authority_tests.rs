@@ -1,7 +1,9 @@
 use openssl::pkey::{PKey, Private};
 
-use super::super::jws::{Compact, PublicJwk, find_key};
+use super::super::jws::{Jws, find_key, thumbprint};
 use super::*;
+use crate::adapters::jose::header::Use;
+use crate::adapters::jose::jwk::PublicJwk;
 use crate::adapters::jose::mint;
 use crate::crypto::generate_p256;
 
@@ -83,10 +85,10 @@ async fn issues_a_token_bound_to_the_key_of_the_proof() {
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["token_type"], "DPoP");
     assert_eq!(answer["expires_in"], 480);
-    let token = Compact::parse(answer["access_token"].as_str().unwrap()).unwrap();
-    assert_eq!(token.header_text("typ"), Some("at+jwt"));
-    let key = find_key(&jwks, token.header_text("kid").unwrap()).unwrap();
-    assert!(token.verify(&key.key));
+    let token = Jws::parse(answer["access_token"].as_str().unwrap(), Use::Token).unwrap();
+    assert_eq!(token.typ(), "at+jwt");
+    let key = find_key(&jwks, token.kid().unwrap()).unwrap();
+    assert!(token.verify(&key));
     for (name, value) in [
         ("iss", issuer.as_str()),
         ("aud", "signer"),
@@ -98,7 +100,8 @@ async fn issues_a_token_bound_to_the_key_of_the_proof() {
     ] {
         assert_eq!(token.text(name), Some(value), "{name}");
     }
-    let jkt = PublicJwk::parse(&proof.header["jwk"]).unwrap().thumbprint;
+    let jwk = PublicJwk::parse(proof.header["jwk"].as_object().unwrap()).unwrap();
+    let jkt = thumbprint(&jwk);
     assert_eq!(token.claims["cnf"], json!({ "jkt": jkt }));
     assert_eq!(
         token.number("exp").unwrap() - token.number("iat").unwrap(),
@@ -192,7 +195,7 @@ async fn refuses_every_broken_proof() {
 async fn the_identity_token_speaks_of_the_signer() {
     let authority = authority().await;
     let text = authority.identity().token().unwrap();
-    let token = Compact::parse(&text).unwrap();
+    let token = Jws::parse(&text, Use::Token).unwrap();
     assert_eq!(token.text("aud"), Some("sigstore"));
     assert_eq!(token.text("sub"), Some("https://stellaops.local/signer"));
     assert_eq!(token.text("iss"), Some(authority.running.base_url.as_str()));

@@ -1,4 +1,5 @@
 use openssl::asn1::Asn1Time;
+use openssl::hash::MessageDigest;
 use openssl::pkey::Private;
 use openssl::sign::Signer;
 use openssl::stack::Stack;

@@ -5,7 +5,8 @@ use std::io;
 use openssl::pkey::{PKey, Private};
 use serde_json::{Value, json};
 
-use super::jws::PublicJwk;
+use super::jws::thumbprint;
+use crate::adapters::jose::jwk::PublicJwk;
 use crate::adapters::jose::mint;
 use crate::crypto::generate_p256;
 
@@ -21,7 +22,9 @@ impl TokenKey {
     pub(super) fn generate() -> io::Result<Self> {
         let key = generate_p256()?;
         let mut jwk = mint::jwk_of(&key).map_err(io::Error::other)?;
-        let kid = PublicJwk::parse(&jwk).map_err(io::Error::other)?.thumbprint;
+        let public = jwk.as_object().map(PublicJwk::parse);
+        let public = public.ok_or_else(|| io::Error::other("a JWK is no object"))?;
+        let kid = thumbprint(&public.map_err(io::Error::other)?);
         if let Some(members) = jwk.as_object_mut() {
             members.insert("kid".to_owned(), json!(kid));
             members.insert("use".to_owned(), json!("sig"));
