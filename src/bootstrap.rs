@@ -34,6 +34,8 @@ use crate::telemetry::metrics::Metrics;
 const MAILBOX_CAPACITY: usize = 4096;
 /// Checks against registries at once.
 const REGISTRY_CONCURRENCY: usize = 16;
+/// How long one waits for its turn.
+const REGISTRY_QUEUE: Duration = Duration::from_secs(5);
 /// Most header fields of a request, and their bytes.
 const HEADER_FIELDS: usize = 64;
 const HEADER_BYTES: usize = 32 * 1024;
@@ -227,6 +229,7 @@ fn tuning(settings: &Settings) -> Tuning {
             negative_ttl: release.negative_ttl,
             capacity: capacity(release.cache_capacity),
             concurrency: REGISTRY_CONCURRENCY,
+            queue: REGISTRY_QUEUE,
         },
         replay_capacity: settings.auth.dpop.replay_capacity,
         audit_linger: settings.audit.linger,

@@ -250,6 +250,11 @@ impl From<Failure> for Problem {
             _ if status_of(code).0 == StatusCode::UNAUTHORIZED => Some(Challenge::Error(code)),
             _ => None,
         };
+        // The rate gate's own refusal says how the rate stands, too.
+        let rate = rate.or(match &refusal {
+            Refusal::Quota(QuotaError::Rate { status }) => Some(*status),
+            _ => None,
+        });
         let retry_after = match &refusal {
             // Not earlier than `t` (RateLimit draft §3.2).
             Refusal::Quota(QuotaError::Rate { status }) => Some(status.reset_seconds.max(1)),

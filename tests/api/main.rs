@@ -10,9 +10,19 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod audit;
 mod auth;
 mod body;
+mod determinism;
+mod drain;
+mod entitlement;
 mod errors;
 mod headers;
+mod logs;
+mod quota;
+mod release;
 mod sign;
+mod signing;
 mod support;
+mod tls;
+mod trust;

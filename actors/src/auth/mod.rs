@@ -22,6 +22,10 @@ use crate::keyring::{Decision, KeyPolicy, Keyring, Knows, Snapshot};
 use crate::ports::{AuthoritySource, Clock, Observer, SourceUnavailable, TokenVerifier};
 use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
 
+/// Most callers that wait for the fetch of a key id which current keys do not have. Such a token costs nothing to make,
+/// and everyone who waits keeps a place in the mailbox that the proofs of honest callers need.
+const WAITING_FOR_UNKNOWN: usize = 64;
+
 /// A snapshot of the Authority's keys.
 pub type AuthorityKeys = Snapshot<dyn TokenVerifier>;
 
@@ -150,6 +154,9 @@ impl Serve<KeysFor> for Auth {
                     self.fetch(cx);
                 }
                 Reply::Now(Ok(snapshot))
+            }
+            Decision::Fetch if missing.is_some() && self.waiting.len() >= WAITING_FOR_UNKNOWN => {
+                Reply::Now(Err(AuthError::AuthorityUnavailable))
             }
             Decision::Fetch => {
                 self.observer.cache("key_set", false);

@@ -222,3 +222,31 @@ async fn a_proof_is_spent_once_however_many_try() {
     };
     assert_eq!(bench.spend(early).await, Err(AuthError::NonceRequired));
 }
+
+#[actix::test]
+async fn tokens_with_made_up_keys_do_not_fill_the_mailbox() {
+    let bench = bench();
+    assert_eq!(bench.has("k1", false).await, Ok(true));
+    bench.at(30);
+    // More than the mailbox holds, all at once: they are asked before the fetch can come back.
+    let kids: Vec<String> = (0..200).map(|n| format!("made-up-{n}")).collect();
+    let (made_up, honest) = futures_util::future::join(
+        join_all(kids.iter().map(|kid| bench.has(kid, true))),
+        join_all((0..8).map(|n| {
+            bench.spend(VerifiedProof {
+                replay_id: Sha256Digest([n; 32]),
+                ..testing::proof()
+            })
+        })),
+    )
+    .await;
+    let refused = made_up.iter().filter(|came| **came == UNAVAILABLE).count();
+    assert_eq!(refused, 200 - WAITING_FOR_UNKNOWN);
+    assert!(
+        made_up
+            .iter()
+            .all(|came| matches!(came, Ok(false) | Err(AuthError::AuthorityUnavailable)))
+    );
+    assert!(honest.iter().all(Result::is_ok));
+    assert_eq!(bench.fetches(), 2);
+}

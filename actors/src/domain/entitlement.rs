@@ -99,12 +99,16 @@ impl VersionWindow {
         above && below
     }
 
-    /// The intersection of both windows.
+    /// The intersection of both windows. As upper bounds, a month counts as later than each of its patches.
     pub fn narrowed_by(self, other: Self) -> Self {
+        let reach = |tag: &CalendarTag| {
+            let patch = if tag.patch == 0 { u32::MAX } else { tag.patch };
+            (tag.year, tag.month, patch)
+        };
         Self {
             min: self.min.max(other.min),
             max: match (self.max, other.max) {
-                (Some(a), Some(b)) => Some(a.min(b)),
+                (Some(a), Some(b)) => Some(std::cmp::min_by_key(a, b, reach)),
                 (a, b) => a.or(b),
             },
         }
@@ -201,6 +205,48 @@ mod tests {
         }
         for outside in ["2026.03", "2026.3.99", "2026.11", "2027.01"] {
             assert!(!window.contains(tag(outside)), "{outside}");
+        }
+    }
+
+    #[test]
+    fn narrowing_never_widens() {
+        let bounds = [
+            "2026.09",
+            "2026.10",
+            "2026.10.3",
+            "2026.10.4",
+            "2026.11",
+            "2027.01",
+        ];
+        let releases = [
+            "2026.09",
+            "2026.9.5",
+            "2026.10",
+            "2026.10.3",
+            "2026.10.4",
+            "2026.10.9",
+            "2026.11",
+            "2027.1.1",
+        ];
+        let window = |min: &str, max: &str| VersionWindow {
+            min: CalendarTag::parse(min),
+            max: CalendarTag::parse(max),
+        };
+        let all = bounds
+            .iter()
+            .flat_map(|min| bounds.iter().map(|max| window(min, max)));
+        let all: Vec<_> = all
+            .chain([window("", ""), window("2026.10", ""), window("", "2026.10")])
+            .collect();
+        for (a, b) in all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))) {
+            for release in releases.map(tag) {
+                let both = a.contains(release) && b.contains(release);
+                assert_eq!(
+                    a.narrowed_by(b).contains(release),
+                    both,
+                    "{release} in {a:?} and {b:?}"
+                );
+            }
         }
     }
 

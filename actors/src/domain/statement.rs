@@ -19,6 +19,9 @@ pub const RELEASE_SIGNATURE_TYPE: &str = "https://sigstore.dev/cosign/sign/v1";
 pub const MAX_PREDICATE_TYPE: usize = 512;
 /// How deep subjects and predicate sit in a request: members of its root object.
 const MEMBER_DEPTH: usize = 1;
+/// Most bytes of annotations, names and values of all subjects together: a plan's size limit counts the predicate, so
+/// what is not predicate must be small.
+pub const MAX_ANNOTATION_BYTES: usize = 1024 * 1024;
 
 /// Why a request's content has no statement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,6 +128,19 @@ impl StatementDraft {
 
     /// Annotation values are arbitrary JSON: bring each into canonical form, or refuse it, before any gate runs.
     fn canonicalize_annotations(&mut self) -> Result<(), StatementError> {
+        let annotations = self
+            .subjects
+            .iter()
+            .flat_map(|subject| subject.annotations.iter().flatten());
+        let bytes: usize = annotations
+            .map(|(name, value)| name.len() + value.get().len())
+            .sum();
+        if bytes > MAX_ANNOTATION_BYTES {
+            return Err(StatementError::Subject(SubjectError::Shape(format!(
+                "the annotations of all subjects have {bytes} bytes: at most {MAX_ANNOTATION_BYTES} are allowed, put \
+                 what is larger into the predicate"
+            ))));
+        }
         for (index, subject) in self.subjects.iter_mut().enumerate() {
             let refuse = |what: &dyn std::fmt::Display| {
                 StatementError::Subject(SubjectError::Shape(format!(
@@ -347,6 +363,21 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(r#""zz":{"a":2,"b":1}"#), "{text}");
+    }
+
+    #[test]
+    fn annotations_are_bounded_over_all_subjects() {
+        let sized = |bytes: usize| {
+            let half = "x".repeat(bytes / 2 - 3);
+            let subject =
+                format!(r#"{{"name":"app","digest":{{"sha256":"{HEX}"}},"annotations":{{"a":"{half}"}}}}"#);
+            draft(&format!("[{subject},{subject}]"), r#"{"a":1}"#)
+        };
+        assert!(sized(MAX_ANNOTATION_BYTES).is_ok());
+        assert!(matches!(
+            sized(MAX_ANNOTATION_BYTES + 2),
+            Err(StatementError::Subject(SubjectError::Shape(_)))
+        ));
     }
 
     #[test]

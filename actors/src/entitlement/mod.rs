@@ -45,12 +45,22 @@ pub struct EntitlementPolicy {
     pub keys: KeyPolicy,
 }
 
+/// Most refusals remembered. They have a cache of their own: anyone with a token can send proofs that fail, as many as
+/// they like, and must not push out what others' proofs came to, on which grace lives.
+const REFUSALS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+
 #[derive(Debug)]
 struct Cached {
-    resolved: Resolved,
+    facts: Arc<Entitlement>,
     until: Duration,
     /// When Licensing last confirmed it; never renewed by a fallback.
-    online: Option<Duration>,
+    online: Duration,
+}
+
+#[derive(Debug)]
+struct Refused {
+    error: EntitlementError,
+    until: Duration,
 }
 
 /// State of one shard.
@@ -63,6 +73,7 @@ pub struct Entitlements {
     policy: EntitlementPolicy,
     ring: Keyring<dyn PoeVerifier>,
     cache: LruCache<Sha256Digest, Cached>,
+    refused: LruCache<Sha256Digest, Refused>,
     in_flight: HashMap<Sha256Digest, Vec<oneshot::Sender<Resolved>>>,
     /// Proofs that wait for keys.
     parked: Vec<Poe>,
@@ -85,6 +96,7 @@ impl Entitlements {
             policy,
             ring: Keyring::new(policy.keys),
             cache: LruCache::new(policy.capacity),
+            refused: LruCache::new(policy.capacity.min(REFUSALS)),
             in_flight: HashMap::new(),
             parked: Vec::new(),
         }
@@ -92,11 +104,14 @@ impl Entitlements {
 
     fn cached(&mut self, digest: &Sha256Digest) -> Option<Resolved> {
         let (now, wall) = (self.clock.monotonic(), self.clock.now());
-        let entry = self.cache.get(digest).filter(|entry| now < entry.until)?;
-        match &entry.resolved {
-            Ok(facts) if facts.expires <= wall => Some(Err(EntitlementError::Expired)),
-            resolved => Some(resolved.clone()),
+        if let Some(refused) = self.refused.get(digest).filter(|entry| now < entry.until) {
+            return Some(Err(refused.error.clone()));
         }
+        let entry = self.cache.get(digest).filter(|entry| now < entry.until)?;
+        if entry.facts.expires <= wall {
+            return Some(Err(EntitlementError::Expired));
+        }
+        Some(Ok(Arc::clone(&entry.facts)))
     }
 
     /// Step 1: verify locally, with keys that may have to be fetched first. `fetched`: whether the fetch that this PoE
@@ -112,7 +127,7 @@ impl Entitlements {
             }
             Decision::Fetch if fetched.is_none() => return self.park(poe, cx),
             Decision::Fetch | Decision::Unavailable => {
-                return self.settle(poe.digest(), Err(EntitlementError::Unavailable), None);
+                return self.refuse(poe.digest(), EntitlementError::Unavailable);
             }
         };
         match keys.verify(poe.value(), self.clock.now()) {
@@ -133,12 +148,12 @@ impl Entitlements {
                 } else {
                     EntitlementError::Invalid(PoeRejection::UnknownKey { kid }.to_string())
                 };
-                self.settle(poe.digest(), Err(refusal), None);
+                self.refuse(poe.digest(), refusal);
             }
             Err(PoeRejection::Invalid(what)) => {
-                self.settle(poe.digest(), Err(EntitlementError::Invalid(what)), None);
+                self.refuse(poe.digest(), EntitlementError::Invalid(what));
             }
-            Err(PoeRejection::Expired) => self.settle(poe.digest(), Err(EntitlementError::Expired), None),
+            Err(PoeRejection::Expired) => self.refuse(poe.digest(), EntitlementError::Expired),
         }
     }
 
@@ -178,11 +193,11 @@ impl Entitlements {
             let now = this.clock.monotonic();
             let result = result.unwrap_or_else(|Panicked| Err(SourceUnavailable("introspection panicked".into())));
             match result {
-                Ok(Introspection::Active(facts)) => this.settle(digest, Ok(Arc::from(facts)), Some(now)),
-                Ok(Introspection::Revoked) => this.settle(digest, Err(EntitlementError::Revoked), None),
+                Ok(Introspection::Active(facts)) => this.confirm(digest, Arc::from(facts), now),
+                Ok(Introspection::Revoked) => this.refuse(digest, EntitlementError::Revoked),
                 Ok(Introspection::Mismatch) => {
                     let what = "Licensing knows this proof of entitlement for another tenant, installation or licence";
-                    this.settle(digest, Err(EntitlementError::Invalid(what.into())), None);
+                    this.refuse(digest, EntitlementError::Invalid(what.into()));
                 }
                 Err(error) => {
                     slog::warn!(this.log, "Licensing could not be asked"; "reason" => %error);
@@ -194,23 +209,13 @@ impl Entitlements {
 
     /// Licensing is down: grace counts from the last online success and never covers a revoked licence.
     fn fall_back(&mut self, digest: Sha256Digest, now: Duration) {
-        let held = self
-            .cache
-            .peek(&digest)
-            .and_then(|entry| Some((entry.resolved.clone().ok()?, entry.online?)));
+        let held = self.cache.peek_mut(&digest);
         match held {
-            Some((facts, online)) if now.saturating_sub(online) < self.policy.grace => {
-                let until = now
+            Some(entry) if now.saturating_sub(entry.online) < self.policy.grace => {
+                entry.until = now
                     .saturating_add(self.policy.negative_ttl)
-                    .min(online.saturating_add(self.policy.grace));
-                self.cache.put(
-                    digest,
-                    Cached {
-                        resolved: Ok(Arc::clone(&facts)),
-                        until,
-                        online: Some(online),
-                    },
-                );
+                    .min(entry.online.saturating_add(self.policy.grace));
+                let facts = Arc::clone(&entry.facts);
                 self.answer(digest, Ok(facts));
             }
             // Not cached: the next request asks again. What was known stays for a later grace.
@@ -218,26 +223,31 @@ impl Entitlements {
         }
     }
 
-    /// Step 3: remember and answer everyone who waits.
-    fn settle(&mut self, digest: Sha256Digest, resolved: Resolved, online: Option<Duration>) {
-        let now = self.clock.monotonic();
-        let ttl = match &resolved {
-            Ok(facts) => {
-                let left = (facts.expires - self.clock.now()).to_std().unwrap_or_default();
-                self.policy.positive_ttl.min(left)
-            }
-            Err(EntitlementError::Unavailable) => return self.answer(digest, resolved),
-            Err(_) => self.policy.negative_ttl,
+    /// Step 3, yes: remember and answer everyone who waits. Licensing has just confirmed the facts.
+    fn confirm(&mut self, digest: Sha256Digest, facts: Arc<Entitlement>, now: Duration) {
+        let left = (facts.expires - self.clock.now()).to_std().unwrap_or_default();
+        let entry = Cached {
+            facts: Arc::clone(&facts),
+            until: now.saturating_add(self.policy.positive_ttl.min(left)),
+            online: now,
         };
-        self.cache.put(
-            digest,
-            Cached {
-                resolved: resolved.clone(),
-                until: now.saturating_add(ttl),
-                online,
-            },
-        );
-        self.answer(digest, resolved);
+        self.refused.pop(&digest);
+        self.cache.put(digest, entry);
+        self.answer(digest, Ok(facts));
+    }
+
+    /// Step 3, no: remember it for a while, forget what was known before, and answer everyone who waits.
+    fn refuse(&mut self, digest: Sha256Digest, error: EntitlementError) {
+        if error != EntitlementError::Unavailable {
+            let until = self.clock.monotonic().saturating_add(self.policy.negative_ttl);
+            self.cache.pop(&digest);
+            let entry = Refused {
+                error: error.clone(),
+                until,
+            };
+            self.refused.put(digest, entry);
+        }
+        self.answer(digest, Err(error));
     }
 
     fn answer(&mut self, digest: Sha256Digest, resolved: Resolved) {
@@ -254,6 +264,7 @@ impl ActorState for Entitlements {
     fn recover(&mut self) {
         // Facts can be fetched again; what was in flight may never report back.
         self.cache.clear();
+        self.refused.clear();
         self.in_flight.clear();
         self.parked.clear();
         self.ring.recover();

@@ -322,3 +322,20 @@ async fn those_who_wait_for_a_flight_hear_of_a_panic() {
     assert_eq!(bench.resolve("poe").await, Came::Good);
     testing::until(|| bench.mailbox.in_use() == 0).await;
 }
+
+#[actix::test]
+async fn a_flood_of_bad_proofs_pushes_out_no_good_one() {
+    let bench = bench(600);
+    assert_eq!(bench.resolve("poe").await, Came::Good);
+    bench
+        .licensing
+        .local
+        .set(Err(PoeRejection::Invalid("forged".into())));
+    let capacity = testing::tuning().entitlement.capacity.get();
+    for n in 0..=capacity {
+        assert_eq!(bench.resolve(&format!("forged-{n}")).await, Came::Invalid);
+    }
+    bench.licensing.local.set(Ok(testing::entitlement()));
+    bench.down();
+    bench.expect(&[(59, Came::Good, 1), (60, Came::Good, 2)]).await;
+}

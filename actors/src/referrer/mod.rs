@@ -30,6 +30,9 @@ pub struct ReferrerPolicy {
     pub capacity: NonZeroUsize,
     /// Checks against registries at once.
     pub concurrency: usize,
+    /// How long a lookup waits for its turn. Beyond, those who asked are gone or about to go, and a tenant that names
+    /// image after image while a registry is slow would hold everyone's places in the mailbox.
+    pub queue: Duration,
 }
 
 /// One image in one repository, or in all configured ones.
@@ -73,9 +76,10 @@ impl Referrers {
     fn look_up(&mut self, key: Key, cx: &mut Cx<'_, Self>) {
         let (digest, repository) = key.clone();
         let (source, lookups) = (Arc::clone(&self.source), Arc::clone(&self.lookups));
+        let patience = self.policy.queue;
         let check = async move {
             // The semaphore is never closed; were it, no lookup would be the safe answer.
-            let Ok(_permit) = lookups.acquire().await else {
+            let Ok(Ok(_permit)) = tokio::time::timeout(patience, lookups.acquire()).await else {
                 return Err(ReleaseError::Timeout);
             };
             source.check(digest, repository).await

@@ -18,11 +18,14 @@ struct Bench {
 }
 
 fn bench(concurrency: usize) -> Bench {
-    let (releases, clock, vitals) = (FakeReleases::default(), FakeClock::default(), testing::vitals());
-    let policy = ReferrerPolicy {
+    bench_with(ReferrerPolicy {
         concurrency,
         ..testing::tuning().referrer
-    };
+    })
+}
+
+fn bench_with(policy: ReferrerPolicy) -> Bench {
+    let (releases, clock, vitals) = (FakeReleases::default(), FakeClock::default(), testing::vitals());
     let actor = Referrers::new(
         Arc::new(releases.clone()),
         Arc::new(clock.clone()),
@@ -167,4 +170,27 @@ async fn a_panic_of_the_actor_abandons_who_waits_and_forgets_verdicts() {
     assert_eq!(waiting.await, Err(AskError::Abandoned));
     bench.releases.open.set(true);
     assert_eq!(bench.check().await, Ok((Verdict::Trusted, false)));
+}
+
+#[actix::test]
+async fn a_lookup_waits_for_its_turn_no_longer_than_anyone_listens() {
+    let bench = bench_with(ReferrerPolicy {
+        concurrency: 1,
+        queue: Duration::from_millis(20),
+        ..testing::tuning().referrer
+    });
+    bench.releases.open.set(false);
+    let mut first = Box::pin(bench.ask(0, None));
+    assert!((&mut first).now_or_never().is_none());
+    testing::until(|| bench.checks() == 1).await;
+    for image in [1, 2] {
+        assert_eq!(bench.ask(image, None).await, Ok(Err(ReferrerError::Timeout)));
+    }
+    assert_eq!(bench.checks(), 1, "they never began");
+    bench.releases.open.set(true);
+    assert_eq!(
+        first.await,
+        Ok(Ok((Verdict::Trusted, false))),
+        "whose turn it is may take its time"
+    );
 }

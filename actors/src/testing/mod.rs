@@ -158,6 +158,7 @@ pub fn tuning() -> Tuning {
             negative_ttl: Duration::from_secs(10),
             capacity: thousand,
             concurrency: 8,
+            queue: Duration::from_secs(5),
         },
         replay_capacity: 1000,
         audit_linger: Duration::ZERO,

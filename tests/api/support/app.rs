@@ -36,9 +36,12 @@ impl TestApp {
 
     /// In this world.
     pub(crate) async fn within(world: World) -> Self {
+        let settings = world.settings();
         let log = slog::Logger::root(slog::Discard, slog::o!());
-        let service = bootstrap::start(&world.settings(), log).await.unwrap();
-        world.base.set(format!("http://{}", service.listen)).unwrap();
+        let service = bootstrap::start(&settings, log).await.unwrap();
+        let scheme = settings.server.tls.as_ref().map_or("http", |_| "https");
+        let base = format!("{scheme}://{}", service.listen);
+        world.base.set(base).unwrap();
         Self {
             operations: format!("http://{}", service.metrics_listen.unwrap()),
             world,

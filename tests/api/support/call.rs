@@ -204,13 +204,19 @@ impl<'a> Call<'a> {
 
     /// Sends it to the service at this address.
     pub(crate) async fn try_send(self, base: &str) -> reqwest::Result<Answer> {
+        let http = self.world.http.clone();
+        self.try_send_by(&http, base).await
+    }
+
+    /// The same with a client of one's own.
+    pub(crate) async fn try_send_by(self, http: &reqwest::Client, base: &str) -> reqwest::Result<Answer> {
         let query = if self.query.is_empty() {
             String::new()
         } else {
             format!("?{}", self.query)
         };
         let url = format!("{base}{}{query}", self.path);
-        let mut request = self.world.http.request(self.method.clone(), url);
+        let mut request = http.request(self.method.clone(), url);
         let (fields, body, secrets) = self.into_parts();
         for (name, value) in fields {
             request = request.header(name, value);

@@ -37,6 +37,21 @@ pub(crate) struct World {
 impl World {
     /// With these changes to the configuration, in TOML.
     pub(crate) async fn new(changes: &str) -> Self {
+        Self::built(changes, |config| config).await
+    }
+
+    /// Whose service expects another subject in its certificates than the authority writes.
+    pub(crate) async fn expecting(subject: &str) -> Self {
+        let real = format!("expect_subject = \"{}\"", signer::dev::neighbours::SIGNER_SUBJECT);
+        let other = format!("expect_subject = \"{subject}\"");
+        Self::built("", |config| {
+            assert!(config.contains(&real));
+            config.replace(&real, &other)
+        })
+        .await
+    }
+
+    async fn built(changes: &str, edit: impl FnOnce(String) -> String) -> Self {
         let neighbours = neighbours(Options::default()).await.unwrap();
         let registry = Wire::to(&neighbours.registry.running.base_url);
         let fulcio = Wire::to(&neighbours.fulcio.running.base_url);
@@ -52,7 +67,7 @@ impl World {
             neighbours,
         };
         world.write_files();
-        let mut config: Table = world.standard().parse().unwrap();
+        let mut config: Table = edit(world.standard()).parse().unwrap();
         merge(&mut config, changes.parse().unwrap());
         world.config = config.to_string();
         world
@@ -73,10 +88,12 @@ impl World {
             self.write(&format!("{name}.pem"), p256().private_key_to_pem_pkcs8().unwrap());
         }
         self.write("retired.pub", p256().public_key_to_pem().unwrap());
+        self.write("release.pub", &self.neighbours.registry.release_public_pem);
         self.write("foreign.pub", p256().public_key_to_pem().unwrap());
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    /// A file beside the configuration.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         signer::client::files::write_private(&self.folder.path().join(name), content.as_ref()).unwrap();
     }
 

@@ -1,0 +1,277 @@
+//! The trail: everything that left is in it, whatever happens to the process.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::sign::envelope;
+use crate::support::{Child, KEY, SIGNER, TestApp, World, sha256_hex, until};
+
+/// `signer audit verify DIR`, as an auditor runs it.
+fn verify(world: &World) -> String {
+    let output = Command::new(SIGNER)
+        .args(["audit", "verify"])
+        .arg(world.audit_folder())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    text(&output.stdout)
+}
+
+/// An answer's intent and outcome, in this order, and what they say of it.
+fn assert_recorded(trail: &BTreeMap<String, Vec<Value>>, answer: &Value) {
+    let id = answer["auditId"].as_str().unwrap();
+    let records = trail.get(id).unwrap_or_else(|| panic!("{id} left no trace"));
+    let [intent, outcome] = records.as_slice() else {
+        panic!("{id}: {records:?}");
+    };
+    let (payload, signature) = envelope(answer);
+    assert_eq!(intent["event"], "intent");
+    assert_eq!(intent["payloadDigest"], sha256_hex(&payload));
+    assert_eq!(outcome["event"], "outcome");
+    assert_eq!(outcome["outcome"], "signed");
+    assert_eq!(outcome["signatureDigest"], sha256_hex(&signature));
+}
+
+/// Records by audit id.
+fn by_id(world: &World) -> BTreeMap<String, Vec<Value>> {
+    let mut trail: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for record in world.audit() {
+        if let Some(id) = record["auditId"].as_str() {
+            trail.entry(id.to_owned()).or_default().push(record);
+        }
+    }
+    trail
+}
+
+#[actix::test]
+async fn a_signature_is_recorded_in_full_before_it_leaves() {
+    let app = TestApp::start().await;
+    let answer = app.sign().field("x-correlation-id", "trail-1").send().await.ok();
+    // No waiting: it was durable before the answer.
+    assert_recorded(&by_id(&app), &answer);
+    let intent = app.audited(&answer["auditId"]).remove(0);
+    for (name, expected) in [
+        ("correlationId", json!("trail-1")),
+        ("license", json!("lic-1")),
+        ("plan", json!("pro")),
+        ("scannerDigest", json!(app.mint.scanner)),
+        ("releaseTag", json!("2026.10")),
+        ("scannerBound", json!(true)),
+        ("subjects", json!([format!("sha256:{}", "ab".repeat(32))])),
+        ("subjectCount", json!(1)),
+        ("predicateType", json!("https://stella.ops/report/v1")),
+        ("backend", json!(KEY)),
+        ("schema", json!(1)),
+    ] {
+        assert_eq!(intent[name], expected, "{name}");
+    }
+    let caller = json!({
+        "tenant": "acme", "installation": "acme-1", "subject": "scanner-7", "clientId": "scanner",
+        "senderBinding": "dpop",
+    });
+    assert_eq!(intent["caller"], caller);
+    let summary = verify(&app);
+    assert!(summary.contains("intents 1, outcomes 1, signed 1"), "{summary}");
+}
+
+#[actix::test]
+async fn refusals_are_recorded_under_the_id_that_the_problem_names() {
+    let app = TestApp::start().await;
+    let answer = app.sign().poe(|poe| poe.claim("tid", "globex")).send().await;
+    let problem = answer.refused(403, "tenant_mismatch", "entitlement");
+    assert!(problem["auditId"].is_string());
+    let records = until("the record", || {
+        Some(app.audited(&problem["auditId"])).filter(|records| !records.is_empty())
+    })
+    .await;
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0]["event"], "refusal");
+    assert_eq!(records[0]["code"], "tenant_mismatch");
+    assert_eq!(records[0]["stage"], "entitlement");
+    assert_eq!(records[0]["caller"]["tenant"], "acme");
+    assert_eq!(records[0]["correlationId"], problem["correlationId"]);
+    assert_eq!(records[0]["dryRun"], false);
+    // Strangers leave nothing: they could fill the trail.
+    let before = app.audit().len();
+    app.sign()
+        .anonymous()
+        .send()
+        .await
+        .refused(401, "invalid_token", "authentication");
+    app.sign().send().await.ok();
+    assert_eq!(app.audit().len(), before + 2);
+}
+
+#[actix::test]
+async fn a_start_is_recorded_with_what_was_trusted() {
+    let app = TestApp::start().await;
+    let first = app.audit().remove(0);
+    assert_eq!(first["event"], "service");
+    assert_eq!(first["what"], "started");
+    let keys = app.http.get(format!("{}/api/v1/signer/trust/keys", app.base()));
+    let keys = keys.send().await.unwrap().bytes().await.unwrap();
+    assert_eq!(first["facts"]["publishedKeysDigest"], sha256_hex(&keys));
+}
+
+/// A full disk, as a limit on the size of files has it: nothing is signed, quickly, until there is room again.
+#[actix::test]
+async fn a_trail_that_cannot_be_written_stops_signatures_and_nothing_else() {
+    let world = World::new("").await;
+    let child = Child::serve_with_file_limit(&world, "full", 16);
+    let sign = || async { world.sign().try_send(&child.base).await.unwrap() };
+    let mut answers = Vec::new();
+    let refused = loop {
+        let answer = sign().await;
+        match answer.status {
+            200 => answers.push(answer.ok()),
+            _ => break answer,
+        }
+        assert!(answers.len() < 100, "16 KiB are full by now");
+    };
+    refused.refused(503, "audit_unavailable", "audit");
+    assert!(answers.len() >= 3);
+    let begun = std::time::Instant::now();
+    sign().await.refused(503, "audit_unavailable", "audit");
+    assert!(begun.elapsed() < Duration::from_secs(2), "a fast 503");
+    let ready = world.http.get(format!("{}/readyz", child.base));
+    assert_eq!(ready.send().await.unwrap().status(), 503);
+    let trust = world.http.get(format!("{}/api/v1/signer/trust", child.base));
+    assert_eq!(trust.send().await.unwrap().status(), 200);
+
+    // There is room again.
+    let lifted = Command::new("prlimit")
+        .args(["--pid", &child.pid().to_string(), "--fsize=unlimited:unlimited"])
+        .status();
+    if lifted.is_ok_and(|status| status.success()) {
+        let waited = async {
+            loop {
+                let answer = sign().await;
+                if answer.status == 200 {
+                    return answer.ok();
+                }
+            }
+        };
+        let again = tokio::time::timeout(Duration::from_secs(10), waited).await;
+        answers.push(again.expect("signatures again"));
+    }
+    let trail = by_id(&world);
+    answers.iter().for_each(|answer| assert_recorded(&trail, answer));
+    verify(&world);
+}
+
+#[actix::test]
+async fn a_killed_process_leaves_no_answer_without_its_records() {
+    let world = World::new("").await;
+    let mut child = Child::serve(&world, "killed");
+    let answers = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut receiver) = answers;
+    let base = child.base.clone();
+    let caller = async || {
+        while let Ok(answer) = world
+            .sign()
+            .tenant("busy", [10_000, 10_000, 64, 1000])
+            .try_send(&base)
+            .await
+        {
+            sender.send(answer.ok()).unwrap();
+        }
+    };
+    let mut received = Vec::new();
+    let killer = async {
+        while received.len() < 50 {
+            received.push(receiver.recv().await.unwrap());
+        }
+        let mut random = [0];
+        openssl::rand::rand_bytes(&mut random).unwrap();
+        tokio::time::sleep(Duration::from_millis(u64::from(random[0]))).await;
+        child.kill();
+    };
+    // Keep-alive connections break with the process, and that ends the callers.
+    let callers = futures_util::future::join_all((0..6).map(|_| caller()));
+    futures_util::join!(callers, killer);
+    drop(sender);
+    while let Some(answer) = receiver.recv().await {
+        received.push(answer);
+    }
+
+    let trail = by_id(&world);
+    received.iter().for_each(|answer| assert_recorded(&trail, answer));
+    let orphans: Vec<String> = trail
+        .iter()
+        .filter(|(_, records)| records.len() == 1 && records[0]["event"] == "intent")
+        .map(|(id, _)| id.clone())
+        .collect();
+
+    // The next start closes what the last one left open, and goes on.
+    let child = Child::serve(&world, "restarted");
+    let answer = world.sign().try_send(&child.base).await.unwrap().ok();
+    let trail = by_id(&world);
+    assert_recorded(&trail, &answer);
+    received.iter().for_each(|answer| assert_recorded(&trail, answer));
+    for id in &orphans {
+        assert_eq!(trail[id].len(), 2);
+        assert_eq!(trail[id][1]["outcome"], "unknown");
+    }
+    for records in trail.values().filter(|records| records[0]["event"] == "intent") {
+        assert_eq!(records.len(), 2, "every intent has its outcome");
+    }
+    let starts = world
+        .audit()
+        .iter()
+        .filter(|record| record["what"] == "started")
+        .count();
+    assert_eq!(starts, 2);
+    drop(child);
+    println!("{} answers, {} orphans", received.len(), orphans.len());
+    verify(&world);
+}
+
+/// As if the power had gone after an intent and before its outcome reached the disk.
+#[actix::test]
+async fn an_intent_without_outcome_is_closed_as_unknown_by_the_next_start() {
+    let world = World::new("").await;
+    let mut child = Child::serve(&world, "first");
+    world.sign().try_send(&child.base).await.unwrap().ok();
+    let lost = world.sign().try_send(&child.base).await.unwrap().ok();
+    child.kill();
+    let segment = world.audit_folder().join("trail-00000000000000000000.jsonl");
+    let text = std::fs::read_to_string(&segment).unwrap();
+    let cut = text.rfind(r#"{"event":"outcome""#).expect("an outcome");
+    // Torn in the middle of the line.
+    std::fs::write(&segment, &text[..cut + 30]).unwrap();
+
+    let child = Child::serve(&world, "second");
+    let records = world.audited(&lost["auditId"]);
+    assert_eq!(records.len(), 2);
+    assert_eq!(records[0]["event"], "intent");
+    assert_eq!(records[1]["outcome"], "unknown");
+    assert_eq!(records[1]["signatureDigest"], json!(null));
+    world.sign().try_send(&child.base).await.unwrap().ok();
+    drop(child);
+    assert!(verify(&world).contains("intents without outcome: 0"));
+    // Closed once, not by every start.
+    drop(Child::serve(&world, "third"));
+    assert_eq!(world.audited(&lost["auditId"]).len(), 2);
+}
+
+#[actix::test]
+async fn one_folder_has_one_writer() {
+    let world = World::new("").await;
+    let _child = Child::serve(&world, "first");
+    let second = Command::new(SIGNER)
+        .args(["serve", "--config"])
+        .arg(world.config_file())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("audit"));
+}

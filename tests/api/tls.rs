@@ -1,0 +1,210 @@
+//! TLS by OpenSSL, and tokens bound to a client certificate (RFC 8705 §3).
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::sha::sha256;
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509, X509NameBuilder};
+use reqwest::{Certificate, Client, Identity};
+use serde_json::{Value, json};
+use signer::client::files::write_private;
+
+use crate::support::{Answer, Call, Draft, TestApp, World, b64, p256};
+
+/// A certificate and its key.
+struct Pair {
+    certificate: X509,
+    key: PKey<Private>,
+}
+
+impl Pair {
+    /// Signed by its own key, for 127.0.0.1; also its own authority.
+    fn new(name: &str) -> Self {
+        let key = p256();
+        let mut subject = X509NameBuilder::new().unwrap();
+        subject.append_entry_by_text("CN", name).unwrap();
+        let subject = subject.build();
+        let mut builder = X509::builder().unwrap();
+        builder.set_version(2).unwrap();
+        let serial = BigNum::from_u32(7).unwrap().to_asn1_integer().unwrap();
+        builder.set_serial_number(&serial).unwrap();
+        builder.set_subject_name(&subject).unwrap();
+        builder.set_issuer_name(&subject).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        builder
+            .set_not_before(&Asn1Time::days_from_now(0).unwrap())
+            .unwrap();
+        builder
+            .set_not_after(&Asn1Time::days_from_now(1).unwrap())
+            .unwrap();
+        builder
+            .append_extension(BasicConstraints::new().critical().ca().build().unwrap())
+            .unwrap();
+        let context = builder.x509v3_context(None, None);
+        let address = SubjectAlternativeName::new()
+            .ip("127.0.0.1")
+            .build(&context)
+            .unwrap();
+        builder.append_extension(address).unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        Self {
+            certificate: builder.build(),
+            key,
+        }
+    }
+
+    fn pem(&self) -> Vec<u8> {
+        self.certificate.to_pem().unwrap()
+    }
+
+    fn key_pem(&self) -> Vec<u8> {
+        self.key.private_key_to_pem_pkcs8().unwrap()
+    }
+
+    /// `x5t#S256` (RFC 8705 §3.1).
+    fn thumbprint(&self) -> String {
+        b64(sha256(&self.certificate.to_der().unwrap()))
+    }
+}
+
+/// A service that ends TLS, and two certificates that it accepts connections with.
+struct Tls {
+    app: TestApp,
+    base: String,
+    server: Pair,
+    caller: Pair,
+    other: Pair,
+}
+
+async fn tls(client_auth: &str) -> Tls {
+    let (server, caller, other) = (Pair::new("server"), Pair::new("caller"), Pair::new("other"));
+    let changes = format!(
+        "[server.tls]\ncertificate = \"server.crt\"\nkey = \"file:server.key\"\nclient_ca = \"clients.crt\"\nclient_auth = \"{client_auth}\""
+    );
+    let world = World::new(&changes).await;
+    let folder = world.folder.path();
+    write_private(&folder.join("server.crt"), &server.pem()).unwrap();
+    write_private(&folder.join("server.key"), &server.key_pem()).unwrap();
+    write_private(&folder.join("clients.crt"), &[caller.pem(), other.pem()].concat()).unwrap();
+    let app = TestApp::within(world).await;
+    let base = app.base().replace("http://", "https://");
+    Tls {
+        app,
+        base,
+        server,
+        caller,
+        other,
+    }
+}
+
+impl Tls {
+    /// A client that shows this certificate; one connection for each request, so that sessions are resumed.
+    fn client(&self, shown: Option<&Pair>) -> Client {
+        let root = Certificate::from_pem(&self.server.pem()).unwrap();
+        let client = Client::builder()
+            .no_proxy()
+            .tls_certs_only([root])
+            .pool_max_idle_per_host(0);
+        let client = match shown {
+            None => client,
+            Some(pair) => client.identity(Identity::from_pkcs8_pem(&pair.pem(), &pair.key_pem()).unwrap()),
+        };
+        client.build().unwrap()
+    }
+
+    async fn send(&self, client: &Client, call: Call<'_>) -> Answer {
+        let (fields, body, secrets) = call.into_parts();
+        let mut request = client
+            .post(format!("{}/api/v1/signer/sign/dsse", self.base))
+            .body(body);
+        for (name, value) in fields {
+            request = request.header(name, value);
+        }
+        Answer::of(request.send().await.unwrap(), secrets).await
+    }
+
+    /// A request with a token bound to this alone, sent as a bearer token.
+    fn bearer(&self, confirmation: Value) -> Call<'_> {
+        let bind = |draft: &mut Draft| draft.claim("cnf", confirmation);
+        self.app.sign().token(bind).scheme("Bearer").proofs(&[])
+    }
+}
+
+#[actix::test]
+async fn a_token_bound_to_a_certificate_needs_that_very_certificate() {
+    let tls = tls("optional").await;
+    let bound = || json!({ "x5t#S256": tls.caller.thumbprint() });
+    let caller = tls.client(Some(&tls.caller));
+    // The second connection may resume the first one's session, and the certificate counts there too.
+    for connection in 1..=2 {
+        let answer = tls.send(&caller, tls.bearer(bound())).await.ok();
+        let intent = &tls.app.audited(&answer["auditId"])[0];
+        assert_eq!(
+            intent["caller"]["senderBinding"], "mtls",
+            "connection {connection}"
+        );
+    }
+    for (case, shown) in [("none", None), ("another", Some(&tls.other))] {
+        let answer = tls.send(&tls.client(shown), tls.bearer(bound())).await;
+        assert_eq!(
+            answer.refused(401, "invalid_token", "authentication")["retryable"],
+            false,
+            "{case}"
+        );
+    }
+    // Whoever shows a certificate in a header is believed nothing (RFC 9440 §2.1 is for configured proxies).
+    let der = base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        tls.caller.certificate.to_der().unwrap(),
+    );
+    let forged = tls.bearer(bound()).field("client-cert", format!(":{der}:"));
+    tls.send(&tls.client(None), forged)
+        .await
+        .refused(401, "invalid_token", "authentication");
+}
+
+#[actix::test]
+async fn every_binding_that_a_token_carries_must_hold() {
+    let tls = tls("optional").await;
+    let both = || {
+        let thumbprint = tls.caller.thumbprint();
+        let call = tls.app.sign();
+        call.token(|draft| draft.claims["cnf"]["x5t#S256"] = json!(thumbprint))
+    };
+    let (with, without) = (tls.client(Some(&tls.caller)), tls.client(None));
+    let answer = tls.send(&with, both()).await.ok();
+    assert_eq!(
+        tls.app.audited(&answer["auditId"])[0]["caller"]["senderBinding"],
+        "dpop+mtls"
+    );
+    tls.send(&without, both())
+        .await
+        .refused(401, "invalid_token", "authentication");
+    // DPoP alone needs no certificate.
+    tls.send(&without, tls.app.sign()).await.ok();
+    // RFC 9449 §7.2: bound to a proof key, it is no bearer token, certificate or not.
+    let as_bearer = both().scheme("Bearer").proofs(&[]);
+    tls.send(&with, as_bearer)
+        .await
+        .refused(401, "invalid_token", "authentication");
+}
+
+#[actix::test]
+async fn required_client_certificates_are_required_by_the_handshake() {
+    let tls = tls("required").await;
+    let url = format!("{}/livez", tls.base);
+    assert!(tls.client(None).get(&url).send().await.is_err());
+    let stranger = Pair::new("stranger");
+    assert!(tls.client(Some(&stranger)).get(&url).send().await.is_err());
+    assert!(
+        tls.client(Some(&tls.caller))
+            .get(&url)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
+}
