@@ -4,12 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use openssl::ec::{EcGroup, EcKey};
-use openssl::nid::Nid;
-use openssl::pkey::PKey;
-
 use super::Mode;
 use crate::client::files;
+use crate::crypto::generate_p256;
 use crate::dev::Neighbours;
 
 /// Id of the key of mode `kms`.
@@ -25,8 +22,7 @@ pub const CONFIG_FILE: &str = "signer.toml";
 /// OpenSSL's and the file system's.
 pub fn write(neighbours: &Neighbours, listen: SocketAddr, mode: Mode) -> io::Result<std::path::PathBuf> {
     let directory = neighbours.directory();
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-    let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
+    let key = generate_p256()?;
     files::write_private(&directory.join(KEY_FILE), &key.private_key_to_pem_pkcs8()?)?;
     let path = directory.join(CONFIG_FILE);
     files::write_public(

@@ -12,6 +12,7 @@ use signer_actors::domain::digest::Sha256Digest;
 use url::Url;
 
 use crate::adapters::jose::{b64url, from_b64url, mint};
+use crate::crypto::generate_p256;
 
 /// An EC P-256 key with its public JWK.
 pub struct DpopKey {
@@ -46,11 +47,7 @@ impl DpopKey {
     /// # Errors
     /// OpenSSL's, as text.
     pub fn generate() -> Result<Self, String> {
-        let make = || -> Result<PKey<Private>, ErrorStack> {
-            let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-            PKey::from_ec_key(EcKey::generate(&group)?)
-        };
-        Self::of(make().map_err(|_| "openssl could not make a key")?)
+        Self::of(generate_p256().map_err(|_| "openssl could not make a key")?)
     }
 
     /// Reads a private JWK (RFC 7518 §6.2). The public coordinates must belong to `d`.

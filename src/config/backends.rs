@@ -13,6 +13,7 @@ use super::layers::Layers;
 use super::reader::{Section, key, required};
 use super::secret::{Secret, Use};
 use super::{net, parse, pem};
+use crate::crypto;
 
 /// Kinds that this version has.
 pub(crate) const KINDS: &[&str] = &["fulcio", "file"];
@@ -352,14 +353,14 @@ fn public_part(s: &mut Section<'_>, material: &KeyMaterial, algorithm: Algorithm
             let parsed = pem::private_key(key, passphrase.as_ref());
             (
                 "key",
-                parsed.map(|key| (pem::fits(&key, algorithm), pem::spki(&key))),
+                parsed.map(|key| (crypto::fits(&key, algorithm), pem::spki(&key))),
             )
         }
         KeyMaterial::Public(file) => {
             let parsed = pem::public_key(file);
             (
                 "public_key",
-                parsed.map(|key| (pem::fits(&key, algorithm), pem::spki(&key))),
+                parsed.map(|key| (crypto::fits(&key, algorithm), pem::spki(&key))),
             )
         }
     };

@@ -2,7 +2,6 @@
 
 use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Private, Public};
 use openssl::x509::X509;
-use signer_actors::domain::signing::Algorithm;
 
 use super::error::Problem;
 use super::files::PublicFile;
@@ -58,20 +57,6 @@ pub(crate) fn certificates(file: &PublicFile) -> Result<Vec<X509>, Problem> {
 /// The key's identity.
 pub(crate) fn spki<T: HasPublic>(key: &PKeyRef<T>) -> Option<Spki> {
     key.public_key_to_der().ok()
-}
-
-/// True when the key is of the kind and size that the algorithm asks for.
-pub(crate) fn fits<T: HasPublic>(key: &PKeyRef<T>, algorithm: Algorithm) -> bool {
-    use openssl::nid::Nid;
-    let curve = || key.ec_key().ok().and_then(|key| key.group().curve_name());
-    match algorithm {
-        Algorithm::EcdsaP256Sha256 => curve() == Some(Nid::X9_62_PRIME256V1),
-        Algorithm::EcdsaP384Sha384 => curve() == Some(Nid::SECP384R1),
-        Algorithm::Ed25519 => key.id() == Id::ED25519,
-        Algorithm::RsaPssSha256 | Algorithm::RsaPkcs1Sha256 => {
-            key.id() == Id::RSA && (2048..=8192).contains(&key.bits())
-        }
-    }
 }
 
 /// Public keys of a JWK set (RFC 7517 §5), as far as they are of a kind that could also sign here. Others are left to

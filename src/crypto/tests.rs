@@ -1,8 +1,12 @@
 use openssl::bn::{BigNum, BigNumContext};
-use openssl::ec::{EcPoint, PointConversionForm};
+use openssl::ec::{EcGroup, EcPoint, PointConversionForm};
+use openssl::ecdsa::EcdsaSig;
+use openssl::pkey::{PKey, Private};
+use openssl::sign::Signer;
 use openssl::symm::Cipher;
 
 use super::*;
+use crate::openssl_errors;
 
 /// A key from the private scalar that the RFC gives.
 fn ec_private(curve: Nid, scalar: &str) -> PKey<Private> {

@@ -1,9 +1,11 @@
 use openssl::pkey::{PKey, Private};
 
-use super::super::jws::{Compact, PublicJwk, find_key};
-use super::super::keys::p256;
+use super::super::jws::{Jws, find_key, thumbprint};
 use super::*;
+use crate::adapters::jose::header::Use;
+use crate::adapters::jose::jwk::PublicJwk;
 use crate::adapters::jose::mint;
+use crate::crypto::generate_p256;
 
 async fn authority() -> Authority {
     start(Settings {
@@ -25,7 +27,7 @@ struct Proof {
 
 impl Proof {
     fn new(authority: &Authority) -> Self {
-        let key = p256().unwrap();
+        let key = generate_p256().unwrap();
         Self {
             header: json!({ "typ": "dpop+jwt", "jwk": mint::jwk_of(&key).unwrap() }),
             claims: json!({ "htm": "POST", "htu": authority.token_endpoint(),
@@ -83,10 +85,10 @@ async fn issues_a_token_bound_to_the_key_of_the_proof() {
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["token_type"], "DPoP");
     assert_eq!(answer["expires_in"], 480);
-    let token = Compact::parse(answer["access_token"].as_str().unwrap()).unwrap();
-    assert_eq!(token.header_text("typ"), Some("at+jwt"));
-    let key = find_key(&jwks, token.header_text("kid").unwrap()).unwrap();
-    assert!(token.verify(&key.key));
+    let token = Jws::parse(answer["access_token"].as_str().unwrap(), Use::Token).unwrap();
+    assert_eq!(token.typ(), "at+jwt");
+    let key = find_key(&jwks, token.kid().unwrap()).unwrap();
+    assert!(token.verify(&key));
     for (name, value) in [
         ("iss", issuer.as_str()),
         ("aud", "signer"),
@@ -98,7 +100,8 @@ async fn issues_a_token_bound_to_the_key_of_the_proof() {
     ] {
         assert_eq!(token.text(name), Some(value), "{name}");
     }
-    let jkt = PublicJwk::parse(&proof.header["jwk"]).unwrap().thumbprint;
+    let jwk = PublicJwk::parse(proof.header["jwk"].as_object().unwrap()).unwrap();
+    let jkt = thumbprint(&jwk);
     assert_eq!(token.claims["cnf"], json!({ "jkt": jkt }));
     assert_eq!(
         token.number("exp").unwrap() - token.number("iat").unwrap(),
@@ -160,7 +163,7 @@ async fn refuses_every_broken_proof() {
     let now = Utc::now().timestamp();
     let changes: [(&str, &str, Value); 8] = [
         ("header", "typ", json!("JWT")),
-        ("header", "jwk", mint::jwk_of(&p256().unwrap()).unwrap()),
+        ("header", "jwk", mint::jwk_of(&generate_p256().unwrap()).unwrap()),
         ("claims", "htm", json!("GET")),
         ("claims", "htu", json!("http://127.0.0.1:1/token")),
         ("claims", "iat", json!(now - 120)),
@@ -192,7 +195,7 @@ async fn refuses_every_broken_proof() {
 async fn the_identity_token_speaks_of_the_signer() {
     let authority = authority().await;
     let text = authority.identity().token().unwrap();
-    let token = Compact::parse(&text).unwrap();
+    let token = Jws::parse(&text, Use::Token).unwrap();
     assert_eq!(token.text("aud"), Some("sigstore"));
     assert_eq!(token.text("sub"), Some("https://stellaops.local/signer"));
     assert_eq!(token.text("iss"), Some(authority.running.base_url.as_str()));

@@ -13,7 +13,7 @@ use openssl::x509::extension::{
 };
 use openssl::x509::{X509, X509Builder, X509Extension, X509Name, X509NameBuilder};
 
-use super::keys::p256;
+use crate::crypto::generate_p256;
 
 /// Life of a leaf, in seconds: what Fulcio gives.
 pub(super) const LEAF_LIFE: i64 = 600;
@@ -35,7 +35,7 @@ pub(super) struct Hierarchy {
 
 impl Hierarchy {
     pub(super) fn generate() -> io::Result<Self> {
-        let (root_key, intermediate_key) = (p256()?, p256()?);
+        let (root_key, intermediate_key) = (generate_p256()?, generate_p256()?);
         let root = ca_certificate("StellaOps development root", &root_key, None)?;
         let issuer = Some((&root, &root_key));
         let intermediate = ca_certificate("StellaOps development CA", &intermediate_key, issuer)?;

@@ -9,16 +9,16 @@ use actix_web::{HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::{Id, PKey, Public};
-use openssl::sign::Verifier;
+use openssl::pkey::{PKey, Public};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use signer_actors::domain::signing::Algorithm;
 
 use super::ca::Hierarchy;
-use super::jws::{Compact, find_key};
+use super::jws::{Jws, find_key};
 use super::listener::{Bound, Running};
+use crate::adapters::jose::header::Use;
+use crate::crypto;
 
 /// Clock difference that is tolerated in identity tokens, in seconds.
 const SKEW: i64 = 30;
@@ -187,16 +187,16 @@ async fn certify(state: &State, body: &[u8]) -> Result<[String; 3], Refusal> {
 /// Verifies the identity token (OpenID Connect Core §3.1.3.7) and answers its subject.
 async fn identity(state: &State, token: &str) -> Result<String, Refusal> {
     const BAD: Refusal = invalid("there was an error processing the identity token");
-    let token = Compact::parse(token).map_err(|_| BAD)?;
+    let token = Jws::parse(token, Use::Token).map_err(|_| BAD)?;
     if token.text("iss") != Some(state.settings.issuer.as_str()) {
         return Err(invalid("the issuer of the identity token is not configured"));
     }
     let keys = key_set(state)
         .await
         .ok_or(internal("the issuer's keys could not be fetched"))?;
-    let kid = token.header_text("kid").ok_or(BAD)?;
+    let kid = token.kid().ok_or(BAD)?;
     let key = find_key(&keys, kid).ok_or(BAD)?;
-    if !token.verify(&key.key) {
+    if !token.verify(&key) {
         return Err(BAD);
     }
     if token.text("aud") != Some(state.settings.audience.as_str()) {
@@ -251,16 +251,13 @@ async fn fetch(state: &State, url: &str) -> Option<Value> {
 /// The proof signs the subject with the key to be certified.
 fn check_possession(key: &PKey<Public>, proof: &str, subject: &str) -> Result<(), Refusal> {
     const FAILED: Refusal = invalid("the signature supplied in the request could not be verified");
-    let curve = key.ec_key().ok().and_then(|ec| ec.group().curve_name());
-    if key.id() != Id::EC || curve != Some(Nid::X9_62_PRIME256V1) {
-        return Err(invalid("this development authority certifies P-256 keys only"));
-    }
+    let key = crypto::PublicKey::new(key.clone(), Algorithm::EcdsaP256Sha256)
+        .map_err(|_| invalid("this development authority certifies P-256 keys only"))?;
     let proof = STANDARD.decode(proof).map_err(|_| FAILED)?;
-    let mut verifier = Verifier::new(MessageDigest::sha256(), key).map_err(|_| FAILED)?;
-    match verifier.verify_oneshot(&proof, subject.as_bytes()) {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(_) => Err(FAILED),
+    if !key.verify(subject.as_bytes(), &proof) {
+        return Err(FAILED);
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use openssl::asn1::Asn1Time;
+use openssl::hash::MessageDigest;
 use openssl::pkey::Private;
 use openssl::sign::Signer;
 use openssl::stack::Stack;
@@ -7,8 +8,9 @@ use openssl::x509::verify::X509VerifyParam;
 use openssl::x509::{X509, X509PurposeId, X509StoreContext};
 
 use super::super::authority::{self, Authority};
-use super::super::keys::{TokenKey, p256};
+use super::super::keys::TokenKey;
 use super::*;
+use crate::crypto::generate_p256;
 
 const SUBJECT: &str = "https://stellaops.local/signer";
 
@@ -38,7 +40,7 @@ async fn lane() -> Lane {
     Lane {
         authority,
         fulcio,
-        key: p256().unwrap(),
+        key: generate_p256().unwrap(),
     }
 }
 
@@ -140,7 +142,7 @@ async fn refuses_bad_tokens_and_bad_proofs_as_fulcio_does() {
     let mut request = lane.request(&good, SUBJECT);
     request["publicKeyRequest"]["publicKey"]["content"] = json!("no key");
     let mut other_key = lane.request(&good, SUBJECT);
-    let pem = p256().unwrap().public_key_to_pem().unwrap();
+    let pem = generate_p256().unwrap().public_key_to_pem().unwrap();
     other_key["publicKeyRequest"]["publicKey"]["content"] = json!(String::from_utf8(pem).unwrap());
     for (name, body) in [
         ("forged", lane.request(&forged, SUBJECT)),

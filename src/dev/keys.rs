@@ -2,13 +2,13 @@
 
 use std::io;
 
-use openssl::ec::{EcGroup, EcKey};
-use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use serde_json::{Value, json};
 
-use super::jws::PublicJwk;
+use super::jws::thumbprint;
+use crate::adapters::jose::jwk::PublicJwk;
 use crate::adapters::jose::mint;
+use crate::crypto::generate_p256;
 
 /// A P-256 key that signs tokens, with its key id (the RFC 7638 thumbprint).
 #[derive(Clone)]
@@ -20,9 +20,11 @@ pub(super) struct TokenKey {
 
 impl TokenKey {
     pub(super) fn generate() -> io::Result<Self> {
-        let key = p256()?;
+        let key = generate_p256()?;
         let mut jwk = mint::jwk_of(&key).map_err(io::Error::other)?;
-        let kid = PublicJwk::parse(&jwk).map_err(io::Error::other)?.thumbprint;
+        let public = jwk.as_object().map(PublicJwk::parse);
+        let public = public.ok_or_else(|| io::Error::other("a JWK is no object"))?;
+        let kid = thumbprint(&public.map_err(io::Error::other)?);
         if let Some(members) = jwk.as_object_mut() {
             members.insert("kid".to_owned(), json!(kid));
             members.insert("use".to_owned(), json!("sig"));
@@ -42,12 +44,6 @@ impl TokenKey {
         let header = json!({ "typ": typ, "alg": "ES256", "kid": self.kid });
         mint::sign_compact(&header, claims, &self.key).ok()
     }
-}
-
-/// A fresh P-256 key.
-pub(super) fn p256() -> io::Result<PKey<Private>> {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-    Ok(PKey::from_ec_key(EcKey::generate(&group)?)?)
 }
 
 /// A fresh secret of 256 bits, in hexadecimal.

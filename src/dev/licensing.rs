@@ -12,10 +12,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::jws::{Compact, find_key};
+use super::jws::{Jws, find_key};
 use super::keeper::{Added, Keeper};
 use super::keys::{TokenKey, same_secret, secret};
 use super::listener::{Bound, Running};
+use crate::adapters::jose::header::Use;
 
 /// Life of a proof of entitlement, in seconds.
 pub const POE_LIFE: i64 = 12 * 3600;
@@ -182,11 +183,10 @@ impl State {
 
     /// The claims of a token that this service issued and that has not expired.
     fn own_claims(&self, token: &str) -> Option<serde_json::Map<String, Value>> {
-        let token = Compact::parse(token).ok()?;
-        let key = find_key(self.key.jwks(), token.header_text("kid")?)?;
+        let token = Jws::parse(token, Use::Token).ok()?;
+        let key = find_key(self.key.jwks(), token.kid()?)?;
         let live = token.number("exp")? > Utc::now().timestamp();
-        (token.header_text("typ") == Some("poe+jwt") && live && token.verify(&key.key))
-            .then_some(token.claims)
+        (token.typ() == "poe+jwt" && live && token.verify(&key)).then_some(token.claims)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use actix_web::HttpRequest;
 
-use super::jws::{Compact, PublicJwk};
+use super::jws::{Jws, thumbprint};
 use super::keeper::{Added, Keeper};
+use crate::adapters::jose::header::Use;
 
 /// How old a proof may be, in seconds.
 const MAX_AGE: i64 = 60;
@@ -11,6 +12,7 @@ const MAX_AGE: i64 = 60;
 const MAX_AHEAD: i64 = 30;
 /// The longest `jti` that is remembered, in bytes.
 const MAX_JTI: usize = 128;
+const UNREADABLE: &str = "the proof cannot be read: send a compact JWS with typ dpop+jwt, alg ES256 and its public P-256 key as jwk";
 
 /// Checks the one proof of this request and remembers its identifier. Answers the thumbprint of its key.
 pub(super) async fn verify(
@@ -26,12 +28,12 @@ pub(super) async fn verify(
         (None, _) => return Err("a DPoP proof is required: send one DPoP field"),
         (Some(_), Some(_)) => return Err("there is more than one DPoP field: send one"),
     };
-    let proof = Compact::parse(proof)?;
-    if proof.header_text("typ") != Some("dpop+jwt") {
+    let proof = Jws::parse(proof, Use::Proof).map_err(|_| UNREADABLE)?;
+    if proof.typ() != "dpop+jwt" {
         return Err("the typ of the proof is not dpop+jwt");
     }
-    let jwk = PublicJwk::parse(proof.header.get("jwk").ok_or("the proof has no jwk")?)?;
-    if !proof.verify(&jwk.key) {
+    let jwk = proof.jwk().map_err(|_| UNREADABLE)?;
+    if !proof.verify(&jwk) {
         return Err("the proof is not signed with ES256 by the key in its jwk");
     }
     if proof.text("htm") != Some(method) {
@@ -49,9 +51,10 @@ pub(super) async fn verify(
         return Err("the jti is empty or too long");
     }
     // Last, so that nobody can burn identifiers without the key.
-    let name = format!("{} {jti}", jwk.thumbprint);
+    let thumbprint = thumbprint(&jwk);
+    let name = format!("{thumbprint} {jti}");
     match seen.add(name, now, iat.saturating_add(MAX_AGE)).await {
-        Some(Added::New) => Ok(jwk.thumbprint),
+        Some(Added::New) => Ok(thumbprint),
         Some(Added::Known) => Err("the proof was used before: make a fresh one"),
         Some(Added::Full) | None => Err("too many proofs are remembered: try again in a minute"),
     }

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use signer_actors::domain::digest::is_lower_hex;
 
 use super::content::{Content, INDEX, TAG_UNSIGNED};
-use super::keys::p256;
 use super::listener::{Bound, Running};
+use crate::crypto::generate_p256;
 
 /// Name of the repository.
 pub const REPOSITORY: &str = "stellaops/scanner";
@@ -53,7 +53,7 @@ struct State {
 
 /// Starts the registry on a free loopback port, with a fresh release key.
 pub async fn start(referrers: Referrers) -> io::Result<Registry> {
-    start_with(referrers, &p256()?)
+    start_with(referrers, &generate_p256()?)
 }
 
 fn start_with(referrers: Referrers, release_key: &PKey<Private>) -> io::Result<Registry> {

@@ -8,6 +8,7 @@ mod statement;
 mod trust;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use openssl::pkey::{PKey, Public};
 use openssl::x509::X509;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -19,7 +20,7 @@ pub use self::input::MAX_DOCUMENT_BYTES;
 pub use self::trust::{MAX_TRUST_BYTES, Trust};
 use super::envelope::Content;
 use super::sigstore::key_hint;
-use crate::crypto::{Pae, PublicKey, algorithms_of};
+use crate::crypto::{Pae, PublicKey};
 use crate::x509::Leaf;
 use input::{Input, Signer};
 use trust::TrustedKey;
@@ -156,7 +157,7 @@ fn untrusted(input: &Input, content: &Content, checks: &mut Vec<Check>) {
     let advice = "no trust was given: pass the signer's public key, its published keys or a TrustedRoot";
     checks.push(Check::new("trust", false, advice));
     let own = match (&input.signer, &input.own_key) {
-        (Signer::Certificate(leaf), _) => leaf.public_key().ok().map(|key| pinned(&key)),
+        (Signer::Certificate(leaf), _) => leaf.public_key().ok().map(|key| every_pin(&key)),
         (_, Some(pem)) => {
             let mut trust = Trust::default();
             trust.add_public_key(pem.as_bytes()).ok();
@@ -250,7 +251,7 @@ fn keyless(
     checks.push(Check::of("certificateValidity", validity(&leaf, inside, options)));
     checks.push(Check::of("identity", identity(&leaf, options)));
     checks.push(signature(
-        &pinned(&leaf.public_key),
+        &every_pin(&leaf.public_key),
         content,
         "by the certificate's key",
     ));
@@ -305,12 +306,9 @@ fn identity(leaf: &Leaf, options: &Options) -> Result<String, String> {
     })
 }
 
-/// A public key, once for each algorithm it can be used with.
-fn pinned(pkey: &openssl::pkey::PKey<openssl::pkey::Public>) -> Vec<PublicKey> {
-    let algorithms = algorithms_of(pkey).into_iter();
-    algorithms
-        .filter_map(|algorithm| PublicKey::new(pkey.clone(), algorithm).ok())
-        .collect()
+/// The key as it may have been used; none when it is of no kind that signs.
+fn every_pin(pkey: &PKey<Public>) -> Vec<PublicKey> {
+    PublicKey::every_pin(pkey).unwrap_or_default()
 }
 
 fn verifies(keys: &[PublicKey], content: &Content) -> bool {

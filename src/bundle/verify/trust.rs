@@ -10,7 +10,7 @@ use crate::bundle::envelope::decode_base64;
 use crate::bundle::trusted_root::{
     CertificateAuthority, MEDIA_TYPE, PublishedKey, PublishedKeys, TimeRange, TrustedRoot,
 };
-use crate::crypto::{PublicKey, algorithms_of, parse_public_pem};
+use crate::crypto::{PublicKey, parse_public_pem};
 use crate::x509::{Authorities, MAX_CERTIFICATES, parse_der};
 
 /// The longest trust file, in bytes.
@@ -89,11 +89,7 @@ impl Trust {
 
     /// Trusts a public key in PEM, without limit of time. RSA keys are tried with both paddings.
     pub fn add_public_key(&mut self, pem: &[u8]) -> Result<(), String> {
-        let pkey = parse_public_pem(pem)?;
-        let pinned = algorithms_of(&pkey)
-            .into_iter()
-            .map(|algorithm| PublicKey::new(pkey.clone(), algorithm));
-        let keys: Vec<PublicKey> = pinned.collect::<Result<_, _>>()?;
+        let keys = PublicKey::every_pin(&parse_public_pem(pem)?)?;
         if keys.is_empty() {
             return Err("the public key's kind, curve or size is not supported".into());
         }

@@ -1,71 +1,45 @@
 //! Public keys of release signatures, and the algorithms they verify.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use openssl::ec::EcKeyRef;
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::{Id, PKey, Public};
-use openssl::sign::Verifier;
-use signer_actors::domain::digest::Sha256Digest;
+use openssl::pkey::{PKey, Public};
+use signer_actors::domain::signing::Algorithm;
 
-use crate::openssl_errors;
+use crate::bundle::sigstore::key_hint;
+use crate::crypto::{PublicKey, algorithms_of, parse_public_pem};
 
-/// Shortest RSA modulus that is accepted, in bits (NIST SP 800-131A).
-const MIN_RSA_BITS: u32 = 2048;
-
-/// Longest RSA modulus that is accepted, in bits: longer ones only cost time.
-const MAX_RSA_BITS: u32 = 8192;
-
-/// What a key verifies. The curve or family is fixed by the key, never by the signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    P256,
-    P384,
-    Ed25519,
-    Rsa,
-}
-
-/// A public key that can have made a release signature.
-#[derive(Clone)]
+/// A public key that can have made a release signature. What it verifies is fixed by the key, never by the signature.
 pub(super) struct ReleaseKey {
     id: String,
-    spki: Vec<u8>,
-    key: PKey<Public>,
-    kind: Kind,
+    key: PublicKey,
 }
 
 impl std::fmt::Debug for ReleaseKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ReleaseKey({:?}, {})", self.kind, self.id)
+        write!(f, "ReleaseKey({}, {})", self.key.algorithm(), self.id)
     }
 }
 
 impl PartialEq for ReleaseKey {
     fn eq(&self, other: &Self) -> bool {
-        self.spki == other.spki
+        self.key.der() == other.key.der()
     }
 }
 
 impl ReleaseKey {
     /// Reads one SPKI in PEM; more than one object in the file is refused, as only the first would be used.
     pub(super) fn from_pem(pem: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(pem).map_err(|_| "a release key is not PEM")?;
-        if text.matches("-----BEGIN ").count() != 1 {
-            return Err("a release key file must hold exactly one public key".to_owned());
-        }
-        let key = PKey::public_key_from_pem(pem)
-            .map_err(|_| "a release key is not a public key in PEM (BEGIN PUBLIC KEY)")?;
+        let key = parse_public_pem(pem).map_err(|problem| format!("a release key: {problem}"))?;
         Self::new(key)
     }
 
     /// Takes a key of a supported kind and strength.
     pub(super) fn new(key: PKey<Public>) -> Result<Self, String> {
-        let kind =
-            kind(&key).ok_or("the key is none of ECDSA P-256 or P-384, Ed25519, RSA 2048 to 8192 bits")?;
-        let spki = key.public_key_to_der().map_err(|_| "the key cannot be encoded")?;
-        let id = STANDARD.encode(Sha256Digest::of(&spki).0);
-        Ok(Self { id, spki, key, kind })
+        let mut algorithms = algorithms_of(&key).into_iter();
+        // PKCS#1 v1.5 is cosign's only RSA scheme (RFC 8017 §8.2).
+        let algorithm = algorithms.find(|algorithm| *algorithm != Algorithm::RsaPssSha256);
+        let unsupported = "the key is none of ECDSA P-256 or P-384, Ed25519, RSA 2048 to 4096 bits";
+        let key = PublicKey::new(key, algorithm.ok_or(unsupported)?)?;
+        let id = key_hint(key.der());
+        Ok(Self { id, key })
     }
 
     /// base64 SHA-256 of the SPKI DER, as Sigstore's key hints.
@@ -73,61 +47,24 @@ impl ReleaseKey {
         &self.id
     }
 
-    /// True when the signature over exactly these bytes is this key's.
+    /// True when the signature over exactly these bytes is this key's. Ed25519 is pure (RFC 8032 §5.1); the Ed25519ph of
+    /// cosign 3 is not offered by the openssl crate.
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        match self.kind {
-            Kind::P256 => self.verifies_with(Some(MessageDigest::sha256()), message, signature),
+        self.key.verify(message, signature)
             // cosign 3 hashes with SHA-384 for this curve, cosign 1 and 2 always with SHA-256.
-            Kind::P384 => {
-                self.verifies_with(Some(MessageDigest::sha384()), message, signature)
-                    || self.verifies_with(Some(MessageDigest::sha256()), message, signature)
-            }
-            // Pure Ed25519 (RFC 8032 §5.1); the Ed25519ph of cosign 3 is not offered by the openssl crate.
-            Kind::Ed25519 => self.verifies_with(None, message, signature),
-            // PKCS#1 v1.5 with SHA-256, cosign's only RSA scheme (RFC 8017 §8.2).
-            Kind::Rsa => self.verifies_with(Some(MessageDigest::sha256()), message, signature),
-        }
-    }
-
-    fn verifies_with(&self, digest: Option<MessageDigest>, message: &[u8], signature: &[u8]) -> bool {
-        let verifier = match digest {
-            Some(digest) => Verifier::new(digest, &self.key),
-            None => Verifier::new_without_digest(&self.key),
-        };
-        // An error of openssl (a signature that is no DER, a wrong length) is a signature that does not hold.
-        let holds = verifier
-            .and_then(|mut verifier| verifier.verify_oneshot(signature, message))
-            .unwrap_or(false);
-        if !holds {
-            openssl_errors::forget();
-        }
-        holds
-    }
-}
-
-fn kind(key: &PKey<Public>) -> Option<Kind> {
-    match key.id() {
-        Id::EC => curve(&*key.ec_key().ok()?),
-        Id::ED25519 => Some(Kind::Ed25519),
-        Id::RSA => (MIN_RSA_BITS..=MAX_RSA_BITS)
-            .contains(&key.bits())
-            .then_some(Kind::Rsa),
-        _ => None,
-    }
-}
-
-fn curve(key: &EcKeyRef<Public>) -> Option<Kind> {
-    key.check_key().ok()?;
-    match key.group().curve_name() {
-        Some(Nid::X9_62_PRIME256V1) => Some(Kind::P256),
-        Some(Nid::SECP384R1) => Some(Kind::P384),
-        _ => None,
+            || (self.key.algorithm() == Algorithm::EcdsaP384Sha384
+                && self.key.verify_ecdsa_sha256(message, signature))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use openssl::nid::Nid;
+
     use super::*;
+    use crate::openssl_errors;
 
     /// Signatures by cosign 2.5.0 over the payload beside them (`testdata/README.md`).
     #[test]
