@@ -60,6 +60,9 @@ jwks_uri = {licensing_jwks}
 introspection_url = {introspection}
 credential = {credential}
 
+# Short, so that a revoked licence is noticed while one looks on.
+positive_ttl = "1s"
+
 [state]
 directory = {state}
 

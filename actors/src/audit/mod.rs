@@ -6,6 +6,7 @@
 mod error;
 mod messages;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,15 @@ use tokio::sync::{oneshot, watch};
 pub use error::AuditError;
 pub use messages::{Append, Durability, Flush, Receipt};
 
-use crate::domain::audit::{AuditRecord, MAX_RECORD_BYTES};
+use crate::domain::audit::{AuditRecord, MAX_RECORD_BYTES, SCHEMA_VERSION, ServiceEvent};
 use crate::ports::{AuditLog, Clock, Observer};
 use crate::runtime::{ActorState, Cx, Reply, Serve};
 
 /// Records that may wait for the next sync before it is made at once.
 const GROUP: usize = 512;
+
+/// How often a trail that could not be written is tried again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// State of the actor.
 #[derive(Debug)]
@@ -92,6 +96,25 @@ impl Audit {
         }
     }
 
+    /// While the trail cannot be written, tries with a record that says so: a replica that was taken out of service gets no
+    /// request that would try.
+    fn look(&mut self, cx: &mut Cx<'_, Self>) {
+        let healthy = *self.healthy.borrow();
+        if !healthy && self.pending.is_empty() {
+            let event = ServiceEvent {
+                schema: SCHEMA_VERSION,
+                time: self.clock.now(),
+                what: "audit-recovered".to_owned(),
+                facts: BTreeMap::new(),
+            };
+            // A record of fixed small size is always formed.
+            self.pending
+                .extend(encode(&AuditRecord::Service(Box::new(event))));
+            self.flush();
+        }
+        cx.after(LOOK_EVERY, Self::look);
+    }
+
     fn schedule(&mut self, cx: &mut Cx<'_, Self>) {
         if self.pending.len() >= GROUP || self.linger.is_zero() {
             self.flush();
@@ -104,6 +127,10 @@ impl Audit {
 
 impl ActorState for Audit {
     const NAME: &'static str = "audit";
+
+    fn started(&mut self, cx: &mut Cx<'_, Self>) {
+        cx.after(LOOK_EVERY, Self::look);
+    }
 
     fn recover(&mut self) {
         // What was pending may or may not be on disk: whoever waits is told so by a dropped channel, and whoever

@@ -182,6 +182,24 @@ async fn what_builds_on_a_record_that_may_be_lost_is_refused() {
 }
 
 #[actix::test]
+async fn a_trail_that_can_be_written_again_is_noticed_without_a_request() {
+    let bench = bench(HOUR);
+    bench.log.works.set(false);
+    bench.in_order("lost").await;
+    bench.flush().await;
+    assert!(!*bench.healthy.borrow());
+    bench.log.works.set(true);
+    let mut healthy = bench.healthy.clone();
+    let noticed = healthy.wait_for(|healthy| *healthy);
+    assert!(
+        tokio::time::timeout(Duration::from_secs(10), noticed)
+            .await
+            .is_ok_and(|seen| seen.is_ok())
+    );
+    assert_eq!(bench.log.durable.get().len(), 1, "and the trail says so");
+}
+
+#[actix::test]
 async fn in_order_is_refused_when_its_own_group_fails() {
     let bench = bench(Duration::ZERO);
     bench.log.works.set(false);

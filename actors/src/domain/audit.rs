@@ -150,7 +150,7 @@ pub struct ServiceEvent {
     pub schema: u32,
     /// When.
     pub time: DateTime<Utc>,
-    /// `started`, `stopped`.
+    /// `started`, `stopped`, `audit-recovered`.
     pub what: String,
     /// Version, key ids and digests of configuration: never a secret.
     pub facts: std::collections::BTreeMap<String, String>,

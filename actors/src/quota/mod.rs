@@ -143,7 +143,13 @@ impl Serve<Charge> for Quota {
             return Reply::Now(Ok(rate.status));
         }
         let error = QuotaError::Rate { status: rate.status };
-        self.observer.throttled(error.kind());
+        // A record that is left out refuses nobody.
+        let kind = if ask.lane == Lane::Refusal {
+            "refusal_record"
+        } else {
+            error.kind()
+        };
+        self.observer.throttled(kind);
         Reply::Now(Err(error))
     }
 }

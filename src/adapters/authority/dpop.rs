@@ -201,7 +201,7 @@ impl ProofVerifier for DpopVerifier {
             .check_claims(&claims, credentials, token, now)
             .map_err(invalid)?;
         let has_nonce = self.check_nonce(&claims, now)?;
-        // Step 7, the dear one, last.
+        // Step 6, the dear one, last.
         if !jwk.verify(compact.signing_input.as_bytes(), &compact.signature) {
             return Err(invalid("its signature does not hold".into()));
         }

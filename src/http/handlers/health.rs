@@ -8,6 +8,7 @@ use serde::Serialize;
 use signer_actors::domain::signing::{KeyState, SigningMode};
 use signer_actors::runtime::{Deadline, Mailbox};
 
+use crate::http::problem::Outcome;
 use crate::http::state::AppState;
 use crate::telemetry::metrics::CONTENT_TYPE;
 
@@ -44,7 +45,12 @@ fn respond<T: Serialize>(
     if checks.values().all(|state| *state == "ok") {
         HttpResponse::Ok().json(body("ready", checks))
     } else {
-        HttpResponse::ServiceUnavailable().json(body("not ready", checks))
+        let mut response = HttpResponse::ServiceUnavailable().json(body("not ready", checks));
+        response.extensions_mut().insert(Outcome {
+            code: "not_ready",
+            audit_id: None,
+        });
+        response
     }
 }
 
