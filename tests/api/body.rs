@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Call, Raw, TestApp};
+use crate::support::{Call, Raw, TestApp, until};
 
 /// The body of a good request as text, to be spoilt.
 fn good(app: &TestApp) -> String {
@@ -402,4 +402,22 @@ async fn idempotency_keys_are_refused_rather_than_ignored() {
     // A dry run ignores it (contract §2.1).
     let call: Call<'_> = app.sign().option("dryRun", true);
     call.field("idempotency-key", "k-1").send().await.ok();
+}
+
+#[actix::test]
+async fn bodies_held_at_once_are_bounded_over_all_requests() {
+    let app = TestApp::with("server.max_body_bytes = 4096\nserver.max_body_bytes_in_flight = 4096").await;
+    let mut slow = Raw::connect(app.base()).await;
+    let mut body = slow.head(app.sign(), &["content-length: 3600"]).await;
+    assert!((600..2000).contains(&body.len()));
+    body.resize(3600, b' ');
+    slow.send(&body[..3500]).await;
+    let bodies = &app.service.as_ref().unwrap().state.bodies;
+    until("those bytes to arrive", || (bodies.left() == 0).then_some(())).await;
+    // There is no room for another body.
+    app.sign().send().await.refused(503, "overloaded", "body");
+    slow.send(&body[3500..]).await;
+    slow.answer().await.unwrap().ok();
+    until("the bytes to come back", || (bodies.left() == 4096).then_some(())).await;
+    app.sign().send().await.ok();
 }
