@@ -39,6 +39,13 @@ const REGISTRY_QUEUE: Duration = Duration::from_secs(5);
 /// Most header fields of a request, and their bytes.
 const HEADER_FIELDS: usize = 64;
 const HEADER_BYTES: usize = 32 * 1024;
+/// Rate at which refusals of one tenant are recorded.
+const REFUSALS: PlanLimits = PlanLimits {
+    qps: 10,
+    burst: 100,
+    concurrency: u32::MAX,
+    max_artifact_bytes: u64::MAX,
+};
 /// One in this many signatures of local ephemeral keys is verified before it leaves.
 const VERIFY_SAMPLE: u8 = 64;
 
@@ -213,6 +220,7 @@ fn tuning(settings: &Settings) -> Tuning {
                 concurrency: u32::MAX,
                 max_artifact_bytes: u64::MAX,
             },
+            refusal_limits: REFUSALS,
             keys_refresh_after: keys.refresh_after,
             verify_sample: VERIFY_SAMPLE,
         },

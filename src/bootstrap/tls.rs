@@ -1,16 +1,14 @@
 //! TLS of the service's own listener, by OpenSSL.
 
 use openssl::pkey::PKey;
-use openssl::ssl::{AlpnError, SslAcceptor, SslAcceptorBuilder, SslMethod, SslVerifyMode, select_next_proto};
+use openssl::ssl::{SslAcceptor, SslAcceptorBuilder, SslMethod, SslVerifyMode};
 use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 
 use crate::config::{ClientAuth, Tls};
 
-/// HTTP/2 before HTTP/1.1 (RFC 7301 §3.1 wire form).
-const ALPN: &[u8] = b"\x02h2\x08http/1.1";
-
-/// An acceptor with Mozilla's intermediate settings (TLS 1.2 and 1.3), and client certificates as configured.
+/// An acceptor with Mozilla's intermediate settings (TLS 1.2 and 1.3), and client certificates as configured. The server
+/// offers HTTP/1.1 alone: HTTP/2's streams and header lists would need bounds that actix-web has no setting for.
 pub(super) fn acceptor(tls: &Tls) -> Result<SslAcceptorBuilder, String> {
     build(tls).map_err(|error| format!("certificate or key cannot be used: {error}"))
 }
@@ -26,7 +24,6 @@ fn build(tls: &Tls) -> Result<SslAcceptorBuilder, openssl::error::ErrorStack> {
     }
     acceptor.set_private_key(&*PKey::private_key_from_pem(tls.key.expose())?)?;
     acceptor.check_private_key()?;
-    acceptor.set_alpn_select_callback(|_, offered| select_next_proto(ALPN, offered).ok_or(AlpnError::NOACK));
     let mode = match tls.client_auth {
         ClientAuth::Off => SslVerifyMode::NONE,
         ClientAuth::Optional => SslVerifyMode::PEER,

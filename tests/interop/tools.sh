@@ -28,6 +28,7 @@ install_tools() {
     install_debian docker-registry 2.8 bookworm
     registry_server="$unpacked/usr/bin/docker-registry"
     flock -u 9
+    exec 9>&-
     for tool in openssl curl; do
         command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install $tool"
     done
@@ -117,7 +118,7 @@ apt_of() {
     shift
     apt-get -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null \
         -o Dir::State::lists="$apt/lists" -o Dir::Cache="$apt/cache" -o APT::Sandbox::User="$(id -un)" \
-        -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "$@"
+        -o Acquire::Retries=3 -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "$@"
 }
 
 fingerprint() {

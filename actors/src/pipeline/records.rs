@@ -14,8 +14,10 @@ use crate::domain::digest::Sha256Digest;
 use crate::domain::ids::AuditId;
 use crate::domain::signing::{Signature, SigningIdentity};
 use crate::domain::statement::Statement;
+use crate::domain::tenant::TenantId;
 use crate::evidence::{Principal, ReleaseEvidence};
 use crate::pipeline::state::Entitled;
+use crate::quota::{Charge, Lane};
 use crate::runtime::{AskError, Mailbox};
 
 pub(super) fn caller(principal: &Principal) -> Caller {
@@ -133,7 +135,8 @@ pub(super) async fn append(
     }
 }
 
-/// Records that an authenticated request was refused. Best effort: a refusal needs no durable trail to be safe.
+/// Records that an authenticated request was refused, at a bounded rate for each tenant: who is refused without end must
+/// not fill the disk that the trail needs. Best effort: a refusal needs no durable trail to be safe.
 pub(super) async fn note_refusal(
     services: &Services,
     context: &Context,
@@ -141,6 +144,17 @@ pub(super) async fn note_refusal(
     failure: &Failure,
     dry_run: bool,
 ) -> Option<AuditId> {
+    if let Some(tenant) = TenantId::parse(&caller.tenant) {
+        let shard = services.quota.of(tenant.as_str());
+        let charge = Charge {
+            tenant,
+            limits: services.policy.refusal_limits,
+            lane: Lane::Refusal,
+        };
+        if let Ok(Err(_)) = shard.ask(charge, context.deadline).await {
+            return None;
+        }
+    }
     let audit_id = AuditId(services.ids.uuid());
     let why = (failure.stage.as_str(), failure.refusal.code().as_str());
     let record = refusal(services, context, audit_id, caller, dry_run, Some(why));

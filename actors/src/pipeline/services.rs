@@ -34,6 +34,8 @@ pub struct Policy {
     pub scanner_binding_required: bool,
     /// Rate of `verify/…` calls, per tenant.
     pub verify_limits: PlanLimits,
+    /// Rate at which refusals of one tenant are recorded; beyond it they are logged and counted only.
+    pub refusal_limits: PlanLimits,
     /// Age from which a worker asks the AuthActor rather than use the keys it published, so that they are refreshed.
     pub keys_refresh_after: Duration,
     /// Of signatures that need not all be verified, one in this many is; at least 1.
@@ -174,6 +176,12 @@ mod tests {
                 burst: 1,
                 concurrency: 1,
                 max_artifact_bytes: 1,
+            },
+            refusal_limits: PlanLimits {
+                qps: 10,
+                burst: 100,
+                concurrency: 1,
+                max_artifact_bytes: 0,
             },
             keys_refresh_after: Duration::ZERO,
             verify_sample: 1,

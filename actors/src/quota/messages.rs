@@ -36,6 +36,8 @@ pub enum Lane {
     DryRun,
     /// `verify/…` calls.
     Verify,
+    /// Records of refusals: what a tenant is refused may not fill the audit trail.
+    Refusal,
 }
 
 /// Charges one call to a rate of its own; takes no permit.

@@ -26,6 +26,7 @@ struct Tenant {
     sign: Bucket,
     dry_run: Bucket,
     verify: Bucket,
+    refusals: Bucket,
     /// Every permit out holds a clone; so the count is exact, and a permit that is dropped is given back at once.
     seats: Arc<()>,
 }
@@ -37,7 +38,7 @@ impl Tenant {
 
     fn is_idle(&self, now: Duration) -> bool {
         self.in_use() == 0
-            && [&self.sign, &self.dry_run, &self.verify]
+            && [&self.sign, &self.dry_run, &self.verify, &self.refusals]
                 .iter()
                 .all(|bucket| bucket.is_full(now))
     }
@@ -135,6 +136,7 @@ impl Serve<Charge> for Quota {
         let bucket = match ask.lane {
             Lane::DryRun => &mut tenant.dry_run,
             Lane::Verify => &mut tenant.verify,
+            Lane::Refusal => &mut tenant.refusals,
         };
         let rate = bucket.take(&ask.limits, now);
         if rate.taken {

@@ -142,6 +142,12 @@ pub fn tuning() -> Tuning {
                 concurrency: 1,
                 max_artifact_bytes: 0,
             },
+            refusal_limits: PlanLimits {
+                qps: 10,
+                burst: 100,
+                concurrency: 1,
+                max_artifact_bytes: 0,
+            },
             keys_refresh_after: Duration::from_secs(240),
             verify_sample: 16,
         },

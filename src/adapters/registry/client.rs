@@ -78,6 +78,7 @@ impl Transport {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
+            .tls_version_min(reqwest::tls::Version::TLS_1_2)
             // A proxy would resolve and connect on its own, past every check here.
             .no_proxy()
             .dns_resolver(Arc::new(CheckedResolver(Arc::clone(&network))))

@@ -81,6 +81,9 @@ impl Client {
     pub(super) fn new(url: Url, tls_roots: &[u8]) -> Result<Self, String> {
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .tls_version_min(reqwest::tls::Version::TLS_1_2)
             .no_proxy()
             // A certificate every few minutes: no connection is worth keeping, and none outlives its runtime.
             .pool_max_idle_per_host(0);

@@ -15,6 +15,8 @@ use signer_actors::pipeline::{
 };
 use signer_actors::runtime::Deadline;
 
+use tokio::task::{JoinError, JoinHandle};
+
 use super::authenticate;
 use crate::bundle::envelope::Envelope;
 use crate::bundle::sigstore::SigstoreBundle;
@@ -124,14 +126,22 @@ async fn run_to_its_end(
             Ok(held.until_read(response))
         }
     });
-    // A panic in the task has been logged by the panic hook.
-    task.await.unwrap_or_else(|_| {
-        Err(Problem::new(
-            Code::Internal,
-            Stage::Signing,
-            "an internal error occurred: report the correlation id",
-        ))
-    })
+    outcome_of(task).await
+}
+
+/// A panic of the task goes on here, so that it is counted, logged with the correlation id and answered where every
+/// handler's is: in [`around`](crate::http::around). The panic hook, which told where it happened, is not run again.
+async fn outcome_of<T>(task: JoinHandle<Result<T, Problem>>) -> Result<T, Problem> {
+    match task.await.map_err(JoinError::try_into_panic) {
+        Ok(result) => result,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // Its worker is being stopped.
+        Err(Err(_)) => Err(Problem::new(
+            Code::ShuttingDown,
+            Stage::Http,
+            "the service is shutting down: try another replica",
+        )),
+    }
 }
 
 fn sign_response(
@@ -209,4 +219,26 @@ fn dry_run_response(state: &AppState, probe: &Probe) -> HttpResponse {
         audit_id: Some(probe.audit_id),
     });
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_panic_of_the_work_is_the_handlers_own() {
+        let work = actix_web::rt::spawn(async { Ok(1) });
+        assert!(matches!(outcome_of::<u8>(work).await, Ok(1)));
+        let work = actix_web::rt::spawn(async { panic!("boom") });
+        let panicked = AssertUnwindSafe(outcome_of::<u8>(work)).catch_unwind().await;
+        assert!(panicked.is_err());
+        let work = actix_web::rt::spawn(std::future::pending());
+        work.abort();
+        let cancelled = outcome_of::<u8>(work).await.map_err(|problem| problem.code());
+        assert!(matches!(cancelled, Err(Code::ShuttingDown)));
+    }
 }
