@@ -17,4 +17,5 @@ pub mod http;
 mod openssl_errors;
 pub mod shutdown;
 pub mod telemetry;
+mod urls;
 pub mod x509;

@@ -21,10 +21,9 @@ pub async fn run(args: &ServeArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
-    let logging = start_log(&settings);
-    let service = match bootstrap::start(&settings, logging.logger().clone()).await {
-        Ok(service) => service,
-        Err(error) => return cannot_start(&error, err),
+    let (logging, service) = match begin(&settings, err).await {
+        Ok(begun) => begun,
+        Err(exit) => return exit,
     };
     let ready = json!({
         "ready": true,
@@ -55,10 +54,9 @@ pub async fn run_dev(args: &DevArgs, out: &mut dyn Write, err: &mut dyn Write) -
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
-    let logging = start_log(&settings);
-    let service = match bootstrap::start(&settings, logging.logger().clone()).await {
-        Ok(service) => service,
-        Err(error) => return cannot_start(&error, err),
+    let (logging, service) = match begin(&settings, err).await {
+        Ok(begun) => begun,
+        Err(exit) => return exit,
     };
     let places = dev::Service {
         listen: service.listen,
@@ -82,9 +80,15 @@ fn load(inputs: Inputs, err: &mut dyn Write) -> Result<Settings, Exit> {
     })
 }
 
-fn cannot_start(error: &bootstrap::StartError, err: &mut dyn Write) -> Exit {
-    say(err, &format!("error: the service cannot start: {error}"));
-    Exit::Usage
+async fn begin(settings: &Settings, err: &mut dyn Write) -> Result<(Logging, Service), Exit> {
+    let logging = start_log(settings);
+    match bootstrap::start(settings, logging.logger().clone()).await {
+        Ok(service) => Ok((logging, service)),
+        Err(error) => {
+            say(err, &format!("error: the service cannot start: {error}"));
+            Err(Exit::Usage)
+        }
+    }
 }
 
 /// Logs go to standard error: standard output is for the ready line.

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use url::{Host, Url};
+use url::Url;
 
 use super::error::Problem;
 use super::layers::Layers;
+use crate::urls::is_loopback;
 
 const MAX_URL: usize = 2048;
 
@@ -68,15 +69,6 @@ pub(crate) fn origin(text: &str, layers: &Layers) -> Result<Url, Problem> {
     } else {
         let remedy = "write scheme, host and port only: \"https://signer.example\"";
         Err(Problem::new("has a path or query", remedy))
-    }
-}
-
-/// Literal 127.0.0.0/8, `::1`, or `localhost`. No resolver is asked.
-pub(crate) fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-        Host::Domain(name) => *name == "localhost",
     }
 }
 

@@ -33,7 +33,7 @@ fn read(document: &[u8], issuer: &str) -> Result<Url, String> {
     }
     text("jwks_uri")
         .and_then(|uri| Url::parse(uri).ok())
-        .filter(fetch::is_allowed)
+        .filter(crate::urls::is_private)
         .ok_or_else(|| "its `jwks_uri` is missing, or neither https nor http to loopback".to_owned())
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use reqwest::{Response, StatusCode, redirect, retry, tls};
 use signer_actors::ports::SourceUnavailable;
-use url::{Host, Url};
+use url::Url;
+
+use crate::urls::is_private;
 
 /// Longest accepted document or answer, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -44,14 +46,14 @@ impl Http {
         Ok(Self { client })
     }
 
-    /// The client, for requests other than [`Self::get`]. Check the URL with [`is_allowed`] first.
+    /// The client, for requests other than [`Self::get`]. Check the URL with `urls::is_private` first.
     pub(crate) fn client(&self) -> &reqwest::Client {
         &self.client
     }
 
     /// The status and, if it is 200, the body of a document; any type of content, for the caller to parse.
     pub async fn get(&self, url: &Url) -> Result<(StatusCode, Vec<u8>), SourceUnavailable> {
-        if !is_allowed(url) {
+        if !is_private(url) {
             return Err(unavailable(&format!(
                 "{}: the URL must be https, or http to loopback",
                 name(url)
@@ -110,19 +112,6 @@ pub async fn read_file(path: PathBuf) -> Result<Vec<u8>, SourceUnavailable> {
     }
 }
 
-/// True for `https`, and for `http` to a loopback address (contract §9); never with credentials in the URL.
-pub fn is_allowed(url: &Url) -> bool {
-    let plain = url.username().is_empty() && url.password().is_none();
-    let loopback = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        // RFC 6761 §6.3: resolvers answer this name with loopback.
-        Some(Host::Domain(name)) => name == "localhost",
-        None => return false,
-    };
-    plain && (url.scheme() == "https" || (url.scheme() == "http" && loopback))
-}
-
 /// Why an exchange failed, in words of ours: the library's texts may quote what was sent or received.
 pub(crate) fn failed(url: &Url, error: &reqwest::Error) -> SourceUnavailable {
     let what = if error.is_timeout() {
@@ -155,28 +144,6 @@ mod tests {
 
     use super::*;
     use crate::adapters::jose::testkit::{Reply, Server, TIMEOUT, certificate, nowhere, tls_server};
-
-    #[test]
-    fn only_https_or_loopback() {
-        for (url, expected) in [
-            ("https://authority.example/jwks", true),
-            ("https://10.0.0.1/", true),
-            ("http://127.0.0.1:8080/", true),
-            ("http://127.8.7.6/", true),
-            ("http://[::1]:1/", true),
-            ("http://localhost:1/", true),
-            ("http://authority.example/", false),
-            ("http://10.0.0.1/", false),
-            ("http://localhost.example/", false),
-            ("http://[::ffff:10.0.0.1]/", false),
-            ("https://user@authority.example/", false),
-            ("https://:secret@authority.example/", false),
-            ("ftp://127.0.0.1/", false),
-            ("file:///etc/passwd", false),
-        ] {
-            assert_eq!(is_allowed(&Url::parse(url).unwrap()), expected, "{url}");
-        }
-    }
 
     async fn get(reply: Reply) -> Result<Vec<u8>, SourceUnavailable> {
         let server = Server::start(move |_, _| reply.clone()).await;

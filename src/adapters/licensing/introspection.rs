@@ -22,7 +22,7 @@ pub(super) struct Introspector {
 impl Introspector {
     /// Refuses a URL that is neither https nor http to loopback: the credential goes there.
     pub(super) fn new(http: Http, settings: IntrospectionSettings) -> Result<Self, SourceUnavailable> {
-        if !fetch::is_allowed(&settings.url) {
+        if !crate::urls::is_private(&settings.url) {
             return Err(unavailable(
                 "the introspection URL must be https, or http to loopback",
             ));

@@ -8,7 +8,6 @@ mod client;
 mod identity;
 
 use std::future::ready;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +17,11 @@ use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::{Algorithm, KeyState, Signature, SigningIdentity, SigningMode};
 use signer_actors::evidence::SigningWarrant;
 use signer_actors::ports::{BackendError, BackendInfo, Clock, PortFuture, SigningBackend, SigningKey};
-use url::{Host, Url};
+use url::Url;
 
 pub use self::identity::IdentityToken;
 use crate::crypto::{Pae, PrivateKey};
+use crate::urls::is_private;
 use crate::x509::{Authorities, Leaf, to_pem};
 use client::Client;
 
@@ -74,7 +74,7 @@ struct Shared {
 impl FulcioBackend {
     /// Checks the settings; asks nothing yet.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, String> {
-        if !is_private_enough(&settings.url) {
+        if !is_private(&settings.url) {
             return Err("Fulcio's url must be https: the identity token travels with each request".into());
         }
         if settings.expect_issuer.is_empty() || settings.expect_subject.is_empty() {
@@ -213,17 +213,6 @@ fn identity_of(
         not_before: Some(leaf.not_before),
         not_after: Some(leaf.not_after),
     })
-}
-
-/// `https`, or `http` to this machine (contract §9).
-fn is_private_enough(url: &Url) -> bool {
-    let loopback = match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
 }
 
 /// An ephemeral key with its certificate.
