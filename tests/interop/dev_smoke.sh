@@ -30,7 +30,7 @@ check() {
 wait_until_ready() {
     local tries
     for ((tries = 0; tries < 300; tries++)); do
-        grep -q '^{"ready":true' out && return
+        grep -qs '^{"ready":true' out && return
         kill -0 "$pid" 2>/dev/null || return 1
         sleep 0.1
     done

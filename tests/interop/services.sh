@@ -57,7 +57,7 @@ referrers_of() {
 wait_for() {
     local file="$1" pattern="$2" log="$3" tries
     for ((tries = 0; tries < 300; tries++)); do
-        if grep -q "$pattern" "$file"; then
+        if grep -qs "$pattern" "$file"; then
             return
         fi
         kill -0 "${pids[-1]}" 2>/dev/null || break
