@@ -42,7 +42,7 @@ impl fmt::Debug for PrivateKey {
 }
 
 impl PrivateKey {
-    /// Reads a private key in PEM, plain or encrypted, of at most [`MAX_KEY_PEM`] bytes.
+    /// Reads a private key in PEM, plain or encrypted, of at most [`super::MAX_KEY_PEM`] bytes.
     pub fn from_pem(
         pem: &[u8],
         passphrase: Option<&[u8]>,

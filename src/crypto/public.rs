@@ -38,7 +38,7 @@ impl fmt::Debug for PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a SubjectPublicKeyInfo in PEM (RFC 7468 §13), of at most [`MAX_KEY_PEM`] bytes.
+    /// Reads a SubjectPublicKeyInfo in PEM (RFC 7468 §13), of at most [`super::MAX_KEY_PEM`] bytes.
     pub fn from_pem(pem: &[u8], algorithm: Algorithm) -> Result<Self, String> {
         Self::new(parse_public_pem(pem)?, algorithm)
     }
