@@ -25,6 +25,7 @@ use signer_actors::system::{Placement, Tuning, start_actors};
 use crate::config::{Binding, BodyHashPolicy, Settings};
 use crate::http::budget::BodyBudget;
 use crate::http::lifecycle::Lifecycle;
+use crate::http::routes::PATTERNS;
 use crate::http::server::{self, Listening, Running};
 use crate::http::state::Routes;
 use crate::http::{AppState, Limits};
@@ -129,7 +130,7 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
         limits: limits(settings),
         bodies: BodyBudget::new(settings.server.max_body_bytes_in_flight),
         lifecycle: Lifecycle::default(),
-        routes: Routes::new(&metrics),
+        routes: Routes::new(&metrics, PATTERNS),
         metrics,
         algorithms: settings
             .auth

@@ -55,12 +55,9 @@ pub struct AppState {
 pub struct Routes(Arc<[RouteMetrics]>, RouteMetrics);
 
 impl Routes {
-    /// For the patterns of [`routes`](super::routes).
-    pub fn new(metrics: &Metrics) -> Self {
-        let known = super::routes::PATTERNS
-            .iter()
-            .map(|pattern| metrics.route(pattern))
-            .collect();
+    /// For these patterns.
+    pub fn new(metrics: &Metrics, patterns: &[&'static str]) -> Self {
+        let known = patterns.iter().map(|pattern| metrics.route(pattern)).collect();
         Self(known, metrics.route("other"))
     }
 

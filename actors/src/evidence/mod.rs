@@ -4,8 +4,8 @@
 //! ```compile_fail,E0451
 //! // No one outside the core can forge what a gate hands on.
 //! use signer_actors::evidence::IntentReceipt;
-//! fn forge() -> IntentReceipt {
-//!     IntentReceipt { audit_id: todo!() }
+//! fn forge(audit_id: signer_actors::domain::ids::AuditId) -> IntentReceipt {
+//!     IntentReceipt { audit_id }
 //! }
 //! ```
 //! Its compiling twin reads one:

@@ -71,13 +71,8 @@ pub async fn probe(
     context: &Context,
 ) -> Result<Probe, Failure> {
     let caller = records::caller(session.principal());
-    match run(services, session, request, context).await {
-        Err(mut failure) if failure.audit_id.is_none() => {
-            failure.audit_id = records::note_refusal(services, context, caller, &failure, true).await;
-            Err(failure)
-        }
-        other => other,
-    }
+    let result = run(services, session, request, context).await;
+    records::recorded(services, context, caller, true, result).await
 }
 
 async fn run(

@@ -135,9 +135,26 @@ pub(super) async fn append(
     }
 }
 
+/// A result as it is, its failure recorded where nothing has recorded it yet.
+pub(super) async fn recorded<T>(
+    services: &Services,
+    context: &Context,
+    caller: Caller,
+    dry_run: bool,
+    result: Result<T, Failure>,
+) -> Result<T, Failure> {
+    match result {
+        Err(mut failure) if failure.audit_id.is_none() => {
+            failure.audit_id = note_refusal(services, context, caller, &failure, dry_run).await;
+            Err(failure)
+        }
+        other => other,
+    }
+}
+
 /// Records that an authenticated request was refused, at a bounded rate for each tenant: who is refused without end must
 /// not fill the disk that the trail needs. Best effort: a refusal needs no durable trail to be safe.
-pub(super) async fn note_refusal(
+async fn note_refusal(
     services: &Services,
     context: &Context,
     caller: Caller,

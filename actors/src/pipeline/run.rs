@@ -40,13 +40,7 @@ async fn run_recorded(
     let begun = services.clock.monotonic();
     let caller = records::caller(session.principal());
     let result = run(services, session, request, context, begun).await;
-    match result {
-        Err(mut failure) if failure.audit_id.is_none() => {
-            failure.audit_id = records::note_refusal(services, context, caller, &failure, false).await;
-            Err(failure)
-        }
-        other => other,
-    }
+    records::recorded(services, context, caller, false, result).await
 }
 
 async fn run(

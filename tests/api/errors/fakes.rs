@@ -66,7 +66,7 @@ pub(super) fn brittle() -> String {
             max_header_bytes: 32 * 1024,
         },
         lifecycle: Lifecycle::default(),
-        routes: Routes::new(&metrics),
+        routes: Routes::new(&metrics, signer::http::routes::PATTERNS),
         metrics,
         algorithms: "ES256 ES384".into(),
         body_hash_required: false,
