@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Mode, dev_config, say};
+use super::{Mode, dev_config, say, say_ready};
 use crate::bundle::verify::Report;
 use crate::client::{Client, ClientError, Credentials, SignOptions, Signed, files};
 use crate::dev::listener::loopback_only;
@@ -180,17 +180,7 @@ impl Prepared {
             };
         }
         if code == 0 || !args.once {
-            let metrics = service.metrics.map(|address| address.to_string());
-            let listen = service.listen.to_string();
-            say(
-                out,
-                &format!(
-                    "{{\"ready\":true,\"listen\":{},\"metrics\":{}}}",
-                    json!(listen),
-                    json!(metrics)
-                ),
-            );
-            let _: io::Result<()> = out.flush();
+            say_ready(out, service.listen, service.metrics);
         }
         code
     }
@@ -214,6 +204,10 @@ impl Prepared {
             ("scanner image", &neighbours.registry.scanner_digest),
             ("unsigned image", &neighbours.registry.unsigned_digest),
             ("configuration", &self.config.display().to_string()),
+            (
+                "audit trail",
+                &neighbours.directory().join("audit").display().to_string(),
+            ),
             ("credentials", &self.credentials_file.display().to_string()),
         ] {
             say(out, &format!("  {name:<15} {place}"));

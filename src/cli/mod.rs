@@ -13,6 +13,7 @@ pub mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 
 use clap::Parser;
 
@@ -87,6 +88,17 @@ impl Mode {
             Self::Kms => "kms",
         }
     }
+}
+
+/// The last line of a start (contract §9).
+fn say_ready(out: &mut dyn Write, listen: SocketAddr, metrics: Option<SocketAddr>) {
+    // Addresses need no escaping.
+    let metrics = metrics.map_or("null".to_owned(), |address| format!("\"{address}\""));
+    say(
+        out,
+        &format!("{{\"ready\":true,\"listen\":\"{listen}\",\"metrics\":{metrics}}}"),
+    );
+    let _: io::Result<()> = out.flush();
 }
 
 /// One line for people. A reader that went away (`| head`) is no reason to stop.

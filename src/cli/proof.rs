@@ -14,7 +14,12 @@ const MAX_BODY: u64 = 1 << 30;
 #[derive(Clone, Debug, clap::Args)]
 pub struct ProofArgs {
     /// Credentials file, as `signer dev` writes it
-    #[arg(long, value_name = "FILE", default_value = "signer-dev/credentials.json")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SIGNER_CREDENTIALS",
+        default_value = "signer-dev/credentials.json"
+    )]
     pub credentials: PathBuf,
     /// HTTP method of the request
     #[arg(long, default_value = "POST")]

@@ -3,11 +3,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::args::ServeArgs;
 use super::dev::{self, DevArgs};
-use super::{Exit, report_errors, say};
+use super::{Exit, report_errors, say, say_ready};
 use crate::bootstrap::{self, Service};
 use crate::config::{self, ConfigFile, Inputs, LogFormat, Settings};
 use crate::shutdown::{Cause, drain, wait};
@@ -25,12 +23,7 @@ pub async fn run(args: &ServeArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
         Ok(begun) => begun,
         Err(exit) => return exit,
     };
-    let ready = json!({
-        "ready": true,
-        "listen": service.listen.to_string(),
-        "metrics": service.metrics_listen.map(|address| address.to_string()),
-    });
-    say(out, &ready.to_string());
+    say_ready(out, service.listen, service.metrics_listen);
     until_told(service, &logging, || reload(inputs.clone(), &logging)).await
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn private_key(key: &Secret, passphrase: Option<&Secret>) -> Result<P
         );
         Problem::new(
             problem,
-            "give a PKCS#8 PEM file; an encrypted one needs its passphrase",
+            "give a PKCS#8 PEM file; an encrypted one needs its passphrase, and the right one",
         )
     };
     let parsed = match passphrase {

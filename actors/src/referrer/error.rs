@@ -11,7 +11,9 @@ pub enum ReferrerError {
     )]
     NotFound,
     /// 403 `release_untrusted`
-    #[error("the scanner image carries no signature by the release identity")]
+    #[error(
+        "the scanner image is not a trusted release: it is unsigned, signed by someone else, revoked, or nowhere to be found"
+    )]
     Untrusted,
     /// 403 `scanner_mismatch`
     #[error("{0}")]

@@ -189,7 +189,7 @@ fn keyful(
         let detail = match hint {
             Some(_) => "the bundle names a key that is not trusted",
             None => {
-                "no public key is trusted, and the document has no certificate: pass --trust with the key"
+                "the document has no certificate, and no public key is trusted: pass --trust with the key (PEM or GET /trust/keys)"
             }
         };
         checks.push(Check::new("key", false, detail));

@@ -108,7 +108,11 @@ fn judge(what: &str, url: &Url, status: StatusCode, expect: Expect) -> Finding {
         Expect::Document => status == StatusCode::OK,
         Expect::Presence => !status.is_server_error(),
     };
-    let detail = format!("{url} answers {status}");
+    let tested = match expect {
+        Expect::Document => "",
+        Expect::Presence => ": reachable; path and credentials are not tested",
+    };
+    let detail = format!("{url} answers {status}{tested}");
     if good {
         Finding::ok(what, detail)
     } else {
