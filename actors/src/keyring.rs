@@ -262,6 +262,19 @@ mod tests {
     }
 
     #[test]
+    fn fresh_keys_forget_which_key_ids_were_unknown() {
+        let mut ring = filled();
+        ring.note_unknown("b");
+        assert!(matches!(ring.decide(Some("b"), secs(60)), Decision::Use { .. }));
+        assert!(ring.begin(secs(60)));
+        ring.finish(Some(Arc::new(Keys(&["a"]))), secs(60));
+        assert!(
+            matches!(ring.decide(Some("b"), secs(100)), Decision::Fetch),
+            "it may have been published since"
+        );
+    }
+
+    #[test]
     fn keys_age_refresh_and_end() {
         let mut ring = filled();
         assert!(matches!(
