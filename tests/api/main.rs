@@ -22,6 +22,7 @@ mod headers;
 mod logs;
 mod quota;
 mod release;
+mod remembered;
 mod sign;
 mod signing;
 mod support;

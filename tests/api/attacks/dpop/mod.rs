@@ -6,10 +6,10 @@ use openssl::pkey::PKey;
 use openssl::sha::sha256;
 use serde_json::{Value, json};
 
-use super::case::{Case, PROOF, TOKEN, call, proof};
-use super::keys::{CALLERS, THIEF};
+use super::case::{Case, PROOF, call, proof};
+use super::keys::THIEF;
 use super::token::replaced;
-use crate::support::{Draft, ORIGIN, REFERRERS, SIGN, b64, jwk, now};
+use crate::support::{b64, jwk, now};
 
 mod htu;
 mod keys_in_header;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::super::case::TOKEN;
 use super::super::keys::{KINDS, THIEF};
 use super::{
-    Hostile, Page, Pages, Site, abused, as_issued, beside, by_thief, discovered, good, json_page, key, page, served, text,
-    thief,
+    Hostile, Page, Pages, Site, abused, as_issued, beside, by_thief, discovered, good, json_page, key, page,
+    served, text, thief,
 };
 use crate::support::{KEY, b64, jwk, unb64};
 
@@ -384,4 +384,3 @@ fn metadata() -> Vec<Hostile> {
         .with_token(|token| token.claim("iss", "https://authority.test")),
     ]
 }
-

@@ -107,4 +107,3 @@ pub(super) static PEOPLE: LazyLock<People> = LazyLock::new(|| {
         authority,
     }
 });
-
