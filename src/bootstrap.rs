@@ -136,7 +136,7 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
             .auth
             .algorithms
             .iter()
-            .map(|a| a.as_str())
+            .flat_map(|a| a.names().iter().copied())
             .collect::<Vec<_>>()
             .join(" ")
             .into(),

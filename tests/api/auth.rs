@@ -99,7 +99,7 @@ async fn without_credentials_the_challenge_names_no_error() {
     ] {
         answer.refused(401, "invalid_token", "authentication");
         let challenge = answer.header("www-authenticate").unwrap();
-        assert_eq!(challenge, r#"DPoP algs="ES256 ES384 EdDSA PS256""#);
+        assert_eq!(challenge, r#"DPoP algs="ES256 ES384 EdDSA Ed25519 PS256""#);
     }
 }
 
@@ -323,16 +323,24 @@ async fn ed25519_tokens_and_proofs_pass_when_their_keys_are_known() {
     let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
     let jkt = b64(sha256(canonical.as_bytes()));
     let token = app.mint.token(|token| token.claim("cnf", json!({ "jkt": jkt })));
-    let header = json!({
-        "typ": "dpop+jwt", "alg": "EdDSA", "jwk": { "kty": "OKP", "crv": "Ed25519", "x": x },
-    });
-    let claims = json!({
-        "jti": "ed25519-1", "htm": "POST", "htu": format!("{ORIGIN}{}", crate::support::SIGN),
-        "iat": chrono::Utc::now().timestamp(), "ath": b64(sha256(token.as_bytes())),
-    });
-    let input = format!("{}.{}", b64(header.to_string()), b64(claims.to_string()));
-    let mut signer = openssl::sign::Signer::new_without_digest(&key).unwrap();
-    let signature = b64(signer.sign_oneshot_to_vec(input.as_bytes()).unwrap());
-    let proof = format!("{input}.{signature}");
-    app.sign().raw_token(token).proofs(&[proof]).send().await.ok();
+    // RFC 9864 §2.2: `Ed25519` is what `EdDSA` with this curve is called now.
+    for alg in ["EdDSA", "Ed25519"] {
+        let header = json!({
+            "typ": "dpop+jwt", "alg": alg, "jwk": { "kty": "OKP", "crv": "Ed25519", "x": x, "alg": alg },
+        });
+        let claims = json!({
+            "jti": alg, "htm": "POST", "htu": format!("{ORIGIN}{}", crate::support::SIGN),
+            "iat": chrono::Utc::now().timestamp(), "ath": b64(sha256(token.as_bytes())),
+        });
+        let input = format!("{}.{}", b64(header.to_string()), b64(claims.to_string()));
+        let mut signer = openssl::sign::Signer::new_without_digest(&key).unwrap();
+        let signature = b64(signer.sign_oneshot_to_vec(input.as_bytes()).unwrap());
+        let proof = format!("{input}.{signature}");
+        app.sign()
+            .raw_token(token.clone())
+            .proofs(&[proof])
+            .send()
+            .await
+            .ok();
+    }
 }
