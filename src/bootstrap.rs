@@ -146,7 +146,7 @@ pub async fn start_at(
             .auth
             .algorithms
             .iter()
-            .map(|a| a.as_str())
+            .flat_map(|a| a.names().iter().copied())
             .collect::<Vec<_>>()
             .join(" ")
             .into(),

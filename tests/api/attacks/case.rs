@@ -255,7 +255,7 @@ pub(crate) fn judge(expected: Expected, answer: &Answer) {
     assert!(!is_signed(answer), "it is signed");
     let problem = answer.refused(status, code, stage);
     assert_eq!(answer.text().matches("bundle").count(), 0);
-    let algorithms = r#"algs="ES256 ES384 EdDSA PS256""#;
+    let algorithms = r#"algs="ES256 ES384 EdDSA Ed25519 PS256""#;
     // RFC 6750 §3: error_description has no quotes and no backslashes.
     let detail = problem["detail"].as_str().unwrap().replace(['"', '\\'], "");
     let challenge = match (expected, code) {

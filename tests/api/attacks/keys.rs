@@ -3,12 +3,14 @@
 use std::sync::LazyLock;
 
 use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
+use openssl::rsa::{Padding, Rsa};
+use openssl::sign::{RsaPssSaltlen, Signer};
 use serde_json::{Value, json};
 
-use crate::support::{Draft, Mint, World, jwk, p256};
+use crate::support::{Draft, Mint, World, b64, jwk, p256};
 
 /// The Authority's other keys, by the ids `kinds-<alg>`.
 pub(crate) static KINDS: LazyLock<[(&str, PKey<Private>); 3]> = LazyLock::new(|| {
@@ -50,6 +52,20 @@ pub(crate) fn authority(world: &World) -> Value {
         set["keys"].as_array_mut().unwrap().push(public);
     }
     set
+}
+
+/// The same token, signed by RSA another way than RFC 7518 §3.5 wants PS256: with this padding and salt.
+pub(crate) fn rsa_anew(jws: &str, key: &PKey<Private>, padding: Padding, salt: RsaPssSaltlen) -> String {
+    let (input, _) = jws.rsplit_once('.').unwrap();
+    let mut signer = Signer::new(MessageDigest::sha256(), key).unwrap();
+    signer.set_rsa_padding(padding).unwrap();
+    if padding == Padding::PKCS1_PSS {
+        signer.set_rsa_pss_saltlen(salt).unwrap();
+    }
+    format!(
+        "{input}.{}",
+        b64(signer.sign_oneshot_to_vec(input.as_bytes()).unwrap())
+    )
 }
 
 /// Signed by the Authority's key of this kind.

@@ -3,7 +3,8 @@
 
 use openssl::bn::BigNum;
 use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
+use openssl::rsa::{Padding, Rsa};
+use openssl::sign::RsaPssSaltlen;
 use serde_json::{Value, json};
 
 use super::super::case::{Case, PROOF, call, proof};
@@ -177,6 +178,15 @@ fn purposes() -> Vec<Case> {
     ]
 }
 
+fn signed(name: &str, padding: Padding, salt: fn() -> RsaPssSaltlen) -> Case {
+    call(name, move |call| {
+        let key = &CALLERS[3].1;
+        call.by(key)
+            .proof(move |proof| proof.whole(move |t| keys::rsa_anew(&t, key, padding, salt())))
+    })
+    .expect(PROOF)
+}
+
 /// RFC 7518 §6.3.1 and §3.5.
 fn rsa() -> Vec<Case> {
     let altered = |name: &str, member: &'static str, bytes: fn(Vec<u8>) -> Vec<u8>| {
@@ -222,6 +232,17 @@ fn rsa() -> Vec<Case> {
             std::iter::repeat_n(n, 4).flatten().collect()
         }),
         altered("an RSA key without modulus", "n", |_| Vec::new()),
+        signed("a proof of PS256 without salt", Padding::PKCS1_PSS, || {
+            RsaPssSaltlen::custom(0)
+        }),
+        signed(
+            "a proof of PS256 with the longest salt",
+            Padding::PKCS1_PSS,
+            || RsaPssSaltlen::MAXIMUM_LENGTH,
+        ),
+        signed("a proof of PS256 by PKCS #1 1.5", Padding::PKCS1, || {
+            RsaPssSaltlen::custom(0)
+        }),
         call("an RSA key for RS256", |call| {
             call.by(&CALLERS[3].1)
                 .proof(|proof| proof.header["alg"] = json!("RS256"))
