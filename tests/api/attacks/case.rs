@@ -258,10 +258,14 @@ pub(crate) fn judge(expected: Expected, answer: &Answer) {
     let algorithms = r#"algs="ES256 ES384 EdDSA Ed25519 PS256""#;
     // RFC 6750 §3: error_description has no quotes and no backslashes.
     let detail = problem["detail"].as_str().unwrap().replace(['"', '\\'], "");
-    let challenge = match (expected, code) {
+    let challenge = match (expected, status) {
         (Expected::Unknown, _) => Some(format!("DPoP {algorithms}")),
-        (_, "insufficient_scope") => return,
-        _ if status == 401 => Some(format!(
+        _ if code == "insufficient_scope" => {
+            let scope = detail.rsplit(' ').next().unwrap();
+            assert!(["signer.sign", "signer.verify"].contains(&scope), "{scope}");
+            Some(format!(r#"DPoP error="{code}", scope="{scope}", {algorithms}"#))
+        }
+        (_, 401) => Some(format!(
             r#"DPoP error="{code}", error_description="{detail}", {algorithms}"#
         )),
         _ => None,

@@ -154,7 +154,7 @@ fn headers() -> Vec<Case> {
         ),
         header("x5u", "x5u", json!("https://thief.test/chain.pem")),
         header("x5c", "x5c", json!(["MIIB"])),
-        header("jwk of the right key", "jwk", json!({ "kty": "EC" })),
+        header("jwk beside kid", "jwk", json!({ "kty": "EC" })),
         token("jwk of a thief who signed", |token| {
             token.header["jwk"] = jwk(&THIEF);
             token.by(&THIEF);
