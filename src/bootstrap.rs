@@ -69,7 +69,38 @@ pub struct Service {
 /// State arbiters and the audit trail's, in the order in which they stop.
 struct Arbiters {
     state: Arbiter,
+    more_state: Vec<Arbiter>,
     audit: Arbiter,
+}
+
+impl Arbiters {
+    fn new(shards: usize) -> Self {
+        Self {
+            state: Arbiter::new(),
+            more_state: (1..shards).map(|_| Arbiter::new()).collect(),
+            audit: Arbiter::new(),
+        }
+    }
+
+    fn placement(&self) -> Placement {
+        Placement {
+            state: self.state.handle(),
+            more_state: self.more_state.iter().map(Arbiter::handle).collect(),
+            audit: self.audit.handle(),
+        }
+    }
+
+    /// Those with state first, the audit trail's last.
+    fn stop(self) {
+        for arbiter in std::iter::once(self.state)
+            .chain(self.more_state)
+            .chain([self.audit])
+        {
+            arbiter.stop();
+            // Its thread ends by itself; a panic in it has been logged.
+            let _ = arbiter.join();
+        }
+    }
 }
 
 impl std::fmt::Debug for Arbiters {
@@ -115,16 +146,8 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
         .transpose()
         .map_err(StartError::of("server.tls"))?;
 
-    let arbiters = Arbiters {
-        state: Arbiter::new(),
-        audit: Arbiter::new(),
-    };
-    let placement = Placement {
-        state: arbiters.state.handle(),
-        more_state: Vec::new(),
-        audit: arbiters.audit.handle(),
-    };
-    let services = start_actors(built.parts, tuning(settings), &placement);
+    let arbiters = Arbiters::new(settings.state.shards);
+    let services = start_actors(built.parts, tuning(settings), &arbiters.placement());
     let state = AppState {
         services,
         limits: limits(settings),
@@ -312,10 +335,6 @@ impl Service {
         // Nothing is left to write when this fails: the record before it waited for its sync.
         let _ = self.state.services.flush(deadline).await;
         drop(self.state);
-        for arbiter in [self.arbiters.state, self.arbiters.audit] {
-            arbiter.stop();
-            // A state arbiter's thread ends by itself; a panic in it has been logged.
-            let _ = arbiter.join();
-        }
+        self.arbiters.stop();
     }
 }

@@ -74,6 +74,7 @@ pub struct Metrics {
     audit_sync: Histogram,
     audit_synced_at: IntGauge,
     audit_failures: IntCounter,
+    clock_steps_back: IntCounter,
 }
 
 impl fmt::Debug for Metrics {
@@ -206,6 +207,10 @@ impl Metrics {
             audit_failures: make.counter(
                 "signer_audit_failures_total",
                 "Failures to write the audit trail.",
+            )?,
+            clock_steps_back: make.counter(
+                "signer_clock_steps_back_total",
+                "Times that the wall clock was seen to have gone back by more than a second.",
             )?,
             registry: make.0,
         })
@@ -359,6 +364,10 @@ impl Observer for Metrics {
         self.audit_records.inc_by(records as u64);
         self.audit_sync.observe(elapsed.as_secs_f64());
         self.audit_synced_at.set(Utc::now().timestamp());
+    }
+
+    fn clock_went_back(&self) {
+        self.clock_steps_back.inc();
     }
 
     fn audit_failed(&self) {

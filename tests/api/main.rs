@@ -22,6 +22,7 @@ mod logs;
 mod quota;
 mod release;
 mod remembered;
+mod replay;
 mod sign;
 mod signing;
 mod support;
