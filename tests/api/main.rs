@@ -13,6 +13,7 @@
 mod audit;
 mod auth;
 mod body;
+mod client_cert;
 mod determinism;
 mod drain;
 mod entitlement;

@@ -7,21 +7,21 @@ use openssl::pkey::{PKey, Private};
 use openssl::sha::sha256;
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
-use reqwest::{Certificate, Client, Identity};
+use reqwest::{Certificate, Client, ClientBuilder, Identity};
 use serde_json::{Value, json};
 use signer::client::files::write_private;
 
 use crate::support::{Answer, Call, Draft, TestApp, World, b64, p256};
 
 /// A certificate and its key.
-struct Pair {
-    certificate: X509,
-    key: PKey<Private>,
+pub(crate) struct Pair {
+    pub(crate) certificate: X509,
+    pub(crate) key: PKey<Private>,
 }
 
 impl Pair {
     /// Signed by its own key, for 127.0.0.1; also its own authority.
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = p256();
         let mut subject = X509NameBuilder::new().unwrap();
         subject.append_entry_by_text("CN", name).unwrap();
@@ -64,24 +64,25 @@ impl Pair {
     }
 
     /// `x5t#S256` (RFC 8705 §3.1).
-    fn thumbprint(&self) -> String {
+    pub(crate) fn thumbprint(&self) -> String {
         b64(sha256(&self.certificate.to_der().unwrap()))
     }
 }
 
 /// A service that ends TLS, and two certificates that it accepts connections with.
-struct Tls {
-    app: TestApp,
+pub(crate) struct Tls {
+    pub(crate) app: TestApp,
     base: String,
     server: Pair,
-    caller: Pair,
-    other: Pair,
+    pub(crate) caller: Pair,
+    pub(crate) other: Pair,
 }
 
-async fn tls(client_auth: &str) -> Tls {
+/// With these lines in `[server]`.
+pub(crate) async fn tls(client_auth: &str, more: &str) -> Tls {
     let (server, caller, other) = (Pair::new("server"), Pair::new("caller"), Pair::new("other"));
     let changes = format!(
-        "[server.tls]\ncertificate = \"server.crt\"\nkey = \"file:server.key\"\nclient_ca = \"clients.crt\"\nclient_auth = \"{client_auth}\""
+        "[server]\n{more}\n[server.tls]\ncertificate = \"server.crt\"\nkey = \"file:server.key\"\nclient_ca = \"clients.crt\"\nclient_auth = \"{client_auth}\""
     );
     let world = World::new(&changes).await;
     let folder = world.folder.path();
@@ -102,11 +103,13 @@ async fn tls(client_auth: &str) -> Tls {
 impl Tls {
     /// A client that shows this certificate; one connection for each request, so that sessions are resumed.
     fn client(&self, shown: Option<&Pair>) -> Client {
+        self.client_of(Client::builder().no_proxy(), shown)
+    }
+
+    /// The same, begun by the caller.
+    pub(crate) fn client_of(&self, client: ClientBuilder, shown: Option<&Pair>) -> Client {
         let root = Certificate::from_pem(&self.server.pem()).unwrap();
-        let client = Client::builder()
-            .no_proxy()
-            .tls_certs_only([root])
-            .pool_max_idle_per_host(0);
+        let client = client.tls_certs_only([root]).pool_max_idle_per_host(0);
         let client = match shown {
             None => client,
             Some(pair) => client.identity(Identity::from_pkcs8_pem(&pair.pem(), &pair.key_pem()).unwrap()),
@@ -114,7 +117,7 @@ impl Tls {
         client.build().unwrap()
     }
 
-    async fn send(&self, client: &Client, call: Call<'_>) -> Answer {
+    pub(crate) async fn send(&self, client: &Client, call: Call<'_>) -> Answer {
         let (fields, body, secrets) = call.into_parts();
         let mut request = client
             .post(format!("{}/api/v1/signer/sign/dsse", self.base))
@@ -134,7 +137,7 @@ impl Tls {
 
 #[actix::test]
 async fn a_token_bound_to_a_certificate_needs_that_very_certificate() {
-    let tls = tls("optional").await;
+    let tls = tls("optional", "").await;
     let bound = || json!({ "x5t#S256": tls.caller.thumbprint() });
     let caller = tls.client(Some(&tls.caller));
     // The second connection may resume the first one's session, and the certificate counts there too.
@@ -167,7 +170,7 @@ async fn a_token_bound_to_a_certificate_needs_that_very_certificate() {
 
 #[actix::test]
 async fn every_binding_that_a_token_carries_must_hold() {
-    let tls = tls("optional").await;
+    let tls = tls("optional", "").await;
     let both = || {
         let thumbprint = tls.caller.thumbprint();
         let call = tls.app.sign();
@@ -193,7 +196,7 @@ async fn every_binding_that_a_token_carries_must_hold() {
 
 #[actix::test]
 async fn required_client_certificates_are_required_by_the_handshake() {
-    let tls = tls("required").await;
+    let tls = tls("required", "").await;
     let url = format!("{}/livez", tls.base);
     assert!(tls.client(None).get(&url).send().await.is_err());
     let stranger = Pair::new("stranger");
