@@ -119,9 +119,9 @@ fn read(s: &mut Section<'_>) -> Option<Server> {
         key(
             "head_timeout",
             "5s",
-            "Time for receiving the request line and the header fields; then the connection is closed.",
+            "Time for a TLS handshake, and for the head of each request; then the connection is closed.",
         ),
-        Duration::from_millis(100)..=seconds(60),
+        seconds(1)..=seconds(60),
     );
     let keep_alive = s.duration(
         key(

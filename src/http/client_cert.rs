@@ -90,9 +90,9 @@ pub fn of_field(headers: &HeaderMap) -> Result<Option<Sha256Digest>, Malformed> 
 
 /// The same of a field's value.
 ///
-/// A Structured Field Item that is a Byte Sequence (RFC 8941 and RFC 9651, §3.3.5 and §4.2.7). Parameters are refused:
-/// the field's grammar is `sf-binary`, which has none (RFC 9440 §2.2). So is base64 without padding or with pad bits
-/// set: those rules let parsers accept it, but no sender may write it (§4.1.8), and here the sender is a proxy of ours.
+/// An Item that is a Byte Sequence (RFC 8941 and RFC 9651, §3.3.5 and §4.2.7). RFC 9440 §2.2 defines no parameters, and
+/// they are refused: one that a proxy means (`;verified=?0`) would go unheard. So is base64 without padding or with pad
+/// bits set: parsers may accept it, but no sender may write it (§4.1.8), and here the sender is a proxy of ours.
 ///
 /// # Errors
 /// As [`Malformed`] says.

@@ -19,10 +19,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// RFC 9110 §15.2.1, exactly as actix-http writes it.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// The first head of a connection is timed by actix-http, which answers 408; its clock ticks every half second. If it
+/// did not, the connection ended this much later.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How long a connection may wait for its caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For the head of a request, from its first byte.
+    /// For the head of a request, from its first byte; of the first, from the connection's opening.
     pub head: Duration,
     /// Between requests.
     pub idle: Duration,
@@ -56,11 +60,12 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     fn new(patience: Patience) -> Self {
+        let now = Instant::now();
         Self(Rc::new(Shared {
             patience,
             requests: Cell::new(0),
-            since: Cell::new(Instant::now()),
-            head_since: Cell::new(None),
+            since: Cell::new(now),
+            head_since: Cell::new(Some(now + GRACE)),
             closing: Cell::new(false),
             invited: Cell::new(false),
             kept_back: Cell::new(false),

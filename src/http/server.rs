@@ -34,6 +34,8 @@ const BACKLOG: i32 = 1024;
 const STALLED: Duration = Duration::from_secs(30);
 /// How long a caller whose connection is closed may go on sending before it is reset.
 const LINGER: Duration = Duration::from_secs(1);
+/// actix-http reads a clock that ticks this often, and would give up that much too soon.
+const TICK: Duration = Duration::from_millis(500);
 
 /// How the service listens.
 pub struct Listening {
@@ -191,8 +193,12 @@ where
     let app = map_config(app, |()| AppConfig::default());
     HttpService::build()
         .graceful_shutdown_signal(drained)
-        .keep_alive(patience.idle)
-        .client_request_timeout(patience.head)
+        .keep_alive(if patience.idle.is_zero() {
+            patience.idle
+        } else {
+            patience.idle + TICK
+        })
+        .client_request_timeout(patience.head + TICK)
         .client_disconnect_timeout(LINGER)
         .on_connect_ext(|io: &Guarded<T>, data: &mut Extensions| {
             data.insert(io.connection().clone());

@@ -19,6 +19,7 @@ mod drain;
 mod entitlement;
 mod errors;
 mod headers;
+mod limits;
 mod logs;
 mod quota;
 mod release;

@@ -5,6 +5,7 @@ use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::sha::sha256;
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
 use reqwest::{Certificate, Client, ClientBuilder, Identity};
@@ -102,7 +103,7 @@ pub(crate) async fn tls(client_auth: &str, more: &str) -> Tls {
 
 impl Tls {
     /// A client that shows this certificate; one connection for each request, so that sessions are resumed.
-    fn client(&self, shown: Option<&Pair>) -> Client {
+    pub(crate) fn client(&self, shown: Option<&Pair>) -> Client {
         self.client_of(Client::builder().no_proxy(), shown)
     }
 
@@ -210,4 +211,33 @@ async fn required_client_certificates_are_required_by_the_handshake() {
             .status()
             .is_success()
     );
+}
+
+#[actix::test]
+async fn other_protocols_are_refused_by_the_handshake() {
+    let tls = tls("off", "").await;
+    let address = tls.app.base().trim_start_matches("https://").to_owned();
+    // RFC 7301 §3.2: no protocol in common is an alert; a client that offers none gets HTTP/1.1 unsaid.
+    for (offered, expected) in [
+        (&b"\x02h2\x08http/1.1"[..], Some(Some(b"http/1.1".to_vec()))),
+        (b"\x08http/1.1", Some(Some(b"http/1.1".to_vec()))),
+        (b"", Some(None)),
+        (b"\x02h2", None),
+        (b"\x08http/1.0", None),
+        (b"\x03ftp", None),
+    ] {
+        let (address, offered) = (address.clone(), offered.to_vec());
+        let name = String::from_utf8_lossy(&offered).into_owned();
+        let agreed = tokio::task::spawn_blocking(move || {
+            let mut client = SslConnector::builder(SslMethod::tls_client()).unwrap();
+            client.set_verify(SslVerifyMode::NONE);
+            if !offered.is_empty() {
+                client.set_alpn_protos(&offered).unwrap();
+            }
+            let stream = std::net::TcpStream::connect(address).unwrap();
+            let stream = client.build().connect("signer.test", stream).ok()?;
+            Some(stream.ssl().selected_alpn_protocol().map(<[u8]>::to_vec))
+        });
+        assert_eq!(agreed.await.unwrap(), expected, "{name}");
+    }
 }

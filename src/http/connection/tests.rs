@@ -33,6 +33,9 @@ fn drip(mut caller: DuplexStream) {
 #[tokio::test(start_paused = true)]
 async fn a_caller_who_says_nothing_is_given_up() {
     let (mut guarded, _caller) = connected();
+    assert_eq!(until_the_end(&mut guarded).await, 6);
+    let (mut guarded, _caller) = connected();
+    drop(guarded.connection().enter());
     assert_eq!(until_the_end(&mut guarded).await, 20);
 }
 
@@ -40,7 +43,7 @@ async fn a_caller_who_says_nothing_is_given_up() {
 async fn a_head_that_drips_is_given_up() {
     let (mut guarded, caller) = connected();
     drip(caller);
-    assert_eq!(until_the_end(&mut guarded).await, 5);
+    assert_eq!(until_the_end(&mut guarded).await, 6);
 }
 
 #[tokio::test(start_paused = true)]
