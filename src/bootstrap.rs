@@ -24,6 +24,8 @@ use signer_actors::system::{Placement, Tuning, start_actors};
 
 use crate::config::{Binding, BodyHashPolicy, Settings};
 use crate::http::budget::BodyBudget;
+use crate::http::client_cert::TrustedProxies;
+use crate::http::connection::Patience;
 use crate::http::lifecycle::Lifecycle;
 use crate::http::routes::PATTERNS;
 use crate::http::server::{self, Listening, Running};
@@ -164,6 +166,7 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
             .join(" ")
             .into(),
         body_hash_required: settings.auth.dpop.body_hash == BodyHashPolicy::Required,
+        proxies: TrustedProxies::new(&settings.server.trusted_proxies),
         trusted_root: built.trusted_root,
         published_keys: built.published_keys,
     };
@@ -187,6 +190,10 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
         workers,
         max_connections: settings.server.max_connections,
         remembered_tokens: share(settings.auth.remembered_tokens, workers),
+        patience: Patience {
+            head: settings.server.head_timeout,
+            idle: settings.server.keep_alive,
+        },
         operations,
         shutdown_seconds: settings.server.drain_timeout.as_secs().max(1),
     };

@@ -29,6 +29,7 @@ const STAGES: [&str; 7] = [
 ];
 const THROTTLES: [&str; 4] = ["rate", "concurrency", "size", "overload"];
 const CACHES: [&str; 4] = ["token", "entitlement", "release", "key_set"];
+const CLIENT_CERT: [&str; 3] = ["accepted", "ignored", "malformed"];
 const ACTORS: [&str; 6] = ["auth", "entitlement", "quota", "referrer", "signer", "audit"];
 /// The one that lives with each worker, whose mailbox nobody watches: at worst, a token is verified anew.
 const WORKERS_OWN: &str = "tokens";
@@ -61,6 +62,7 @@ pub struct Metrics {
     hits: Known<IntCounter, 4>,
     misses: Known<IntCounter, 4>,
     cache_requests: IntCounterVec,
+    client_cert: Known<IntCounter, 3>,
     backend_seconds: HistogramVec,
     backend_errors: IntCounterVec,
     certificate_expiry: IntGaugeVec,
@@ -140,6 +142,11 @@ impl Metrics {
             "Requests that an actor may hold.",
             &["actor"],
         )?;
+        let client_cert = make.counters(
+            "signer_client_cert_fields_total",
+            "Authenticated routes' requests with a Client-Cert field.",
+            &["result"],
+        )?;
         let actor_panics = make.counters(
             "signer_actor_panics_total",
             "Panics in handlers of an actor.",
@@ -168,6 +175,7 @@ impl Metrics {
             hits: Known::new(CACHES, |cache| cache_requests.with_label_values(&[cache, "hit"])),
             misses: Known::new(CACHES, |cache| cache_requests.with_label_values(&[cache, "miss"])),
             cache_requests,
+            client_cert: Known::new(CLIENT_CERT, |result| client_cert.with_label_values(&[result])),
             backend_seconds: make.histograms(
                 "signer_backend_seconds",
                 "Time a signing backend took, failures included.",
@@ -227,6 +235,18 @@ impl Metrics {
         }
     }
 
+    /// Counts a request that has a `Client-Cert` field.
+    pub fn client_cert(&self, result: ClientCert) {
+        let result = match result {
+            ClientCert::Accepted => "accepted",
+            ClientCert::Ignored => "ignored",
+            ClientCert::Malformed => "malformed",
+        };
+        if let Some(counter) = self.client_cert.get(result) {
+            counter.inc();
+        }
+    }
+
     /// Time spent in a stage by all requests so far.
     pub fn stage_total(&self, stage: &str) -> Duration {
         let seconds = self.stages.get(stage).map_or(0.0, Histogram::get_sample_sum);
@@ -240,6 +260,17 @@ impl Metrics {
         let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
         text
     }
+}
+
+/// What became of a `Client-Cert` field (RFC 9440).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCert {
+    /// A trusted proxy sent it, and it counts.
+    Accepted,
+    /// Somebody else sent it.
+    Ignored,
+    /// A trusted proxy sent it, and it is not as it must be.
+    Malformed,
 }
 
 /// Counts the requests of one route.

@@ -13,11 +13,13 @@
 mod audit;
 mod auth;
 mod body;
+mod client_cert;
 mod determinism;
 mod drain;
 mod entitlement;
 mod errors;
 mod headers;
+mod limits;
 mod logs;
 mod quota;
 mod release;

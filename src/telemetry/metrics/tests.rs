@@ -24,6 +24,7 @@ fn busy() -> Metrics {
     metrics.mailbox("another", 1, 2);
     metrics.stage("another", Duration::ZERO);
     metrics.cache("another", true);
+    metrics.client_cert(ClientCert::Ignored);
     metrics.throttled("another");
     metrics
 }
@@ -42,6 +43,8 @@ fn observations_are_rendered() {
         r#"signer_cache_requests_total{cache="release",result="hit"} 1"#,
         r#"signer_cache_requests_total{cache="another",result="hit"} 1"#,
         r#"signer_throttled_total{kind="rate"} 1"#,
+        r#"signer_client_cert_fields_total{result="ignored"} 1"#,
+        r#"signer_client_cert_fields_total{result="malformed"} 0"#,
         r#"signer_actor_panics_total{actor="signer"} 1"#,
         r#"signer_actor_panics_total{actor="audit"} 0"#,
         r#"signer_mailbox_in_use{actor="quota"} 3"#,
