@@ -1,6 +1,6 @@
 //! Who is calling: what the tables of `attacks` do not say, because it takes several requests or a look at the answer.
 
-use crate::support::{Answer, ORIGIN, TestApp};
+use crate::support::{Answer, TestApp};
 
 #[actix::test]
 async fn nonces_are_asked_for_and_accepted() {

@@ -112,6 +112,7 @@ fn tables() -> Vec<(&'static str, Vec<String>)> {
         ("dpop", names(dpop::cases())),
         ("nonce", nonce::names()),
         ("mtls", mtls::names()),
+        ("proxy", names(mtls::proxy::cases())),
         ("tenant", names(tenant::cases())),
         ("body", body::names()),
         ("framing", names(framing::cases())),
