@@ -92,16 +92,11 @@ fn malformed() -> Vec<Case> {
         named("the proxy names it in PEM", |pair| {
             String::from_utf8(pair.pem()).unwrap().replace('\n', " ")
         }),
-        named("the proxy names it without padding", |pair| {
-            // As long as needs padding: a byte more or less would be another certificate.
-            format!(
-                ":{}:",
-                STANDARD_NO_PAD
-                    .encode(pair.der())
-                    .trim_end_matches('=')
-                    .to_owned()
-                    + "="
-            )
+        named("the proxy names it without its padding", |pair| {
+            let bare = STANDARD_NO_PAD.encode(pair.der());
+            // Where none is due, one is too many.
+            let wrong = if pair.der().len() % 3 == 0 { "=" } else { "" };
+            format!(":{bare}{wrong}:")
         }),
         named("the proxy names it in another alphabet", |pair| {
             format!(":{}-_:", URL_SAFE.encode(pair.der()))
