@@ -17,7 +17,7 @@ use signer_actors::domain::plan::PlanLimits;
 use signer_actors::entitlement::EntitlementPolicy;
 use signer_actors::keyring::KeyPolicy;
 use signer_actors::pipeline::Policy;
-use signer_actors::ports::Observer;
+use signer_actors::ports::{Clock, Observer, SystemClock};
 use signer_actors::referrer::ReferrerPolicy;
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, Tuning, start_actors};
@@ -129,9 +129,19 @@ impl StartError {
 
 /// Starts everything. Must run inside an actix system.
 pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, StartError> {
+    start_at(settings, log, Arc::new(SystemClock::default())).await
+}
+
+/// The same by another clock: tests look at what a service does later.
+pub async fn start_at(
+    settings: &Settings,
+    log: slog::Logger,
+    clock: Arc<dyn Clock>,
+) -> Result<Service, StartError> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let metrics = Arc::new(metrics.map_err(|error| StartError::of("metrics")(error.to_string()))?);
-    let built = parts::build(settings, Arc::clone(&metrics) as Arc<dyn Observer>, log.clone())?;
+    let observer = Arc::clone(&metrics) as Arc<dyn Observer>;
+    let built = parts::build(settings, observer, log.clone(), clock)?;
 
     // Bound before anything is recorded: a port in use must not leave a trace of a start that never was.
     let api = bind("server.listen", settings.server.listen)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::ids::AuditId;
-use signer_actors::ports::{Clock, Observer, SourceUnavailable, SystemClock, SystemIds};
+use signer_actors::ports::{Clock, Observer, SourceUnavailable, SystemIds};
 use signer_actors::system::Parts;
 use zeroize::Zeroizing;
 
@@ -32,8 +32,8 @@ pub(super) fn build(
     settings: &Settings,
     observer: Arc<dyn Observer>,
     log: slog::Logger,
+    clock: Arc<dyn Clock>,
 ) -> Result<Built, StartError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let unavailable = |what| move |error: SourceUnavailable| StartError::of(what)(error.to_string());
     let backends =
         backends::build(&settings.signing.backends, &clock).map_err(StartError::of("signing.backends"))?;

@@ -190,7 +190,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     fn poll_invite(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let begun = self.invitation > 0;
         let shared = &self.connection.0;
-        if !begun && !(shared.kept_back.get() && shared.invited.get()) {
+        let due = shared.kept_back.get() && shared.invited.get();
+        if !(begun || due) {
             return Poll::Ready(Ok(()));
         }
         while let Some(rest) = CONTINUE.get(self.invitation..).filter(|rest| !rest.is_empty()) {

@@ -10,6 +10,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod attacks;
 mod audit;
 mod auth;
 mod body;
