@@ -12,6 +12,7 @@
 
 mod audit;
 mod auth;
+mod auth_page;
 mod body;
 mod client_cert;
 mod determinism;
