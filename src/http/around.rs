@@ -12,12 +12,15 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
+use signer_actors::domain::caller::Scheme;
 use signer_actors::domain::code::Code;
 use signer_actors::domain::ids::CorrelationId;
 use signer_actors::pipeline::Stage;
 
+use super::challenge::Schemes;
 use super::connection::Connection;
-use super::problem::{Outcome, Problem};
+use super::credentials::scheme_used;
+use super::problem::{DPOP_NONCE, Outcome, Problem};
 use super::state::AppState;
 use super::unread::Unread;
 use crate::telemetry::metrics::RouteMetrics;
@@ -35,6 +38,7 @@ pub async fn around<B: MessageBody + 'static>(
     let begun = state.services.clock.monotonic();
     let correlation = correlation_of(&request, &state);
     request.extensions_mut().insert(correlation.clone());
+    let used = scheme_used(request.headers());
     let method = request.method().clone();
     let connection = request.conn_data::<Connection>().cloned();
     let _entered = connection.as_ref().map(Connection::enter);
@@ -46,10 +50,10 @@ pub async fn around<B: MessageBody + 'static>(
     let unread = Unread::of(&mut request);
     let _in_flight = state.routes.enter();
     let handled = match refused {
-        Some(problem) => Ok(request.into_response(render(&state, &correlation, &problem))),
+        Some(problem) => Ok(request.into_response(render(&state, &correlation, used, &problem))),
         None => {
             let handled = AssertUnwindSafe(next.call(request)).catch_unwind().await;
-            settle(&state, &correlation, handled)
+            settle(&state, &correlation, used, handled)
         }
     };
     let elapsed = state.services.clock.monotonic().saturating_sub(begun);
@@ -61,6 +65,7 @@ pub async fn around<B: MessageBody + 'static>(
     match handled {
         Ok(mut response) => {
             close(response.response_mut());
+            renew_nonce(&state, &mut response);
             let route = state.routes.of(response.request().match_pattern().as_deref());
             finish(
                 &state,
@@ -165,16 +170,23 @@ type Handled<B> = Result<Result<ServiceResponse<B>, Error>, Box<dyn std::any::An
 fn settle<B: MessageBody + 'static>(
     state: &AppState,
     correlation: &CorrelationId,
+    used: Option<Scheme>,
     handled: Handled<B>,
 ) -> Result<ServiceResponse<BoxBody>, HttpResponse> {
     match handled {
-        Ok(Ok(response)) => Ok(settle_response(state, correlation, response)),
+        Ok(Ok(response)) => Ok(settle_response(state, correlation, used, response)),
         Ok(Err(error)) => {
             let problem = error
                 .as_error::<Problem>()
-                .map(|problem| render(state, correlation, problem));
-            Err(problem
-                .unwrap_or_else(|| render(state, correlation, &of_status(error.error_response().status()))))
+                .map(|problem| render(state, correlation, used, problem));
+            Err(problem.unwrap_or_else(|| {
+                render(
+                    state,
+                    correlation,
+                    used,
+                    &of_status(error.error_response().status()),
+                )
+            }))
         }
         Err(_) => {
             state.services.observer.actor_panicked("http");
@@ -182,6 +194,7 @@ fn settle<B: MessageBody + 'static>(
             Err(render(
                 state,
                 correlation,
+                used,
                 &of_status(StatusCode::INTERNAL_SERVER_ERROR),
             ))
         }
@@ -192,14 +205,15 @@ fn settle<B: MessageBody + 'static>(
 fn settle_response<B: MessageBody + 'static>(
     state: &AppState,
     correlation: &CorrelationId,
+    used: Option<Scheme>,
     response: ServiceResponse<B>,
 ) -> ServiceResponse<BoxBody> {
     let Some(error) = response.response().error() else {
         return response.map_into_boxed_body();
     };
     let rendered = match error.as_error::<Problem>() {
-        Some(problem) => render(state, correlation, problem),
-        None => render(state, correlation, &of_status(response.status())),
+        Some(problem) => render(state, correlation, used, problem),
+        None => render(state, correlation, used, &of_status(response.status())),
     };
     response.into_response(rendered)
 }
@@ -218,9 +232,38 @@ fn of_status(status: StatusCode) -> Problem {
     Problem::new(code, Stage::Http, what)
 }
 
-fn render(state: &AppState, correlation: &CorrelationId, problem: &Problem) -> HttpResponse {
-    let nonce = state.services.proofs.nonce(state.services.clock.now());
-    problem.response(correlation, &state.algorithms, nonce.as_deref())
+fn render(
+    state: &AppState,
+    correlation: &CorrelationId,
+    used: Option<Scheme>,
+    problem: &Problem,
+) -> HttpResponse {
+    let schemes = Schemes {
+        algorithms: &state.algorithms,
+        bearer: state.certificates,
+    };
+    problem.response(correlation, schemes, used, || nonce(state))
+}
+
+/// The nonce for the next proof, where nonces are on.
+fn nonce(state: &AppState) -> Option<String> {
+    state.services.proofs.nonce(state.services.clock.now())
+}
+
+/// Put into a request whose proof carried a nonce of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct UsesNonces;
+
+/// Whoever uses nonces learns the next one before the old one runs out, so that nobody who asks at least once a minute
+/// is answered `use_dpop_nonce` for that (RFC 9449 §8.2, §9). Nobody else is told one unasked: from then on they would have
+/// to use nonces.
+fn renew_nonce(state: &AppState, response: &mut ServiceResponse<BoxBody>) {
+    if !response.request().extensions().contains::<UsesNonces>() {
+        return;
+    }
+    if let Some(nonce) = nonce(state).and_then(|nonce| HeaderValue::from_str(&nonce).ok()) {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
 }
 
 /// Headers that every response has, one log line, metrics.

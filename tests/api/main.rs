@@ -13,6 +13,7 @@
 mod attacks;
 mod audit;
 mod auth;
+mod auth_page;
 mod body;
 mod client_cert;
 mod determinism;
