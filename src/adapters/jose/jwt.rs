@@ -20,6 +20,8 @@ use crate::openssl_errors;
 /// Longest accepted clock skew (contract §3).
 pub const MAX_SKEW: Duration = Duration::from_secs(30);
 
+const BAD_SIGNATURE: &str = "its signature does not hold";
+
 /// What a token must be to be accepted.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -107,14 +109,17 @@ impl Policy {
         if compact.header.algorithm != algorithm || !self.algorithms.contains(&algorithm) {
             return Err("its `alg` is not that of its key, or not accepted".into());
         }
-        self.check_signature(token, key)?;
-        if algorithm == JwsAlgorithm::Ps256
+        // The library does not know the name `Ed25519` (RFC 9864 §2.2), and takes a PSS salt of any length where RFC 7518
+        // §3.5 wants that of the hash.
+        if algorithm != JwsAlgorithm::EdDsa {
+            self.check_signature(token, key)?;
+        }
+        if matches!(algorithm, JwsAlgorithm::EdDsa | JwsAlgorithm::Ps256)
             && !key
                 .jwk
                 .verify(compact.signing_input.as_bytes(), &compact.signature)
         {
-            // RFC 7518 §3.5: the salt is as long as the hash. The library takes any length.
-            return Err("its signature does not hold".into());
+            return Err(BAD_SIGNATURE.into());
         }
         let claims = Claims::parse(&compact.payload)?;
         let validity = self.check_claims(&claims, now)?;
@@ -146,7 +151,7 @@ impl Policy {
         let reason = match decoded {
             Ok(_) => return Ok(()),
             Err(error) => match error.kind() {
-                ErrorKind::InvalidSignature => "its signature does not hold",
+                ErrorKind::InvalidSignature => BAD_SIGNATURE,
                 ErrorKind::InvalidIssuer => "its `iss` is not the configured issuer",
                 ErrorKind::InvalidAudience => "its `aud` is not this service",
                 ErrorKind::MissingRequiredClaim(_) => {
@@ -276,6 +281,27 @@ mod tests {
             let got = outcome(&issuer, &format!("{input}.{}", b64url(&signature)), at(NOW));
             assert!(got.contains(expected), "{salt}: {got}");
             assert!(openssl_errors::was_empty());
+        }
+    }
+
+    #[test]
+    fn an_ed25519_token_may_name_its_algorithm_either_way() {
+        let key = openssl::pkey::PKey::generate_ed25519().unwrap();
+        let issuer = Issuer::with_key(key);
+        for alg in ["EdDSA", "Ed25519", "ES256", "Ed448"] {
+            let header = json!({ "typ": "at+jwt", "kid": "k1", "alg": alg }).to_string();
+            let part = |text: &str| b64url(text.as_bytes());
+            let input = format!("{}.{}", part(&header), part(&claims().to_string()));
+            let mut signature = mint::sign_bytes(input.as_bytes(), &issuer.key).unwrap();
+            let got = outcome(&issuer, &format!("{input}.{}", b64url(&signature)), at(NOW));
+            let known = alg.starts_with("Ed") && alg != "Ed448";
+            assert!(got.contains(if known { "ok" } else { "`alg`" }), "{alg}: {got}");
+            signature[0] ^= 1;
+            let got = outcome(&issuer, &format!("{input}.{}", b64url(&signature)), at(NOW));
+            assert!(
+                got.contains(if known { "signature" } else { "`alg`" }),
+                "{alg}: {got}"
+            );
         }
     }
 
