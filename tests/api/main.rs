@@ -18,6 +18,7 @@ mod drain;
 mod entitlement;
 mod errors;
 mod headers;
+mod jwks;
 mod logs;
 mod quota;
 mod release;
