@@ -260,29 +260,28 @@ fn nonsense(authority: &Authority, key: &PKey<Private>) -> Vec<(&'static str, Sa
 async fn whatever_the_authority_answers_at_the_start_the_service_waits_and_recovers() {
     // Each answer takes a second; four services share them.
     const SERVICES: usize = 4;
-    futures_util::future::join_all((0..SERVICES).map(|nth| waits_and_recovers(nth, SERVICES))).await;
-}
-
-async fn waits_and_recovers(nth: usize, of: usize) {
-    let mut authority = Authority::closed();
-    let app = TestApp::with(&authority.changes()).await;
-    unavailable(&app.sign().send().await);
-    authority.listen();
-    let cases = nonsense(&authority, &app.mint.authority);
-    for (what, says) in cases.into_iter().skip(nth).step_by(of) {
-        println!("{what}");
-        authority.says(says);
-        let asked = authority.asked();
-        refused_until(&app, what, || authority.asked() > asked).await;
+    let service = async |nth: usize| {
+        let mut authority = Authority::closed();
+        let app = TestApp::with(&authority.changes()).await;
         unavailable(&app.sign().send().await);
-    }
-    assert_eq!(
-        authority.strayed.load(Ordering::SeqCst),
-        0,
-        "redirects are not followed"
-    );
-    authority.says(document(&set(&[(&app.mint.authority, "authority-1")])));
-    recovers(&app, "https://authority.test").await;
+        authority.listen();
+        let cases = nonsense(&authority, &app.mint.authority);
+        for (what, says) in cases.into_iter().skip(nth).step_by(SERVICES) {
+            println!("{what}");
+            authority.says(says);
+            let asked = authority.asked();
+            refused_until(&app, what, || authority.asked() > asked).await;
+            unavailable(&app.sign().send().await);
+        }
+        assert_eq!(
+            authority.strayed.load(Ordering::SeqCst),
+            0,
+            "redirects are not followed"
+        );
+        authority.says(document(&set(&[(&app.mint.authority, "authority-1")])));
+        recovers(&app, "https://authority.test").await;
+    };
+    futures_util::future::join_all((0..SERVICES).map(service)).await;
 }
 
 #[actix::test]
