@@ -28,7 +28,10 @@ fn uri(text: &str) -> Option<(String, Option<String>)> {
     assert!(text.len() <= MAX_URI && text.is_ascii() && !text.bytes().any(|b| b <= b' '));
     assert!(!normal.contains(['?', '#', '\\']));
     assert_eq!(normalise(&normal).as_deref(), Some(normal.as_str()), "not idempotent");
-    let theirs = Url::parse(text).ok().map(|url| independent(&url));
+    // The `url` crate keeps segments like `c:` before `..`, as if every scheme were `file`.
+    let is_drive = |segment: &str| segment.len() == 2 && segment.ends_with(':');
+    let drives = text.split(['/', '?', '#']).skip(3).any(is_drive);
+    let theirs = Url::parse(text).ok().filter(|_| !drives).map(|url| independent(&url));
     if let Some((theirs, true)) = &theirs {
         assert_eq!(&normal, theirs);
     }
