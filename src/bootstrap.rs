@@ -71,7 +71,38 @@ pub struct Service {
 /// State arbiters and the audit trail's, in the order in which they stop.
 struct Arbiters {
     state: Arbiter,
+    more_state: Vec<Arbiter>,
     audit: Arbiter,
+}
+
+impl Arbiters {
+    fn new(shards: usize) -> Self {
+        Self {
+            state: Arbiter::new(),
+            more_state: (1..shards).map(|_| Arbiter::new()).collect(),
+            audit: Arbiter::new(),
+        }
+    }
+
+    fn placement(&self) -> Placement {
+        Placement {
+            state: self.state.handle(),
+            more_state: self.more_state.iter().map(Arbiter::handle).collect(),
+            audit: self.audit.handle(),
+        }
+    }
+
+    /// Those with state first, the audit trail's last.
+    fn stop(self) {
+        for arbiter in std::iter::once(self.state)
+            .chain(self.more_state)
+            .chain([self.audit])
+        {
+            arbiter.stop();
+            // Its thread ends by itself; a panic in it has been logged.
+            let _ = arbiter.join();
+        }
+    }
 }
 
 impl std::fmt::Debug for Arbiters {
@@ -117,16 +148,8 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
         .transpose()
         .map_err(StartError::of("server.tls"))?;
 
-    let arbiters = Arbiters {
-        state: Arbiter::new(),
-        audit: Arbiter::new(),
-    };
-    let placement = Placement {
-        state: arbiters.state.handle(),
-        more_state: Vec::new(),
-        audit: arbiters.audit.handle(),
-    };
-    let services = start_actors(built.parts, tuning(settings), &placement);
+    let arbiters = Arbiters::new(settings.state.shards);
+    let services = start_actors(built.parts, tuning(settings), &arbiters.placement());
     let state = AppState {
         services,
         limits: limits(settings),
@@ -138,7 +161,7 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
             .auth
             .algorithms
             .iter()
-            .map(|a| a.as_str())
+            .flat_map(|a| a.names().iter().copied())
             .collect::<Vec<_>>()
             .join(" ")
             .into(),
@@ -160,11 +183,13 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
     let metrics_listen = operations
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
+    let workers = settings.server.workers.unwrap_or_else(cores);
     let listening = Listening {
         api,
         tls,
-        workers: settings.server.workers.unwrap_or_else(cores),
+        workers,
         max_connections: settings.server.max_connections,
+        remembered_tokens: share(settings.auth.remembered_tokens, workers),
         patience: Patience {
             head: settings.server.head_timeout,
             idle: settings.server.keep_alive,
@@ -197,6 +222,11 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
+/// One worker's share, at least one; `None` of nothing.
+fn share(all: usize, workers: usize) -> Option<NonZeroUsize> {
+    NonZeroUsize::new(all).map(|_| NonZeroUsize::new(all / workers.max(1)).unwrap_or(NonZeroUsize::MIN))
+}
+
 fn limits(settings: &Settings) -> Limits {
     Limits {
         max_body_bytes: settings.server.max_body_bytes,
@@ -211,6 +241,8 @@ fn tuning(settings: &Settings) -> Tuning {
     let keys = KeyPolicy {
         refresh_after: settings.auth.jwks_refresh,
         hard_limit: settings.auth.jwks_max_stale,
+        // Or a key set would be refreshed less often than configured.
+        cool_down: KeyPolicy::default().cool_down.min(settings.auth.jwks_refresh),
         ..KeyPolicy::default()
     };
     let (release, entitlement) = (&settings.release, &settings.entitlement);
@@ -310,10 +342,6 @@ impl Service {
         // Nothing is left to write when this fails: the record before it waited for its sync.
         let _ = self.state.services.flush(deadline).await;
         drop(self.state);
-        for arbiter in [self.arbiters.state, self.arbiters.audit] {
-            arbiter.stop();
-            // A state arbiter's thread ends by itself; a panic in it has been logged.
-            let _ = arbiter.join();
-        }
+        self.arbiters.stop();
     }
 }

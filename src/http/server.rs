@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct Listening {
     pub workers: usize,
     /// Connections per worker.
     pub max_connections: usize,
+    /// Verified tokens that each worker remembers; `None`: none.
+    pub remembered_tokens: Option<NonZeroUsize>,
     /// How long a connection waits for its caller.
     pub patience: Patience,
     /// The listener for operators.
@@ -88,6 +91,7 @@ pub fn start(state: AppState, listening: Listening) -> io::Result<Vec<Running>> 
         tls,
         workers,
         max_connections,
+        remembered_tokens,
         patience,
         operations,
         shutdown_seconds,
@@ -96,6 +100,7 @@ pub fn start(state: AppState, listening: Listening) -> io::Result<Vec<Running>> 
         workers,
         max_connections,
         shutdown_seconds,
+        remembered_tokens,
     };
     let mut running = vec![serve(
         &for_callers,
@@ -117,12 +122,15 @@ struct Shape {
     workers: usize,
     max_connections: usize,
     shutdown_seconds: u64,
+    /// Verified tokens that each worker remembers; `None`: none.
+    remembered_tokens: Option<NonZeroUsize>,
 }
 
 const FOR_OPERATORS: Shape = Shape {
     workers: 1,
     max_connections: 256,
     shutdown_seconds: 1,
+    remembered_tokens: None,
 };
 
 /// One listener. actix-web's `HttpServer` does the same, but its connections are not [`Guarded`].
@@ -145,9 +153,11 @@ fn serve(
         async move { draining.notified().await }
     };
     let for_refusals = state.clone();
+    let remembered_tokens = shape.remembered_tokens;
     let app = move || {
+        // Called once on each worker's own thread.
         App::new()
-            .app_data(Data::new(state.clone()))
+            .app_data(Data::new(state.on_worker(remembered_tokens)))
             .wrap(from_fn(around))
             .configure(routes)
     };

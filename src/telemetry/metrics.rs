@@ -28,9 +28,11 @@ const STAGES: [&str; 7] = [
     "audit_outcome",
 ];
 const THROTTLES: [&str; 4] = ["rate", "concurrency", "size", "overload"];
-const CACHES: [&str; 3] = ["entitlement", "release", "key_set"];
+const CACHES: [&str; 4] = ["token", "entitlement", "release", "key_set"];
 const CLIENT_CERT: [&str; 3] = ["accepted", "ignored", "malformed"];
 const ACTORS: [&str; 6] = ["auth", "entitlement", "quota", "referrer", "signer", "audit"];
+/// The one that lives with each worker, whose mailbox nobody watches: at worst, a token is verified anew.
+const WORKERS_OWN: &str = "tokens";
 
 const REQUEST_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -57,8 +59,8 @@ pub struct Metrics {
     stage_seconds: HistogramVec,
     throttles: Known<IntCounter, 4>,
     throttled: IntCounterVec,
-    hits: Known<IntCounter, 3>,
-    misses: Known<IntCounter, 3>,
+    hits: Known<IntCounter, 4>,
+    misses: Known<IntCounter, 4>,
     cache_requests: IntCounterVec,
     client_cert: Known<IntCounter, 3>,
     backend_seconds: HistogramVec,
@@ -74,6 +76,7 @@ pub struct Metrics {
     audit_sync: Histogram,
     audit_synced_at: IntGauge,
     audit_failures: IntCounter,
+    clock_steps_back: IntCounter,
 }
 
 impl fmt::Debug for Metrics {
@@ -149,7 +152,7 @@ impl Metrics {
             "Panics in handlers of an actor.",
             &["actor"],
         )?;
-        for actor in ACTORS {
+        for actor in ACTORS.into_iter().chain([WORKERS_OWN]) {
             let _ = actor_panics.with_label_values(&[actor]);
         }
         Ok(Self {
@@ -212,6 +215,10 @@ impl Metrics {
             audit_failures: make.counter(
                 "signer_audit_failures_total",
                 "Failures to write the audit trail.",
+            )?,
+            clock_steps_back: make.counter(
+                "signer_clock_steps_back_total",
+                "Times that the wall clock was seen to have gone back by more than a second.",
             )?,
             registry: make.0,
         })
@@ -388,6 +395,10 @@ impl Observer for Metrics {
         self.audit_records.inc_by(records as u64);
         self.audit_sync.observe(elapsed.as_secs_f64());
         self.audit_synced_at.set(Utc::now().timestamp());
+    }
+
+    fn clock_went_back(&self) {
+        self.clock_steps_back.inc();
     }
 
     fn audit_failed(&self) {

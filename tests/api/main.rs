@@ -23,6 +23,8 @@ mod limits;
 mod logs;
 mod quota;
 mod release;
+mod remembered;
+mod replay;
 mod sign;
 mod signing;
 mod support;

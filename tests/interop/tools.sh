@@ -38,7 +38,7 @@ install_python() {
     local requirements="$here/judges/requirements.txt" folder new
     folder="$interop_cache/python-$(fingerprint "$requirements")"
     python="$folder/bin/python"
-    if ! "$python" -c 'import rfc8785, securesystemslib, cryptography' 2>/dev/null; then
+    if ! "$python" -c 'import rfc8785, securesystemslib, cryptography, requests_oauth2client' 2>/dev/null; then
         rm -rf "$folder"
         echo "fetching Python judges"
         # Made in place: a virtual environment cannot be moved. The import above is what says that it is whole.
@@ -131,4 +131,13 @@ python_version_of() {
 
 npm_version_of() {
     "$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["version"])' "$node_modules/$1/package.json"
+}
+
+# A copy of a script where its modules are found: they are looked up from where it lies, not from the working directory.
+beside_modules() {
+    local folder="$work/js"
+    mkdir -p "$folder"
+    ln -sfn "$node_modules" "$folder/node_modules"
+    cp "$1" "$folder/"
+    echo "$folder/${1##*/}"
 }

@@ -87,11 +87,14 @@ impl PublicJwk {
 
     /// RFC 7517 §4.2 to §4.4: what the key says of its purpose must agree with verifying signatures by its algorithm.
     fn check_purpose(&self, jwk: &Map<String, Value>) -> Result<(), Refused> {
-        let is = |name: &str, expected: &str| jwk.get(name).is_none_or(|value| value == expected);
-        if !is("alg", self.algorithm().as_str()) {
+        let names = self.algorithm().names();
+        if jwk
+            .get("alg")
+            .is_some_and(|alg| alg.as_str().is_none_or(|alg| !names.contains(&alg)))
+        {
             return Err("the key's `alg` is not the algorithm of its kind".into());
         }
-        if !is("use", "sig") {
+        if jwk.get("use").is_some_and(|value| value != "sig") {
             return Err("the key's `use` is not `sig`".into());
         }
         match jwk.get("key_ops") {

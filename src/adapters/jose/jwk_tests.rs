@@ -25,13 +25,17 @@ fn rsa_example() -> Value {
     })
 }
 
+/// RFC 8037 appendix A.2.
+fn okp_example() -> Value {
+    json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" })
+}
+
 #[test]
 fn thumbprints_of_the_examples() {
     // RFC 7638 §3.1; RFC 8037 appendix A.3.
-    let okp = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
     for (jwk, expected) in [
         (rsa_example(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"),
-        (okp, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"),
+        (okp_example(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"),
     ] {
         assert_eq!(b64url(&parse(&jwk).unwrap().thumbprint().0), expected);
     }
@@ -92,6 +96,9 @@ fn purposes_that_agree_are_accepted() {
         with(ec_example(), "key_ops", json!(["verify"])),
         with(ec_example(), "ext", json!(true)),
         with(rsa_example(), "alg", json!("PS256")),
+        // RFC 9864 §2.2: both name the same.
+        with(okp_example(), "alg", json!("EdDSA")),
+        with(okp_example(), "alg", json!("Ed25519")),
     ] {
         assert!(parse(&jwk).is_ok(), "{jwk}");
     }
@@ -122,6 +129,8 @@ fn refuses_keys_that_are_not_exactly_right() {
         with(ec_example(), "alg", json!("ECDH-ES")),
         with(ec_example(), "alg", json!("none")),
         with(rsa_example(), "alg", json!("RS256")),
+        with(okp_example(), "alg", json!("Ed448")),
+        with(okp_example(), "alg", json!(["Ed25519"])),
         with(ec_example(), "key_ops", json!(["sign"])),
         with(ec_example(), "key_ops", json!("verify")),
         with(ec_example(), "kid", json!(1)),

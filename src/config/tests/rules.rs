@@ -28,6 +28,8 @@ fn values_out_of_bounds_are_refused() {
             "server.max_body_bytes_in_flight: is less than one largest body",
         ),
         ("[server]", "workers = -1", "server.workers: -1 is out of bounds"),
+        ("[state]", "shards = 0", "state.shards: 0 is out of bounds"),
+        ("[state]", "shards = 9", "state.shards: 9 is out of bounds"),
         (
             "[server]",
             "request_timeout = \"0s\"",

@@ -20,6 +20,7 @@ fn busy() -> Metrics {
     metrics.key_set("authority", DateTime::from_timestamp(1_790_000_000, 0).unwrap());
     metrics.audit_synced(5, Duration::from_millis(1));
     metrics.audit_failed();
+    metrics.clock_went_back();
     metrics.mailbox("another", 1, 2);
     metrics.stage("another", Duration::ZERO);
     metrics.cache("another", true);
@@ -56,6 +57,7 @@ fn observations_are_rendered() {
         "signer_audit_records_total 5",
         "signer_audit_sync_seconds_count 1",
         "signer_audit_failures_total 1",
+        "signer_clock_steps_back_total 1",
         r#"signer_build_info{version="1.2.3"} 1"#,
     ] {
         assert!(

@@ -83,6 +83,7 @@ pub(super) fn brittle() -> String {
         tls: None,
         workers: 1,
         max_connections: 16,
+        remembered_tokens: None,
         patience: Patience {
             head: Duration::from_secs(5),
             idle: Duration::from_secs(5),
