@@ -9,7 +9,7 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::web::Data;
+use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 use signer_actors::domain::caller::Scheme;
@@ -69,7 +69,7 @@ pub async fn around<B: MessageBody + 'static>(
             let route = state.routes.of(response.request().match_pattern().as_deref());
             finish(
                 &state,
-                &method,
+                method.as_str(),
                 route,
                 &correlation,
                 response.response_mut(),
@@ -83,7 +83,14 @@ pub async fn around<B: MessageBody + 'static>(
         Err(mut response) => {
             close(&mut response);
             let route = state.routes.of(None);
-            finish(&state, &method, route, &correlation, &mut response, elapsed);
+            finish(
+                &state,
+                method.as_str(),
+                route,
+                &correlation,
+                &mut response,
+                elapsed,
+            );
             let response = match unread {
                 Some(unread) => response.map_body(|_, body| unread.held_by(body)),
                 None => response,
@@ -157,7 +164,7 @@ fn is_tunnel(request: &ServiceRequest) -> bool {
 fn is_last(request: &ServiceRequest) -> bool {
     request.headers().contains_key(TRANSFER_ENCODING)
         || is_tunnel(request)
-        || request.head().connection_type() == ConnectionType::Close
+        || request.head().connection_type() != ConnectionType::KeepAlive
 }
 
 type Handled<B> = Result<Result<ServiceResponse<B>, Error>, Box<dyn std::any::Any + Send>>;
@@ -269,7 +276,7 @@ fn renew_nonce(state: &AppState, response: &mut ServiceResponse<BoxBody>) {
 /// Headers that every response has, one log line, metrics.
 fn finish(
     state: &AppState,
-    method: &Method,
+    method: &str,
     route: &RouteMetrics,
     correlation: &CorrelationId,
     response: &mut HttpResponse,
@@ -289,9 +296,42 @@ fn finish(
         .and_then(|outcome| outcome.audit_id)
         .map(|id| id.to_string());
     slog::info!(state.services.log, "request";
-        "route" => route.name(), "method" => method.as_str(), "status" => status, "code" => code,
+        "route" => route.name(), "method" => method, "status" => status, "code" => code,
         "micros" => u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         "auditId" => audit_id, "correlationId" => %correlation);
+}
+
+/// The answer to what the parser refuses, as every refusal is answered: the bytes to write before the connection ends.
+pub fn unparsed(state: &AppState, status: u16) -> Option<Bytes> {
+    let (code, what) = match status {
+        400 => (
+            Code::InvalidRequest,
+            "this is not HTTP/1.1 that can be read in one way only: check framing and header fields",
+        ),
+        408 => (
+            Code::RequestTimeout,
+            "the head of the request did not arrive in time",
+        ),
+        431 => (
+            Code::HeadersTooLarge,
+            "the head of the request is far larger than it may be",
+        ),
+        _ => return None,
+    };
+    let correlation = CorrelationId::from_uuid(state.services.ids.uuid());
+    let mut response = render(state, &correlation, &Problem::new(code, Stage::Http, what));
+    let route = state.routes.of(None);
+    finish(state, "-", route, &correlation, &mut response, Duration::ZERO);
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status());
+    for (name, value) in response.headers() {
+        head.push_str(&format!("{name}: {}\r\n", value.to_str().ok()?));
+    }
+    let body = response.into_body().try_into_bytes().ok()?;
+    head.push_str(&format!(
+        "connection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    ));
+    Some([head.as_bytes(), &body].concat().into())
 }
 
 /// The correlation id that [`around`] has put into the request.

@@ -45,7 +45,7 @@ pub fn status_of(code: Code) -> (StatusCode, &'static str) {
         Code::ScannerMismatch => (S::FORBIDDEN, "The scanner image is not the token's"),
         Code::NotFound => (S::NOT_FOUND, "Not found"),
         Code::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "The method is not allowed here"),
-        Code::RequestTimeout => (S::REQUEST_TIMEOUT, "The body did not arrive in time"),
+        Code::RequestTimeout => (S::REQUEST_TIMEOUT, "The request did not arrive in time"),
         Code::UnsupportedMediaType => (
             S::UNSUPPORTED_MEDIA_TYPE,
             "The media type or encoding is not supported",
