@@ -157,11 +157,13 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
     let metrics_listen = operations
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
+    let workers = settings.server.workers.unwrap_or_else(cores);
     let listening = Listening {
         api,
         tls,
-        workers: settings.server.workers.unwrap_or_else(cores),
+        workers,
         max_connections: settings.server.max_connections,
+        remembered_tokens: share(settings.auth.remembered_tokens, workers),
         operations,
         shutdown_seconds: settings.server.drain_timeout.as_secs().max(1),
     };
@@ -190,6 +192,11 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
+/// One worker's share, at least one; `None` of nothing.
+fn share(all: usize, workers: usize) -> Option<NonZeroUsize> {
+    NonZeroUsize::new(all).map(|_| NonZeroUsize::new(all / workers.max(1)).unwrap_or(NonZeroUsize::MIN))
+}
+
 fn limits(settings: &Settings) -> Limits {
     Limits {
         max_body_bytes: settings.server.max_body_bytes,
@@ -204,6 +211,8 @@ fn tuning(settings: &Settings) -> Tuning {
     let keys = KeyPolicy {
         refresh_after: settings.auth.jwks_refresh,
         hard_limit: settings.auth.jwks_max_stale,
+        // Or a key set would be refreshed less often than configured.
+        cool_down: KeyPolicy::default().cool_down.min(settings.auth.jwks_refresh),
         ..KeyPolicy::default()
     };
     let (release, entitlement) = (&settings.release, &settings.entitlement);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Listening {
     pub workers: usize,
     /// Connections per worker.
     pub max_connections: usize,
+    /// Verified tokens that each worker remembers; `None`: none.
+    pub remembered_tokens: Option<NonZeroUsize>,
     /// The listener for operators.
     pub operations: Option<TcpListener>,
     /// How long a graceful stop may take, in seconds.
@@ -71,13 +74,15 @@ pub fn start(state: AppState, listening: Listening) -> io::Result<Vec<Running>> 
         tls,
         workers,
         max_connections,
+        remembered_tokens,
         operations,
         shutdown_seconds,
     } = listening;
     let for_operations = state.clone();
     let api_server = HttpServer::new(move || {
+        // Called once on each worker's own thread.
         App::new()
-            .app_data(Data::new(state.clone()))
+            .app_data(Data::new(state.on_worker(remembered_tokens)))
             .wrap(from_fn(around))
             .configure(routes::api)
     })

@@ -1,5 +1,6 @@
 //! What handlers share. Nothing in it changes but through mailboxes and watches.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,17 @@ pub struct AppState {
     pub trusted_root: Bytes,
     /// `GET /trust/keys`: keyful public keys, in JSON.
     pub published_keys: Bytes,
+}
+
+impl AppState {
+    /// The state for the worker that calls this, which remembers this many verified tokens.
+    pub fn on_worker(&self, remembered_tokens: Option<NonZeroUsize>) -> Self {
+        let mut state = self.clone();
+        if let Some(tokens) = remembered_tokens {
+            state.services = self.services.remembering(tokens);
+        }
+        state
+    }
 }
 
 /// Metrics of each route, resolved once; requests to anything else are counted together.

@@ -21,6 +21,7 @@ mod headers;
 mod logs;
 mod quota;
 mod release;
+mod remembered;
 mod sign;
 mod signing;
 mod support;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{PortFuture, SourceUnavailable};
-use crate::domain::caller::{AccessToken, Credentials, VerifiedProof};
+use crate::domain::caller::{AccessToken, Credentials, PresentedToken, VerifiedProof};
 
 /// Where the Authority's keys come from: discovery, a URI or a file.
 pub trait AuthoritySource: Send + Sync + fmt::Debug {
@@ -20,7 +20,11 @@ pub trait TokenVerifier: Send + Sync + fmt::Debug {
     fn knows(&self, kid: &str) -> bool;
 
     /// Verifies header, signature and claims of an operational token (contract §3, RFC 9068 §4, RFC 8725 §3).
-    fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<AccessToken, TokenRejection>;
+    fn verify(&self, token: &PresentedToken<'_>, now: DateTime<Utc>) -> Result<AccessToken, TokenRejection>;
+
+    /// True when a token that was verified before, by this snapshot or an earlier one, would be accepted now: this
+    /// snapshot still has the very key that verified it, under the same id (contract §3), and its times hold.
+    fn still_accepts(&self, token: &AccessToken, now: DateTime<Utc>) -> bool;
 }
 
 /// Why a token was refused.

@@ -10,7 +10,7 @@ pub trait Observer: Send + Sync + fmt::Debug {
     /// A stage of a request took this long (`authenticate`, `entitlement`, `quota`, `release`, `audit_intent`, `sign`,
     /// `audit_outcome`).
     fn stage(&self, _stage: &'static str, _elapsed: Duration) {}
-    /// A cache (`entitlement`, `release`, `key_set`) answered by itself or had to ask.
+    /// A cache (`token`, `entitlement`, `release`, `key_set`) answered by itself or had to ask.
     fn cache(&self, _cache: &'static str, _hit: bool) {}
     /// A request was throttled (`rate`, `concurrency`, `size`, `overload`).
     fn throttled(&self, _kind: &'static str) {}

@@ -2,6 +2,7 @@ use openssl::pkey::{PKey, Private};
 use serde_json::json;
 use signer_actors::domain::caller::{Confirmation, Scheme};
 use signer_actors::domain::tenant::{InstallationId, TenantId};
+use signer_actors::domain::validity::Validity;
 
 use super::*;
 use crate::adapters::jose::testkit::{self, NOW, at};
@@ -32,6 +33,7 @@ fn token(jkt: Sha256Digest) -> AccessToken {
     AccessToken {
         digest: Sha256Digest::of(TOKEN.as_bytes()),
         key_id: "k1".to_owned(),
+        key: Sha256Digest([0; 32]),
         subject: "s".to_owned(),
         client_id: "c".to_owned(),
         token_id: "j".to_owned(),
@@ -43,7 +45,11 @@ fn token(jkt: Sha256Digest) -> AccessToken {
             x5t_s256: None,
         },
         scanner_image: None,
-        expires: at(NOW + 300),
+        validity: Validity {
+            issued: at(NOW),
+            not_before: None,
+            expires: at(NOW + 300),
+        },
     }
 }
 

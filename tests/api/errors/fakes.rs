@@ -81,6 +81,7 @@ pub(super) fn brittle() -> String {
         tls: None,
         workers: 1,
         max_connections: 16,
+        remembered_tokens: None,
         operations: None,
         shutdown_seconds: 1,
     };

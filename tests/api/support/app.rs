@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use signer::bootstrap::{self, Service};
+use signer::config::Settings;
 
 use super::World;
 
@@ -36,7 +37,13 @@ impl TestApp {
 
     /// In this world.
     pub(crate) async fn within(world: World) -> Self {
-        let settings = world.settings();
+        Self::tuned(world, |_| ()).await
+    }
+
+    /// In this world, with settings that no file can give: shorter times, for tests that wait for them.
+    pub(crate) async fn tuned(world: World, edit: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = world.settings();
+        edit(&mut settings);
         let log = slog::Logger::root(slog::Discard, slog::o!());
         let service = bootstrap::start(&settings, log).await.unwrap();
         let scheme = settings.server.tls.as_ref().map_or("http", |_| "https");
