@@ -11,6 +11,10 @@ use super::{Refused, array_from_b64url, is_visible, json};
 /// Longest accepted identifier (`sub`, `client_id`, `jti`, `lic`, `plan`), in characters.
 pub const MAX_IDENTIFIER: usize = 256;
 
+/// Registered confirmation methods (IANA, JWT Confirmation Methods: RFC 7800 §6.2.2, RFC 9203 §9.4) that are not checked
+/// here.
+const UNCHECKED_METHODS: [&str; 5] = ["jwk", "jwe", "kid", "jku", "osc"];
+
 /// The claims of a JWT, or the members of an introspection answer.
 #[derive(Clone)]
 pub struct Claims(Map<String, Value>);
@@ -91,8 +95,9 @@ impl Claims {
         }
     }
 
-    /// `cnf` (RFC 7800 §3.1) with `jkt` (RFC 9449 §6.1), `x5t#S256` (RFC 8705 §3.1) or both. A confirmation method that
-    /// is not checked here is refused: ignoring it would free the token of a condition its issuer set.
+    /// `cnf` (RFC 7800 §3.1) with `jkt` (RFC 9449 §6.1), `x5t#S256` (RFC 8705 §3.1) or both. A registered method that is
+    /// not checked here is refused: ignoring it would free the token of a condition its issuer set. What is registered
+    /// by no one is ignored, as §3.1 wants: some issuers add notes of their own (`kc-jkt-type`).
     pub fn confirmation(&self) -> Result<Option<Confirmation>, Refused> {
         let members = match self.get("cnf") {
             None => return Ok(None),
@@ -108,7 +113,10 @@ impl Claims {
             match name.as_str() {
                 "jkt" => confirmation.jkt = Some(digest()?),
                 "x5t#S256" => confirmation.x5t_s256 = Some(digest()?),
-                _ => return Err("its `cnf` has a member other than `jkt` and `x5t#S256`".into()),
+                name if UNCHECKED_METHODS.contains(&name) => {
+                    return Err("its `cnf` wants a confirmation other than `jkt` and `x5t#S256`".into());
+                }
+                _ => {}
             }
         }
         if confirmation.is_empty() {
@@ -203,10 +211,19 @@ mod tests {
             json!({ "jkt": format!("{good}=") }),
             json!({ "jkt": null, "x5t#S256": good }),
             json!({ "jwk": {} }),
+            json!({ "jkt": good, "jwk": {} }),
+            json!({ "jkt": good, "jwe": "e" }),
             json!({ "jkt": good, "kid": "k" }),
+            json!({ "jkt": good, "jku": "https://a.example" }),
+            json!({ "jkt": good, "osc": {} }),
+            json!({ "kc-jkt-type": "x" }),
         ] {
             assert!(read(bad.clone()).is_err(), "{bad}");
         }
         assert_eq!(claims(json!({})).confirmation(), Ok(None));
+        // RFC 7800 §3.1: members that are not understood must be ignored. Keycloak 26.7 adds this one.
+        let noted = read(json!({ "kc-jkt-type": "x", "jkt": good })).unwrap().unwrap();
+        assert_eq!(noted.jkt, both.jkt);
+        assert_eq!(noted.x5t_s256, None);
     }
 }
