@@ -24,6 +24,8 @@ use signer_actors::system::{Placement, Tuning, start_actors};
 
 use crate::config::{Binding, BodyHashPolicy, Settings};
 use crate::http::budget::BodyBudget;
+use crate::http::client_cert::TrustedProxies;
+use crate::http::connection::Patience;
 use crate::http::lifecycle::Lifecycle;
 use crate::http::routes::PATTERNS;
 use crate::http::server::{self, Listening, Running};
@@ -69,7 +71,38 @@ pub struct Service {
 /// State arbiters and the audit trail's, in the order in which they stop.
 struct Arbiters {
     state: Arbiter,
+    more_state: Vec<Arbiter>,
     audit: Arbiter,
+}
+
+impl Arbiters {
+    fn new(shards: usize) -> Self {
+        Self {
+            state: Arbiter::new(),
+            more_state: (1..shards).map(|_| Arbiter::new()).collect(),
+            audit: Arbiter::new(),
+        }
+    }
+
+    fn placement(&self) -> Placement {
+        Placement {
+            state: self.state.handle(),
+            more_state: self.more_state.iter().map(Arbiter::handle).collect(),
+            audit: self.audit.handle(),
+        }
+    }
+
+    /// Those with state first, the audit trail's last.
+    fn stop(self) {
+        for arbiter in std::iter::once(self.state)
+            .chain(self.more_state)
+            .chain([self.audit])
+        {
+            arbiter.stop();
+            // Its thread ends by itself; a panic in it has been logged.
+            let _ = arbiter.join();
+        }
+    }
 }
 
 impl std::fmt::Debug for Arbiters {
@@ -115,16 +148,8 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
         .transpose()
         .map_err(StartError::of("server.tls"))?;
 
-    let arbiters = Arbiters {
-        state: Arbiter::new(),
-        audit: Arbiter::new(),
-    };
-    let placement = Placement {
-        state: arbiters.state.handle(),
-        more_state: Vec::new(),
-        audit: arbiters.audit.handle(),
-    };
-    let services = start_actors(built.parts, tuning(settings), &placement);
+    let arbiters = Arbiters::new(settings.state.shards);
+    let services = start_actors(built.parts, tuning(settings), &arbiters.placement());
     let state = AppState {
         services,
         limits: limits(settings),
@@ -141,6 +166,7 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
             .join(" ")
             .into(),
         body_hash_required: settings.auth.dpop.body_hash == BodyHashPolicy::Required,
+        proxies: TrustedProxies::new(&settings.server.trusted_proxies),
         trusted_root: built.trusted_root,
         published_keys: built.published_keys,
     };
@@ -164,6 +190,10 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
         workers,
         max_connections: settings.server.max_connections,
         remembered_tokens: share(settings.auth.remembered_tokens, workers),
+        patience: Patience {
+            head: settings.server.head_timeout,
+            idle: settings.server.keep_alive,
+        },
         operations,
         shutdown_seconds: settings.server.drain_timeout.as_secs().max(1),
     };
@@ -312,10 +342,6 @@ impl Service {
         // Nothing is left to write when this fails: the record before it waited for its sync.
         let _ = self.state.services.flush(deadline).await;
         drop(self.state);
-        for arbiter in [self.arbiters.state, self.arbiters.audit] {
-            arbiter.stop();
-            // A state arbiter's thread ends by itself; a panic in it has been logged.
-            let _ = arbiter.join();
-        }
+        self.arbiters.stop();
     }
 }

@@ -277,7 +277,7 @@ fn read_dpop(s: &mut Section<'_>) -> Option<Dpop> {
         key(
             "replay_capacity",
             4_000_000,
-            "Proof ids remembered at once, about 64 bytes each; one tenant may hold an eighth. Full answers 503.",
+            "Proof ids remembered at once, each for 92 s in about 64 bytes; one tenant may hold an eighth. Full answers 503.",
         ),
         1024..=100_000_000,
     );

@@ -6,8 +6,8 @@ use std::time::Duration;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
@@ -16,6 +16,7 @@ use signer_actors::domain::code::Code;
 use signer_actors::domain::ids::CorrelationId;
 use signer_actors::pipeline::Stage;
 
+use super::connection::Connection;
 use super::problem::{Outcome, Problem};
 use super::state::AppState;
 use super::unread::Unread;
@@ -35,9 +36,16 @@ pub async fn around<B: MessageBody + 'static>(
     let correlation = correlation_of(&request, &state);
     request.extensions_mut().insert(correlation.clone());
     let method = request.method().clone();
+    let connection = request.conn_data::<Connection>().cloned();
+    let _entered = connection.as_ref().map(Connection::enter);
+    let refused = refuse_early(&request, &state);
+    let last = is_last(&request);
+    if let (true, Some(connection)) = (last, &connection) {
+        connection.close();
+    }
     let unread = Unread::of(&mut request);
     let _in_flight = state.routes.enter();
-    let handled = match refuse_early(&request, &state) {
+    let handled = match refused {
         Some(problem) => Ok(request.into_response(render(&state, &correlation, &problem))),
         None => {
             let handled = AssertUnwindSafe(next.call(request)).catch_unwind().await;
@@ -45,8 +53,14 @@ pub async fn around<B: MessageBody + 'static>(
         }
     };
     let elapsed = state.services.clock.monotonic().saturating_sub(begun);
+    let close = |response: &mut HttpResponse| {
+        if last {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+    };
     match handled {
         Ok(mut response) => {
+            close(response.response_mut());
             let route = state.routes.of(response.request().match_pattern().as_deref());
             finish(
                 &state,
@@ -62,6 +76,7 @@ pub async fn around<B: MessageBody + 'static>(
             })
         }
         Err(mut response) => {
+            close(&mut response);
             let route = state.routes.of(None);
             finish(&state, &method, route, &correlation, &mut response, elapsed);
             let response = match unread {
@@ -82,28 +97,62 @@ fn correlation_of(request: &ServiceRequest, state: &AppState) -> CorrelationId {
         .unwrap_or_else(|| CorrelationId::from_uuid(state.services.ids.uuid()))
 }
 
-/// Limits of the header section, and the drain.
+/// What is refused before anything is looked up: what could be read in two ways, too much of a head, and all else during
+/// the drain.
 fn refuse_early(request: &ServiceRequest, state: &AppState) -> Option<Problem> {
+    let refuse = |code, what: &str| Some(Problem::new(code, Stage::Http, what));
+    if request
+        .conn_data::<Connection>()
+        .is_some_and(Connection::is_closing)
+    {
+        let what = "the request before this one ended the connection: send it on another";
+        return refuse(Code::InvalidRequest, what);
+    }
+    if is_tunnel(request) {
+        let what = "this service changes to no other protocol: leave Upgrade out, and do not use CONNECT";
+        return refuse(Code::InvalidRequest, what);
+    }
     let headers = request.headers();
     let bytes: usize = headers
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len())
         .sum();
-    if headers.len() > state.limits.max_header_fields || bytes > state.limits.max_header_bytes {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if headers.len() > state.limits.max_header_fields || bytes + target > state.limits.max_header_bytes {
         let what = format!(
-            "the header section is limited to {} fields and {} bytes",
+            "the head of a request is limited to {} fields, and to {} bytes of target, names and values",
             state.limits.max_header_fields, state.limits.max_header_bytes
         );
-        return Some(Problem::new(Code::HeadersTooLarge, Stage::Http, what));
+        return refuse(Code::HeadersTooLarge, &what);
     }
     let serves_api = request.path().starts_with("/api/");
-    (serves_api && state.lifecycle.is_draining()).then(|| {
-        Problem::new(
-            Code::ShuttingDown,
-            Stage::Http,
-            "the service is shutting down: try another replica",
-        )
-    })
+    if serves_api && state.lifecycle.is_draining() {
+        let what = "the service is shutting down: try another replica";
+        return refuse(Code::ShuttingDown, what);
+    }
+    None
+}
+
+/// What actix-http takes for a tunnel, all that follows being its content whatever `Content-Length` says: a proxy that
+/// does not would send the next caller's request into it (RFC 9110 §7.8, RFC 9112 §11.2).
+fn is_tunnel(request: &ServiceRequest) -> bool {
+    let websocket = |value: &HeaderValue| {
+        let value = value.as_bytes().trim_ascii();
+        value.eq_ignore_ascii_case(b"websocket")
+    };
+    request.method() == Method::CONNECT || request.headers().get_all(UPGRADE).any(websocket)
+}
+
+/// Whether the connection ends with this request: its caller says so, or where its body ends is more than a number. Of
+/// chunks and trailers actix-http reads more than RFC 9112 §7.1 writes, and what a proxy takes for the next request must
+/// not be a trailer here.
+fn is_last(request: &ServiceRequest) -> bool {
+    request.headers().contains_key(TRANSFER_ENCODING)
+        || is_tunnel(request)
+        || request.head().connection_type() == ConnectionType::Close
 }
 
 type Handled<B> = Result<Result<ServiceResponse<B>, Error>, Box<dyn std::any::Any + Send>>;

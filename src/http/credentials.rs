@@ -7,7 +7,14 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use actix_web::rt::net::TcpStream;
 use signer_actors::auth::AuthError;
 use signer_actors::domain::caller::{Credentials, Scheme};
+use signer_actors::domain::code::Code;
 use signer_actors::domain::digest::Sha256Digest;
+use signer_actors::pipeline::{Failure, Stage};
+
+use super::client_cert::{self, CLIENT_CERT, Malformed, TrustedProxies};
+use super::problem::Problem;
+use super::state::AppState;
+use crate::telemetry::metrics::{ClientCert, Metrics};
 
 /// Longest token and longest proof, in bytes.
 const MAX_JWT: usize = 8 * 1024;
@@ -17,16 +24,44 @@ const MAX_JWT: usize = 8 * 1024;
 pub struct ClientCertificate(pub Sha256Digest);
 
 /// Reads scheme, token, proof and client certificate.
-pub fn credentials(request: &HttpRequest) -> Result<Credentials, AuthError> {
-    let (scheme, token) = authorization(request.headers())?;
+///
+/// # Errors
+/// 400 if a proxy names the certificate in no way it may, 401 for all else.
+pub fn credentials(request: &HttpRequest, state: &AppState) -> Result<Credentials, Problem> {
+    let client_certificate = client_certificate(request, &state.proxies, &state.metrics)
+        .map_err(|why| Problem::new(Code::InvalidRequest, Stage::Http, why.to_string()))?;
+    let refused = |error| Failure::new(Stage::Authentication, error);
+    let (scheme, token) = authorization(request.headers()).map_err(refused)?;
     Ok(Credentials {
         scheme,
         token,
-        proof: proof(request.headers())?,
-        client_certificate: request.conn_data::<ClientCertificate>().map(|seen| seen.0),
+        proof: proof(request.headers()).map_err(refused)?,
+        client_certificate,
         method: request.method().as_str().to_owned(),
         path: request.uri().path().to_owned(),
     })
+}
+
+/// The certificate of this connection (RFC 8705 §3). On a connection from a trusted proxy, the one that the proxy names
+/// and never its own: without the field there is none, rather than the proxy's (RFC 9440 §2.4).
+fn client_certificate(
+    request: &HttpRequest,
+    proxies: &TrustedProxies,
+    metrics: &Metrics,
+) -> Result<Option<Sha256Digest>, Malformed> {
+    if !proxies.include(request.peer_addr()) {
+        if request.headers().contains_key(&CLIENT_CERT) {
+            metrics.client_cert(ClientCert::Ignored);
+        }
+        return Ok(request.conn_data::<ClientCertificate>().map(|seen| seen.0));
+    }
+    let named = client_cert::of_field(request.headers());
+    match named {
+        Ok(None) => {}
+        Ok(Some(_)) => metrics.client_cert(ClientCert::Accepted),
+        Err(_) => metrics.client_cert(ClientCert::Malformed),
+    }
+    named
 }
 
 /// One `Authorization` field (RFC 9110 §11.6.2) with the scheme `DPoP` (RFC 9449 §7.1) or `Bearer` (RFC 6750 §2.1).

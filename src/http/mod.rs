@@ -8,6 +8,8 @@
 pub mod around;
 pub mod body;
 pub mod budget;
+pub mod client_cert;
+pub mod connection;
 pub mod credentials;
 pub mod dto;
 pub mod handlers;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use signer_actors::pipeline::Services;
 
 use super::budget::BodyBudget;
+use super::client_cert::TrustedProxies;
 use super::lifecycle::Lifecycle;
 use crate::telemetry::metrics::{InFlight, Metrics, RouteMetrics};
 
@@ -45,6 +46,8 @@ pub struct AppState {
     pub routes: Routes,
     /// Whether proofs must name the body (`auth.dpop.body_hash = "required"`).
     pub body_hash_required: bool,
+    /// Who may say which certificate a client has shown (`server.trusted_proxies`).
+    pub proxies: TrustedProxies,
     /// `GET /trust`: certificate authorities as a Sigstore TrustedRoot, in JSON.
     pub trusted_root: Bytes,
     /// `GET /trust/keys`: keyful public keys, in JSON.

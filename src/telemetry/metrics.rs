@@ -29,6 +29,7 @@ const STAGES: [&str; 7] = [
 ];
 const THROTTLES: [&str; 4] = ["rate", "concurrency", "size", "overload"];
 const CACHES: [&str; 4] = ["token", "entitlement", "release", "key_set"];
+const CLIENT_CERT: [&str; 3] = ["accepted", "ignored", "malformed"];
 const ACTORS: [&str; 6] = ["auth", "entitlement", "quota", "referrer", "signer", "audit"];
 /// The one that lives with each worker, whose mailbox nobody watches: at worst, a token is verified anew.
 const WORKERS_OWN: &str = "tokens";
@@ -61,6 +62,7 @@ pub struct Metrics {
     hits: Known<IntCounter, 4>,
     misses: Known<IntCounter, 4>,
     cache_requests: IntCounterVec,
+    client_cert: Known<IntCounter, 3>,
     backend_seconds: HistogramVec,
     backend_errors: IntCounterVec,
     certificate_expiry: IntGaugeVec,
@@ -74,6 +76,7 @@ pub struct Metrics {
     audit_sync: Histogram,
     audit_synced_at: IntGauge,
     audit_failures: IntCounter,
+    clock_steps_back: IntCounter,
 }
 
 impl fmt::Debug for Metrics {
@@ -139,6 +142,11 @@ impl Metrics {
             "Requests that an actor may hold.",
             &["actor"],
         )?;
+        let client_cert = make.counters(
+            "signer_client_cert_fields_total",
+            "Authenticated routes' requests with a Client-Cert field.",
+            &["result"],
+        )?;
         let actor_panics = make.counters(
             "signer_actor_panics_total",
             "Panics in handlers of an actor.",
@@ -167,6 +175,7 @@ impl Metrics {
             hits: Known::new(CACHES, |cache| cache_requests.with_label_values(&[cache, "hit"])),
             misses: Known::new(CACHES, |cache| cache_requests.with_label_values(&[cache, "miss"])),
             cache_requests,
+            client_cert: Known::new(CLIENT_CERT, |result| client_cert.with_label_values(&[result])),
             backend_seconds: make.histograms(
                 "signer_backend_seconds",
                 "Time a signing backend took, failures included.",
@@ -207,6 +216,10 @@ impl Metrics {
                 "signer_audit_failures_total",
                 "Failures to write the audit trail.",
             )?,
+            clock_steps_back: make.counter(
+                "signer_clock_steps_back_total",
+                "Times that the wall clock was seen to have gone back by more than a second.",
+            )?,
             registry: make.0,
         })
     }
@@ -219,6 +232,18 @@ impl Metrics {
             requests: self.requests.clone(),
             seconds: self.request_seconds.with_label_values(&[route]),
             in_flight: self.in_flight.clone(),
+        }
+    }
+
+    /// Counts a request that has a `Client-Cert` field.
+    pub fn client_cert(&self, result: ClientCert) {
+        let result = match result {
+            ClientCert::Accepted => "accepted",
+            ClientCert::Ignored => "ignored",
+            ClientCert::Malformed => "malformed",
+        };
+        if let Some(counter) = self.client_cert.get(result) {
+            counter.inc();
         }
     }
 
@@ -235,6 +260,17 @@ impl Metrics {
         let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
         text
     }
+}
+
+/// What became of a `Client-Cert` field (RFC 9440).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCert {
+    /// A trusted proxy sent it, and it counts.
+    Accepted,
+    /// Somebody else sent it.
+    Ignored,
+    /// A trusted proxy sent it, and it is not as it must be.
+    Malformed,
 }
 
 /// Counts the requests of one route.
@@ -359,6 +395,10 @@ impl Observer for Metrics {
         self.audit_records.inc_by(records as u64);
         self.audit_sync.observe(elapsed.as_secs_f64());
         self.audit_synced_at.set(Utc::now().timestamp());
+    }
+
+    fn clock_went_back(&self) {
+        self.clock_steps_back.inc();
     }
 
     fn audit_failed(&self) {

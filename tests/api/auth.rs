@@ -207,51 +207,6 @@ async fn a_proof_by_a_key_that_the_token_is_not_bound_to_is_refused() {
 }
 
 #[actix::test]
-async fn a_proof_is_good_for_one_request_whatever_became_of_it() {
-    let app = TestApp::start().await;
-    let token = app.mint.token(|_| ());
-    let proof = [app.signing_proof(&token)];
-    let call = || app.sign().raw_token(token.clone()).proofs(&proof);
-    // Spent on a request that fails later: no body is read before the proof is spent (contract §2.6).
-    let answer = call().bytes("{").send().await;
-    answer.refused(400, "invalid_json", "body");
-    call()
-        .send()
-        .await
-        .refused(401, "invalid_dpop_proof", "authentication");
-    // Another spelling of the same URL is no other use.
-    let jti = "one-and-the-same";
-    let first = app
-        .sign()
-        .raw_token(token.clone())
-        .proof(move |p| p.claim("jti", jti));
-    first.send().await.ok();
-    let again = app.sign().raw_token(token.clone()).proof(move |p| {
-        p.claim("jti", jti);
-        p.claim("htu", format!("{ORIGIN}/api/v1/signer/./sign/dsse"));
-    });
-    again
-        .send()
-        .await
-        .refused(401, "invalid_dpop_proof", "authentication");
-}
-
-#[actix::test]
-async fn of_many_requests_with_one_proof_at_once_one_passes() {
-    let app = TestApp::with("server.workers = 4").await;
-    let token = app.mint.token(|_| ());
-    let proof = [app.signing_proof(&token)];
-    let call = || app.sign().raw_token(token.clone()).proofs(&proof).send();
-    let answers = futures_util::future::join_all((0..24).map(|_| call())).await;
-    let passed = answers.iter().filter(|answer| answer.status == 200).count();
-    assert_eq!(passed, 1);
-    let refused = answers.iter().filter(|answer| answer.status != 200);
-    refused.for_each(|answer| {
-        answer.refused(401, "invalid_dpop_proof", "authentication");
-    });
-}
-
-#[actix::test]
 async fn nonces_are_asked_for_and_accepted() {
     let app = TestApp::with("auth.dpop.nonce = \"required\"").await;
     let answer = app.sign().send().await;

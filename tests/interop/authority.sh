@@ -14,7 +14,8 @@ judge_authority() {
     done
     judge_answer "openid-client's bundle"
     for alg in ES384 PS256 Ed25519; do
-        accepts openid-client "oidc-provider: DPoP, proof by $alg, nonces" "$danced" openid_client dpop scanner-es256 "$alg"
+        accepts openid-client "oidc-provider: DPoP, proof by $alg, nonces" "$danced" \
+            openid_client dpop scanner-es256 "$alg"
     done
     refuses openid-client "oidc-provider: DPoP, another key" 'service 401 invalid_token: the proof.s key' \
         openid_client dpop-other-key scanner-es256
@@ -45,7 +46,7 @@ judge_keycloak() {
     version="$keycloak_version, $(npm_version_of openid-client)"
     local alg danced='^authority 200 service 401,200 token'
     for alg in ES256 PS256 EdDSA; do
-        accepts openid-client "Keycloak: DPoP, token by $alg, nonce" "$danced \{\"alg\":\"$alg\",\"typ\":\"at\+jwt\"\}" \
+        accepts openid-client "Keycloak: DPoP, token by $alg, nonce" "$danced $(header_by "$alg")" \
             openid_client dpop "scanner-${alg,,}"
     done
     judge_answer "openid-client's bundle, Keycloak's token"
@@ -65,6 +66,11 @@ judge_keycloak() {
     version="$keycloak_version, $(python_version_of requests_oauth2client)"
     accepts requests-oauth2client "Keycloak: DPoP, nonce" '^authority \[200\] service \[401, 200\]$' \
         python_client scanner-es256 ES256
+}
+
+# The header of a token of RFC 9068 by that algorithm, as client.mjs shows it, as a pattern.
+header_by() {
+    echo "\\{\"alg\":\"$1\",\"typ\":\"at\\+jwt\"\\}"
 }
 
 # openid_client SCENARIO CLIENT [PROOF_ALG]

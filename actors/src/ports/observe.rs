@@ -26,6 +26,8 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn key_set(&self, _set: &'static str, _fetched: DateTime<Utc>) {}
     /// The audit trail made this many records durable with one sync that took this long.
     fn audit_synced(&self, _records: usize, _elapsed: Duration) {}
+    /// The wall clock was seen to go back by more than a second.
+    fn clock_went_back(&self) {}
     /// The audit trail could not be written.
     fn audit_failed(&self) {}
 }

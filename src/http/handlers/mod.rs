@@ -8,8 +8,8 @@ pub mod verify;
 
 use actix_web::HttpRequest;
 use signer_actors::domain::caller::Scope;
+use signer_actors::pipeline::Context;
 use signer_actors::pipeline::state::{Authenticated, Session};
-use signer_actors::pipeline::{Context, Failure, Stage};
 use signer_actors::runtime::Deadline;
 
 use super::around::correlation;
@@ -27,7 +27,7 @@ async fn authenticate(
         correlation: correlation(request),
         deadline: Deadline::after(state.limits.request_timeout),
     };
-    let credentials = credentials(request).map_err(|error| Failure::new(Stage::Authentication, error))?;
+    let credentials = credentials(request, state)?;
     let session =
         signer_actors::pipeline::authenticate(&state.services, Session::new(credentials), scope, &context)
             .await?;

@@ -20,9 +20,11 @@ fn busy() -> Metrics {
     metrics.key_set("authority", DateTime::from_timestamp(1_790_000_000, 0).unwrap());
     metrics.audit_synced(5, Duration::from_millis(1));
     metrics.audit_failed();
+    metrics.clock_went_back();
     metrics.mailbox("another", 1, 2);
     metrics.stage("another", Duration::ZERO);
     metrics.cache("another", true);
+    metrics.client_cert(ClientCert::Ignored);
     metrics.throttled("another");
     metrics
 }
@@ -41,6 +43,8 @@ fn observations_are_rendered() {
         r#"signer_cache_requests_total{cache="release",result="hit"} 1"#,
         r#"signer_cache_requests_total{cache="another",result="hit"} 1"#,
         r#"signer_throttled_total{kind="rate"} 1"#,
+        r#"signer_client_cert_fields_total{result="ignored"} 1"#,
+        r#"signer_client_cert_fields_total{result="malformed"} 0"#,
         r#"signer_actor_panics_total{actor="signer"} 1"#,
         r#"signer_actor_panics_total{actor="audit"} 0"#,
         r#"signer_mailbox_in_use{actor="quota"} 3"#,
@@ -53,6 +57,7 @@ fn observations_are_rendered() {
         "signer_audit_records_total 5",
         "signer_audit_sync_seconds_count 1",
         "signer_audit_failures_total 1",
+        "signer_clock_steps_back_total 1",
         r#"signer_build_info{version="1.2.3"} 1"#,
     ] {
         assert!(

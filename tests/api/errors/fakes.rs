@@ -9,6 +9,7 @@ use actix::Arbiter;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use signer::http::Limits;
+use signer::http::connection::Patience;
 use signer::http::lifecycle::Lifecycle;
 use signer::http::server::{self, Listening};
 use signer::http::state::{AppState, Routes};
@@ -70,6 +71,7 @@ pub(super) fn brittle() -> String {
         metrics,
         algorithms: "ES256 ES384".into(),
         body_hash_required: false,
+        proxies: Default::default(),
         bodies: signer::http::budget::BodyBudget::new(8 << 20),
         trusted_root: Bytes::new(),
         published_keys: Bytes::new(),
@@ -82,6 +84,10 @@ pub(super) fn brittle() -> String {
         workers: 1,
         max_connections: 16,
         remembered_tokens: None,
+        patience: Patience {
+            head: Duration::from_secs(5),
+            idle: Duration::from_secs(5),
+        },
         operations: None,
         shutdown_seconds: 1,
     };
