@@ -9,7 +9,7 @@ judge_authority() {
     version="$(npm_version_of oidc-provider), $(npm_version_of openid-client)"
     local alg danced='^authority 400,200 service 401,200 token'
     for alg in ES256 ES384 PS256 EdDSA Ed25519; do
-        accepts openid-client "oidc-provider: DPoP, token by $alg, nonces" "$danced \{\"alg\":\"$alg\",\"typ\":\"at\\+jwt\"\}" \
+        accepts openid-client "oidc-provider: DPoP, token by $alg, nonces" "$danced $(header_by "$alg")" \
             openid_client dpop "scanner-${alg,,}"
     done
     judge_answer "openid-client's bundle"
