@@ -11,9 +11,9 @@ use super::{Refused, array_from_b64url, is_visible, json};
 /// Longest accepted identifier (`sub`, `client_id`, `jti`, `lic`, `plan`), in characters.
 pub const MAX_IDENTIFIER: usize = 256;
 
-/// Members of `cnf` that name a key or a certificate in ways not checked here: RFC 7800 §3.2 to §3.5, and as in RFC 7515 §4.1.5
-/// to §4.1.7.
-const OTHER_KEYS: [&str; 7] = ["jwk", "jwe", "kid", "jku", "x5u", "x5c", "x5t"];
+/// Members of `cnf` that name a key or a certificate in ways not checked here: RFC 7800 §3.2 to §3.5, RFC 9203 §9.4, and as
+/// in RFC 7515 §4.1.5 to §4.1.7.
+const OTHER_KEYS: [&str; 8] = ["jwk", "jwe", "kid", "jku", "osc", "x5u", "x5c", "x5t"];
 
 /// The claims of a JWT, or the members of an introspection answer.
 #[derive(Clone)]
@@ -216,6 +216,7 @@ mod tests {
             json!({ "jkt": null, "x5t#S256": good }),
             json!({ "jwk": {} }),
             json!({ "jkt": good, "kid": "k" }),
+            json!({ "jkt": good, "osc": {} }),
             json!({ "jkt": good, "jwk": {} }),
             json!({ "jkt": good, "jwe": "e" }),
             json!({ "x5t#S256": good, "jku": "https://a.example" }),
