@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use signer_actors::ports::{Clock, SystemClock};
+use tokio::net::TcpSocket;
 
 use crate::support::{Answer, Call, Draft, Raw, World};
 
@@ -53,6 +54,8 @@ pub(crate) struct Case {
     timely: bool,
     /// How much later than what happens before, in seconds.
     later: i64,
+    /// The address that the request comes from.
+    from: [u8; 4],
 }
 
 /// The service's wall clock, which can be put forward and back.
@@ -97,6 +100,7 @@ pub(crate) fn call(name: impl Into<String>, change: impl for<'a> Fn(Call<'a>) ->
         expected: TOKEN,
         timely: false,
         later: 0,
+        from: [127, 0, 0, 1],
     }
 }
 
@@ -162,6 +166,20 @@ impl Case {
         }
     }
 
+    /// From this address of the machine's own.
+    pub(crate) fn from(self, from: [u8; 4]) -> Self {
+        Self { from, ..self }
+    }
+
+    /// With one more change.
+    pub(crate) fn but(self, more: impl for<'a> Fn(Call<'a>) -> Call<'a> + 'static) -> Self {
+        let change = Rc::clone(&self.change);
+        Self {
+            change: Rc::new(move |call| more(change(call))),
+            ..self
+        }
+    }
+
     /// A good request, changed.
     pub(crate) fn changed<'a>(&self, good: Call<'a>) -> Call<'a> {
         (self.change)(good)
@@ -180,16 +198,16 @@ impl Case {
             put(0);
             if let Before::Another(before) = &self.before {
                 let (wire, secrets) = before(good()).on_the_wire();
-                let answer = exchange(target.base, &wire, secrets).await.0;
+                let answer = exchange(self.from, target.base, &wire, secrets).await.0;
                 signed += accepted(&answer.expect("an answer"));
             }
             let (wire, secrets) = self.changed(good()).on_the_wire();
             if let Before::Itself = self.before {
-                let answer = exchange(target.base, &wire, secrets.clone()).await.0;
+                let answer = exchange(self.from, target.base, &wire, secrets.clone()).await.0;
                 signed += accepted(&answer.expect("an answer"));
             }
             put(self.later);
-            let (answer, closed) = exchange(target.base, &wire, secrets).await;
+            let (answer, closed) = exchange(self.from, target.base, &wire, secrets).await;
             if self.timely && begun.elapsed() > Duration::from_millis(950) {
                 // Too slow to prove anything; whatever it was, it counts.
                 signed += usize::from(answer.is_some_and(|answer| is_signed(&answer)));
@@ -218,8 +236,11 @@ impl Case {
 }
 
 /// One request on a connection of its own.
-async fn exchange(base: &str, wire: &[u8], secrets: Vec<String>) -> (Option<Answer>, Raw) {
-    let mut raw = Raw::connect(base).await;
+async fn exchange(from: [u8; 4], base: &str, wire: &[u8], secrets: Vec<String>) -> (Option<Answer>, Raw) {
+    let address = base.trim_start_matches("http://").parse().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut raw = Raw::of(socket.connect(address).await.unwrap());
     raw.secret(secrets);
     raw.send(wire).await;
     let answer = raw.answer().await;
@@ -258,10 +279,14 @@ pub(crate) fn judge(expected: Expected, answer: &Answer) {
     let algorithms = r#"algs="ES256 ES384 EdDSA Ed25519 PS256""#;
     // RFC 6750 §3: error_description has no quotes and no backslashes.
     let detail = problem["detail"].as_str().unwrap().replace(['"', '\\'], "");
-    let challenge = match (expected, code) {
+    let challenge = match (expected, status) {
         (Expected::Unknown, _) => Some(format!("DPoP {algorithms}")),
-        (_, "insufficient_scope") => return,
-        _ if status == 401 => Some(format!(
+        _ if code == "insufficient_scope" => {
+            let scope = detail.rsplit(' ').next().unwrap();
+            assert!(["signer.sign", "signer.verify"].contains(&scope), "{scope}");
+            Some(format!(r#"DPoP error="{code}", scope="{scope}", {algorithms}"#))
+        }
+        (_, 401) => Some(format!(
             r#"DPoP error="{code}", error_description="{detail}", {algorithms}"#
         )),
         _ => None,

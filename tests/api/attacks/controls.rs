@@ -47,6 +47,17 @@ fn kinds() -> Vec<Case> {
             },
         ));
     }
+    // RFC 9864 §2.2: `Ed25519` is what `EdDSA` with this curve is called now.
+    cases.push(token("a token by Ed25519", |token| {
+        by_kind(token, "EdDSA");
+        token.header["alg"] = json!("Ed25519");
+    }));
+    cases.push(call("a proof by Ed25519", |call| {
+        call.by(&CALLERS[2].1).proof(|proof| {
+            proof.header["alg"] = json!("Ed25519");
+            proof.header["jwk"]["alg"] = json!("Ed25519");
+        })
+    }));
     cases.push(call("two honest callers at once", |call| call.by(&THIEF)));
     cases
 }

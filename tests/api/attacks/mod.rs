@@ -52,6 +52,7 @@ pub(crate) async fn run(group: &str, app: &TestApp, cases: Vec<Case>) {
 
 /// The same with another idea of a good request, for services that ask more; one by one where there is a clock.
 pub(crate) async fn run_at(group: &str, target: &Target<'_>, cases: Vec<Case>) {
+    keys::make();
     let count = cases.len();
     let at_once = if target.clock.is_some() { 1 } else { AT_ONCE };
     let checked: Vec<(String, Result<usize, String>)> = stream::iter(cases)
@@ -111,6 +112,7 @@ fn tables() -> Vec<(&'static str, Vec<String>)> {
         ("dpop", names(dpop::cases())),
         ("nonce", nonce::names()),
         ("mtls", mtls::names()),
+        ("proxy", names(mtls::proxy::cases())),
         ("tenant", names(tenant::cases())),
         ("body", body::names()),
         ("framing", names(framing::cases())),

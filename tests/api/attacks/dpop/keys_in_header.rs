@@ -1,15 +1,15 @@
 //! Step 7 and RFC 7517: the key in a proof's header. The token is bound to whatever key the proof shows, so that nothing
 //! but the key itself is in the way.
 
-use openssl::bn::BigNum;
 use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
+use openssl::rsa::Padding;
+use openssl::sign::RsaPssSaltlen;
 use serde_json::{Value, json};
 
 use super::super::case::{Case, PROOF, call, proof};
 use super::super::keys::{self, CALLERS, THIEF};
 use super::header;
-use crate::support::{b64, jwk, p256, thumbprint_of, unb64};
+use crate::support::{b64, jwk, thumbprint_of, unb64};
 
 pub(super) fn cases() -> Vec<Case> {
     [absent(), private(), elliptic(), purposes(), rsa()]
@@ -134,9 +134,7 @@ fn elliptic() -> Vec<Case> {
             jwk["x"] = json!(b64([&[0][..], &x].concat()));
         }),
         shown("jwk with the leading zero of x missing", || {
-            let key = std::iter::repeat_with(p256)
-                .find(|key| unb64(jwk(key)["x"].as_str().unwrap())[0] == 0)
-                .unwrap();
+            let key = keys::ZERO.clone();
             let mut public = jwk(&key);
             public["x"] = json!(b64(&unb64(public["x"].as_str().unwrap())[1..]));
             (key, public)
@@ -177,6 +175,15 @@ fn purposes() -> Vec<Case> {
     ]
 }
 
+fn signed(name: &str, padding: Padding, salt: fn() -> RsaPssSaltlen) -> Case {
+    call(name, move |call| {
+        let key = &CALLERS[3].1;
+        call.by(key)
+            .proof(move |proof| proof.whole(move |t| keys::rsa_anew(&t, key, padding, salt())))
+    })
+    .expect(PROOF)
+}
+
 /// RFC 7518 §6.3.1 and §3.5.
 fn rsa() -> Vec<Case> {
     let altered = |name: &str, member: &'static str, bytes: fn(Vec<u8>) -> Vec<u8>| {
@@ -187,21 +194,15 @@ fn rsa() -> Vec<Case> {
             (key, public)
         })
     };
-    let exponent = |name: &str, bits: u32, e: u32| {
-        shown(name, move || {
-            let e = BigNum::from_u32(e).unwrap();
-            let key = PKey::from_rsa(Rsa::generate_with_e(bits, &e).unwrap()).unwrap();
-            let public = jwk(&key);
-            (key, public)
-        })
-    };
     vec![
         shown("an RSA key of 1024 bits", || {
-            let key = keys::rsa(1024);
+            let key = keys::WEAK.clone();
             let public = jwk(&key);
             (key, public)
         }),
-        exponent("an RSA key with exponent 3", 2048, 3),
+        shown("an RSA key with exponent 3", || {
+            (keys::CUBIC.clone(), jwk(&keys::CUBIC))
+        }),
         altered("an RSA key with exponent 1", "e", |_| vec![1]),
         altered("an RSA key with an even exponent", "e", |_| vec![1, 0, 2]),
         altered("an RSA key with a huge exponent", "e", |_| vec![0xff; 200]),
@@ -222,6 +223,17 @@ fn rsa() -> Vec<Case> {
             std::iter::repeat_n(n, 4).flatten().collect()
         }),
         altered("an RSA key without modulus", "n", |_| Vec::new()),
+        signed("a proof of PS256 without salt", Padding::PKCS1_PSS, || {
+            RsaPssSaltlen::custom(0)
+        }),
+        signed(
+            "a proof of PS256 with the longest salt",
+            Padding::PKCS1_PSS,
+            || RsaPssSaltlen::MAXIMUM_LENGTH,
+        ),
+        signed("a proof of PS256 by PKCS #1 1.5", Padding::PKCS1, || {
+            RsaPssSaltlen::custom(0)
+        }),
         call("an RSA key for RS256", |call| {
             call.by(&CALLERS[3].1)
                 .proof(|proof| proof.header["alg"] = json!("RS256"))

@@ -17,7 +17,7 @@ use signer::dev::listener::Bound;
 
 use super::case::{Case, Change, Expected, TOKEN, Target, call};
 use super::keys::THIEF;
-use super::{caught, failures, report, unchanged};
+use super::{caught, failures, keys, report, unchanged};
 use crate::support::{Draft, Mint, World, jwk};
 
 const UNAVAILABLE: Expected = Expected::Refused(503, "authority_unavailable", "authentication");
@@ -177,6 +177,7 @@ async fn answer(request: HttpRequest, pages: web::Data<HashMap<String, Page>>) -
 
 #[actix::test]
 async fn authorities() {
+    keys::make();
     let world = World::new("").await;
     let bound = Bound::any_port().unwrap();
     let base = |index: usize| format!("{}/{index}", bound.base_url);

@@ -1,11 +1,10 @@
 //! What the Authority answers.
 
 use openssl::pkey::PKey;
-use openssl::rsa::Rsa;
 use serde_json::{Value, json};
 
 use super::super::case::TOKEN;
-use super::super::keys::{KINDS, THIEF};
+use super::super::keys::{KINDS, THIEF, WEAK};
 use super::{
     Hostile, Page, Pages, Site, abused, as_issued, beside, by_thief, discovered, good, json_page, key, page,
     served, text, thief,
@@ -141,14 +140,13 @@ fn sets() -> Vec<Hostile> {
         abused(
             "an RSA key of 1024 bits beside the key, used",
             |site| {
-                let weak = weak_rsa();
-                let mut public = jwk(&weak);
+                let mut public = jwk(&WEAK);
                 public["kid"] = json!("weak");
                 beside(site, public)
             },
             |token| {
                 token.header["kid"] = json!("weak");
-                token.by(&weak_rsa());
+                token.by(&WEAK);
             },
         ),
         abused(
@@ -213,13 +211,6 @@ fn sets() -> Vec<Hostile> {
             vec![("/jwks", json_page(&good(site)["keys"]))]
         }),
     ]
-}
-
-/// The same weak key for set and token.
-fn weak_rsa() -> PKey<openssl::pkey::Private> {
-    static WEAK: std::sync::LazyLock<PKey<openssl::pkey::Private>> =
-        std::sync::LazyLock::new(|| PKey::from_rsa(Rsa::generate(1024).unwrap()).unwrap());
-    WEAK.clone()
 }
 
 /// What is no JSON, or is ambiguous.

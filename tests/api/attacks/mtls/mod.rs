@@ -2,6 +2,7 @@
 //! trusted, now.
 
 mod people;
+pub(super) mod proxy;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

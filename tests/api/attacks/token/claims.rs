@@ -286,7 +286,7 @@ fn confirmations() -> Vec<Case> {
         jkt("jkt empty", |_| json!("")),
         jkt("jkt null", |_| Value::Null),
         jkt("jkt as a number", |_| json!(1)),
-        jkt("jkt by another name", |_| json!({})),
+        jkt("jkt as an object", |_| json!({})),
         call("jkt in another case of its name", |call| {
             let jkt = caller(&call);
             call.token(|token| token.claims["cnf"] = json!({ "JKT": jkt }))

@@ -3,10 +3,12 @@
 use openssl::bn::BigNum;
 use openssl::ecdsa::EcdsaSig;
 use openssl::pkey::PKey;
+use openssl::rsa::Padding;
+use openssl::sign::RsaPssSaltlen;
 use serde_json::{Value, json};
 
 use super::case::{Case, Expected, call, token};
-use super::keys::THIEF;
+use super::keys::{THIEF, by_kind, rsa_anew};
 use crate::support::{Draft, SIGN, jwk, now, thumbprint};
 
 mod claims;
@@ -20,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
         types(),
         other_tokens(),
         signatures(),
+        rsa(),
         shapes(),
         claims::cases(),
     ]
@@ -67,6 +70,22 @@ fn algorithms() -> Vec<Case> {
         header("alg as a number", "alg", json!(256)),
         header("alg null", "alg", Value::Null),
         token("alg missing", |token| remove(&mut token.header, "alg")),
+        named("Ed25519"),
+        token("alg Ed448 for an Ed25519 key", |token| {
+            by_kind(token, "EdDSA");
+            token.header["alg"] = json!("Ed448");
+        }),
+        token("alg ES256 for an Ed25519 key", |token| {
+            by_kind(token, "EdDSA");
+            token.header["alg"] = json!("ES256");
+        }),
+        token("an Ed25519 signature with a bit flipped", |token| {
+            by_kind(token, "EdDSA");
+            token.signature(|mut s| {
+                s[3] ^= 4;
+                s
+            });
+        }),
         token("alg of another key of the Authority", |token| {
             token.header["kid"] = json!("kinds-ES384");
             token.header["alg"] = json!("ES384");
@@ -135,7 +154,7 @@ fn headers() -> Vec<Case> {
         ),
         header("x5u", "x5u", json!("https://thief.test/chain.pem")),
         header("x5c", "x5c", json!(["MIIB"])),
-        header("jwk of the right key", "jwk", json!({ "kty": "EC" })),
+        header("jwk beside kid", "jwk", json!({ "kty": "EC" })),
         token("jwk of a thief who signed", |token| {
             token.header["jwk"] = jwk(&THIEF);
             token.by(&THIEF);
@@ -316,6 +335,31 @@ fn signatures() -> Vec<Case> {
             let other = call.world().mint.token(|token| token.claim("tid", "other"));
             let claims = other.split('.').nth(1).unwrap().to_owned();
             call.token(move |token| token.whole(move |t| replaced(&t, 1, &claims)))
+        }),
+    ]
+}
+
+/// RFC 7518 §3.5: PSS, and a salt as long as the hash.
+fn rsa() -> Vec<Case> {
+    let signed = |name: &str, padding: Padding, salt: fn() -> RsaPssSaltlen| {
+        token(name, move |token| {
+            by_kind(token, "PS256");
+            let key = token.key.clone();
+            token.whole(move |t| rsa_anew(&t, &key, padding, salt()))
+        })
+    };
+    vec![
+        signed("PS256 without salt", Padding::PKCS1_PSS, || {
+            RsaPssSaltlen::custom(0)
+        }),
+        signed("PS256 with a salt of 20 bytes", Padding::PKCS1_PSS, || {
+            RsaPssSaltlen::custom(20)
+        }),
+        signed("PS256 with the longest salt", Padding::PKCS1_PSS, || {
+            RsaPssSaltlen::MAXIMUM_LENGTH
+        }),
+        signed("PS256 by PKCS #1 1.5", Padding::PKCS1, || {
+            RsaPssSaltlen::custom(0)
         }),
     ]
 }
