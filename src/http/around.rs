@@ -319,7 +319,7 @@ pub fn unparsed(state: &AppState, status: u16) -> Option<Bytes> {
         _ => return None,
     };
     let correlation = CorrelationId::from_uuid(state.services.ids.uuid());
-    let mut response = render(state, &correlation, &Problem::new(code, Stage::Http, what));
+    let mut response = render(state, &correlation, None, &Problem::new(code, Stage::Http, what));
     let route = state.routes.of(None);
     finish(state, "-", route, &correlation, &mut response, Duration::ZERO);
     let mut head = format!("HTTP/1.1 {}\r\n", response.status());
