@@ -22,7 +22,7 @@ use signer_actors::referrer::ReferrerPolicy;
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, Tuning, start_actors};
 
-use crate::config::{Binding, BodyHashPolicy, Settings};
+use crate::config::{Binding, BodyHashPolicy, ClientAuth, Settings};
 use crate::http::budget::BodyBudget;
 use crate::http::client_cert::TrustedProxies;
 use crate::http::connection::Patience;
@@ -175,6 +175,7 @@ pub async fn start_at(
             .collect::<Vec<_>>()
             .join(" ")
             .into(),
+        certificates: accepts_certificates(settings),
         body_hash_required: settings.auth.dpop.body_hash == BodyHashPolicy::Required,
         proxies: TrustedProxies::new(&settings.server.trusted_proxies),
         trusted_root: built.trusted_root,
@@ -230,6 +231,16 @@ fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<std::net::T
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Whether a token that is bound to a client certificate alone can be accepted at all.
+fn accepts_certificates(settings: &Settings) -> bool {
+    let server = &settings.server;
+    let by_tls = server
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_auth != ClientAuth::Off);
+    by_tls || !server.trusted_proxies.is_empty()
 }
 
 /// One worker's share, at least one; `None` of nothing.

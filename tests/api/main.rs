@@ -13,6 +13,7 @@
 mod attacks;
 mod audit;
 mod auth;
+mod auth_page;
 mod body;
 mod client_cert;
 mod determinism;
@@ -20,6 +21,7 @@ mod drain;
 mod entitlement;
 mod errors;
 mod headers;
+mod jwks;
 mod limits;
 mod logs;
 mod quota;

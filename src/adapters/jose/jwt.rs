@@ -20,7 +20,7 @@ use crate::openssl_errors;
 /// Longest accepted clock skew (contract §3).
 pub const MAX_SKEW: Duration = Duration::from_secs(30);
 
-const BAD_SIGNATURE: &str = "its signature does not hold";
+const BAD_SIGNATURE: &str = "its signature does not hold: it was changed, or another key made it";
 
 /// What a token must be to be accepted.
 #[derive(Clone, Debug)]
@@ -152,8 +152,8 @@ impl Policy {
             Ok(_) => return Ok(()),
             Err(error) => match error.kind() {
                 ErrorKind::InvalidSignature => BAD_SIGNATURE,
-                ErrorKind::InvalidIssuer => "its `iss` is not the configured issuer",
-                ErrorKind::InvalidAudience => "its `aud` is not this service",
+                ErrorKind::InvalidIssuer => "its `iss` is not the issuer that this service trusts",
+                ErrorKind::InvalidAudience => "its `aud` does not name this service",
                 ErrorKind::MissingRequiredClaim(_) => {
                     "it lacks one of `iss`, `aud`, `exp`, or has it mistyped"
                 }
@@ -168,10 +168,10 @@ impl Policy {
     fn check_claims(&self, claims: &Claims, now: DateTime<Utc>) -> Result<Validity, Rejection> {
         // One string, never an array that contains the issuer (RFC 7519 §4.1.1).
         if claims.string("iss")? != self.issuer {
-            return Err("its `iss` is not the configured issuer".into());
+            return Err("its `iss` is not the issuer that this service trusts".into());
         }
         if !claims.is_for(&self.audience) {
-            return Err("its `aud` is not this service".into());
+            return Err("its `aud` does not name this service".into());
         }
         let validity = Validity {
             issued: claims.required_date("iat")?,
