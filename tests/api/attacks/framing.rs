@@ -118,6 +118,13 @@ fn chunks() -> Vec<Case> {
 fn lines() -> Vec<Case> {
     let line = |name: &str, line: String| call(name, move |call| call.line(line.clone())).unread();
     vec![
+        line("HTTP/1.0", format!("POST {SIGN} HTTP/1.0")).accepted(),
+        call("HTTP/1.0 in chunks", |call| {
+            call.line(format!("POST {SIGN} HTTP/1.0"))
+                .framing("transfer-encoding: chunked\r\n")
+        })
+        .unread(),
+        call("no Host", |call| call.host("")).unread(),
         line("HTTP/0.9", format!("POST {SIGN}")),
         line("HTTP/2 in text", format!("POST {SIGN} HTTP/2.0")),
         line("HTTP/1.2", format!("POST {SIGN} HTTP/1.2")),

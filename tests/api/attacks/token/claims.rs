@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::case::{Case, call, token};
-use super::super::keys::THIEF;
+use super::super::keys::{THIEF, by_kind};
 use super::{ahead, caller, remove};
 use crate::support::{AUTHORITY, now, thumbprint};
 
@@ -171,6 +171,17 @@ fn audiences() -> Vec<Case> {
         cases.push(claim(format!("aud is {what}"), "aud", aud));
     }
     cases.push(without("aud"));
+    // The library that checks most tokens has no part in those of Ed25519.
+    for (what, member, value) in [
+        ("aud is a list with more than text", "aud", json!(["signer", 1])),
+        ("iss is a list", "iss", json!([AUTHORITY])),
+        ("exp is text", "exp", json!("9999999999")),
+    ] {
+        cases.push(token(format!("{what}, by Ed25519"), move |token| {
+            by_kind(token, "EdDSA");
+            token.claims[member] = value.clone();
+        }));
+    }
     cases
 }
 
