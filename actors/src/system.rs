@@ -104,7 +104,10 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
             published: keys.clone(),
             replay_capacity: tuning.replay_capacity / shards,
         };
-        start(arbiter, capacity, vitals.clone(), move || Auth::new(auth))
+        // Made here, not when its arbiter gets to it: the store of spent proofs is born before the first proof can be made
+        // for this service, however busy the machine is.
+        let auth = Auth::new(auth);
+        start(arbiter, capacity, vitals.clone(), move || auth)
     });
     let auth = Shards::new(first, others);
 
