@@ -21,6 +21,12 @@ impl FakeClock {
         self.jumped
             .fetch_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
+
+    /// Sets the wall clock back.
+    pub fn set_back(&self, by: Duration) {
+        self.jumped
+            .fetch_sub(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
 }
 
 impl Clock for FakeClock {
