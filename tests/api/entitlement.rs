@@ -1,5 +1,7 @@
 //! What the caller is entitled to.
 
+mod bad_days;
+
 use serde_json::{Value, json};
 
 use crate::support::{Draft, OTHER_KEY, RETIRED_KEY, Says, TestApp, p256};
