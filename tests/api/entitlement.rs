@@ -1,6 +1,7 @@
 //! What the caller is entitled to.
 
 mod bad_days;
+mod offline;
 
 use serde_json::{Value, json};
 

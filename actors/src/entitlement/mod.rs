@@ -74,6 +74,8 @@ pub struct Entitlements {
     memory: Memory,
     waiting: Waiting,
     asking: Slots<Verified>,
+    /// What the memory hangs on ([`LicensingSource::basis`]).
+    basis: u64,
     /// Counts panics: work from before one holds no slot any more.
     life: u64,
     /// Proofs that wait for keys.
@@ -99,6 +101,7 @@ impl Entitlements {
             memory: Memory::new(&policy),
             waiting: Waiting::new(bounds),
             asking: Slots::new(bounds),
+            basis: 0,
             life: 0,
             parked: Vec::new(),
         }
@@ -192,20 +195,26 @@ impl Entitlements {
 
     /// The question outlives who caused it.
     fn ask(&mut self, verified: Verified, cx: &mut Cx<'_, Self>) {
-        let (life, asked) = (self.life, self.memory.ask());
+        let (life, asked, basis) = (self.life, self.memory.ask(), self.source.basis());
         let poe = verified.presented.poe.shared();
         let answer = self.source.introspect(poe, verified.facts.clone());
         cx.run(answer, move |this, result, cx| {
             let result =
                 result.unwrap_or_else(|Panicked| Err(SourceUnavailable("introspection panicked".into())));
             let digest = verified.presented.poe.digest();
-            let own_expiry = verified.facts.expires;
+            let (own_expiry, license) = (verified.facts.expires, verified.facts.license.as_str());
             let active = |facts| Active {
                 facts,
                 own_expiry,
                 asked,
             };
-            match this.judge(digest, &verified.facts.license, result, active) {
+            let resolved = match this.source.basis() {
+                // Said on another basis: void.
+                now if now.is_some() && now != basis => None,
+                None => this.judge(digest, license, Err(no_basis()), active),
+                Some(_) => this.judge(digest, license, result, active),
+            };
+            match resolved {
                 Some(resolved) => this.waiting.answer(&digest, &resolved),
                 None if life == this.life => return this.ask(verified, cx),
                 // Nobody waits any more.
@@ -233,6 +242,11 @@ impl Entitlements {
                 return self.memory.confirm(digest, active(Arc::from(facts)), now);
             }
             Ok(Introspection::Revoked) => self.memory.revoke(digest, license, now),
+            Ok(Introspection::Unlisted) => {
+                let what = "the licence file does not list this licence: have one installed that does";
+                let error = EntitlementError::Invalid(what.into());
+                self.memory.refuse(digest, error, now)
+            }
             Ok(Introspection::Mismatch) => {
                 let what =
                     "Licensing knows this proof of entitlement for another tenant, installation or licence";
@@ -253,6 +267,10 @@ impl Entitlements {
     }
 }
 
+fn no_basis() -> SourceUnavailable {
+    SourceUnavailable("no licence file can be used now".into())
+}
+
 impl ActorState for Entitlements {
     const NAME: &'static str = "entitlement";
 
@@ -270,6 +288,14 @@ impl ActorState for Entitlements {
 impl Serve<Resolve> for Entitlements {
     fn serve(&mut self, Resolve { poe, tenant }: Resolve, cx: &mut Cx<'_, Self>) -> Reply<Resolved> {
         let (digest, now) = (poe.digest(), self.now());
+        match self.source.basis() {
+            None => return Reply::Now(Err(EntitlementError::Unavailable)),
+            Some(basis) if basis != self.basis => {
+                self.basis = basis;
+                self.memory.forget();
+            }
+            Some(_) => {}
+        }
         if let Some(resolved) = self.memory.look_up(&digest, now) {
             self.observer.cache("entitlement", true);
             return Reply::Now(resolved);

@@ -125,3 +125,43 @@ async fn a_wall_clock_set_back_revives_no_proof() {
         );
     }
 }
+
+#[actix::test]
+async fn what_was_said_on_another_basis_is_void() {
+    let bench = bench(300);
+    bench.expect(&[(0, Came::Good, 1), (1, Came::Good, 1)]).await;
+    bench.licensing.basis.set(Some(1));
+    bench.expect(&[(2, Came::Good, 2), (3, Came::Good, 2)]).await;
+    bench.licensing.basis.set(None);
+    bench.expect(&[(4, Came::Unavailable, 2)]).await;
+    bench.licensing.basis.set(Some(2));
+    bench.expect(&[(5, Came::Good, 3)]).await;
+    // Also what is under way when it changes.
+    bench.licensing.open.set(false);
+    let mut other = Box::pin(bench.resolve("other"));
+    assert!((&mut other).now_or_never().is_none());
+    testing::until(|| bench.asked() == 4).await;
+    bench.licensing.basis.set(Some(3));
+    bench.licensing.open.set(true);
+    assert_eq!((other.await, bench.asked()), (Came::Good, 5));
+    bench.licensing.open.set(false);
+    let mut last = Box::pin(bench.resolve("last"));
+    assert!((&mut last).now_or_never().is_none());
+    testing::until(|| bench.asked() == 6).await;
+    bench.licensing.basis.set(None);
+    bench.licensing.open.set(true);
+    assert_eq!((last.await, bench.asked()), (Came::Unavailable, 6));
+}
+
+#[actix::test]
+async fn a_licence_that_is_not_listed_is_invalid_not_revoked() {
+    let bench = bench(0);
+    bench.says(Introspection::Unlisted);
+    bench
+        .expect(&[
+            (0, Came::Invalid, 1),
+            (4, Came::Invalid, 1),
+            (5, Came::Invalid, 2),
+        ])
+        .await;
+}

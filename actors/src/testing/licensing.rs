@@ -17,6 +17,8 @@ pub struct FakeLicensing {
     pub held: Dial<Option<String>>,
     /// Times introspected.
     pub introspections: Arc<AtomicU32>,
+    /// What answers hang on.
+    pub basis: Dial<Option<u64>>,
     /// Introspections under way, and the most there ever were.
     under_way: Arc<(AtomicU32, AtomicU32)>,
     /// Times the keys were fetched.
@@ -34,6 +36,7 @@ impl Default for FakeLicensing {
             open: Dial::new(true),
             held: Dial::new(None),
             introspections: Arc::default(),
+            basis: Dial::new(Some(0)),
             under_way: Arc::default(),
             fetches: Arc::default(),
             bomb: Bomb::default(),
@@ -78,6 +81,10 @@ impl LicensingSource for FakeLicensing {
                 .get()
                 .map(|answer| answer.unwrap_or_else(|| Introspection::Active(Box::new(facts))))
         })
+    }
+
+    fn basis(&self) -> Option<u64> {
+        self.basis.get()
     }
 }
 
