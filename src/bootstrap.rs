@@ -17,13 +17,15 @@ use signer_actors::domain::plan::PlanLimits;
 use signer_actors::entitlement::EntitlementPolicy;
 use signer_actors::keyring::KeyPolicy;
 use signer_actors::pipeline::{Policy, Services};
-use signer_actors::ports::Observer;
+use signer_actors::ports::{Clock, Observer, SystemClock};
 use signer_actors::referrer::ReferrerPolicy;
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, Tuning, start_actors};
 
-use crate::config::{Binding, BodyHashPolicy, Settings, Standing};
+use crate::config::{Binding, BodyHashPolicy, ClientAuth, Settings, Standing};
 use crate::http::budget::BodyBudget;
+use crate::http::client_cert::TrustedProxies;
+use crate::http::connection::Patience;
 use crate::http::lifecycle::Lifecycle;
 use crate::http::routes::PATTERNS;
 use crate::http::server::{self, Listening, Running};
@@ -69,7 +71,38 @@ pub struct Service {
 /// State arbiters and the audit trail's, in the order in which they stop.
 struct Arbiters {
     state: Arbiter,
+    more_state: Vec<Arbiter>,
     audit: Arbiter,
+}
+
+impl Arbiters {
+    fn new(shards: usize) -> Self {
+        Self {
+            state: Arbiter::new(),
+            more_state: (1..shards).map(|_| Arbiter::new()).collect(),
+            audit: Arbiter::new(),
+        }
+    }
+
+    fn placement(&self) -> Placement {
+        Placement {
+            state: self.state.handle(),
+            more_state: self.more_state.iter().map(Arbiter::handle).collect(),
+            audit: self.audit.handle(),
+        }
+    }
+
+    /// Those with state first, the audit trail's last.
+    fn stop(self) {
+        for arbiter in std::iter::once(self.state)
+            .chain(self.more_state)
+            .chain([self.audit])
+        {
+            arbiter.stop();
+            // Its thread ends by itself; a panic in it has been logged.
+            let _ = arbiter.join();
+        }
+    }
 }
 
 impl std::fmt::Debug for Arbiters {
@@ -96,9 +129,19 @@ impl StartError {
 
 /// Starts everything. Must run inside an actix system.
 pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, StartError> {
+    start_at(settings, log, Arc::new(SystemClock::default())).await
+}
+
+/// The same by another clock: tests look at what a service does later.
+pub async fn start_at(
+    settings: &Settings,
+    log: slog::Logger,
+    clock: Arc<dyn Clock>,
+) -> Result<Service, StartError> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let metrics = Arc::new(metrics.map_err(|error| StartError::of("metrics")(error.to_string()))?);
-    let built = parts::build(settings, Arc::clone(&metrics) as Arc<dyn Observer>, log.clone()).await?;
+    let observer = Arc::clone(&metrics) as Arc<dyn Observer>;
+    let built = parts::build(settings, observer, log.clone(), clock).await?;
 
     // Bound before anything is recorded: a port in use must not leave a trace of a start that never was.
     let api = bind("server.listen", settings.server.listen)?;
@@ -115,16 +158,8 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
         .transpose()
         .map_err(StartError::of("server.tls"))?;
 
-    let arbiters = Arbiters {
-        state: Arbiter::new(),
-        audit: Arbiter::new(),
-    };
-    let placement = Placement {
-        state: arbiters.state.handle(),
-        more_state: Vec::new(),
-        audit: arbiters.audit.handle(),
-    };
-    let services = start_actors(built.parts, tuning(settings), &placement);
+    let arbiters = Arbiters::new(settings.state.shards);
+    let services = start_actors(built.parts, tuning(settings), &arbiters.placement());
     let state = AppState {
         services,
         limits: limits(settings),
@@ -136,11 +171,13 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
             .auth
             .algorithms
             .iter()
-            .map(|a| a.as_str())
+            .flat_map(|a| a.names().iter().copied())
             .collect::<Vec<_>>()
             .join(" ")
             .into(),
+        certificates: accepts_certificates(settings),
         body_hash_required: settings.auth.dpop.body_hash == BodyHashPolicy::Required,
+        proxies: TrustedProxies::new(&settings.server.trusted_proxies),
         trusted_root: built.trusted_root,
         published_keys: built.published_keys,
     };
@@ -160,11 +197,17 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
     let metrics_listen = operations
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
+    let workers = settings.server.workers.unwrap_or_else(cores);
     let listening = Listening {
         api,
         tls,
-        workers: settings.server.workers.unwrap_or_else(cores),
+        workers,
         max_connections: settings.server.max_connections,
+        remembered_tokens: share(settings.auth.remembered_tokens, workers),
+        patience: Patience {
+            head: settings.server.head_timeout,
+            idle: settings.server.keep_alive,
+        },
         operations,
         shutdown_seconds: settings.server.drain_timeout.as_secs().max(1),
     };
@@ -193,6 +236,21 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
+/// Whether a token that is bound to a client certificate alone can be accepted at all.
+fn accepts_certificates(settings: &Settings) -> bool {
+    let server = &settings.server;
+    let by_tls = server
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_auth != ClientAuth::Off);
+    by_tls || !server.trusted_proxies.is_empty()
+}
+
+/// One worker's share, at least one; `None` of nothing.
+fn share(all: usize, workers: usize) -> Option<NonZeroUsize> {
+    NonZeroUsize::new(all).map(|_| NonZeroUsize::new(all / workers.max(1)).unwrap_or(NonZeroUsize::MIN))
+}
+
 fn limits(settings: &Settings) -> Limits {
     Limits {
         max_body_bytes: settings.server.max_body_bytes,
@@ -207,6 +265,8 @@ fn tuning(settings: &Settings) -> Tuning {
     let keys = KeyPolicy {
         refresh_after: settings.auth.jwks_refresh,
         hard_limit: settings.auth.jwks_max_stale,
+        // Or a key set would be refreshed less often than configured.
+        cool_down: KeyPolicy::default().cool_down.min(settings.auth.jwks_refresh),
         ..KeyPolicy::default()
     };
     let (release, entitlement) = (&settings.release, &settings.entitlement);
@@ -325,10 +385,6 @@ impl Service {
         // Nothing is left to write when this fails: the record before it waited for its sync.
         let _ = self.state.services.flush(deadline).await;
         drop(self.state);
-        for arbiter in [self.arbiters.state, self.arbiters.audit] {
-            arbiter.stop();
-            // A state arbiter's thread ends by itself; a panic in it has been logged.
-            let _ = arbiter.join();
-        }
+        self.arbiters.stop();
     }
 }

@@ -21,6 +21,8 @@ pub struct KeyPolicy {
     pub cool_down: Duration,
     /// Least time between two fetches while there is no key set at all.
     pub cool_down_empty: Duration,
+    /// How long a key id that fresh keys did not have counts as unknown: it may have been published since.
+    pub negative_ttl: Duration,
 }
 
 impl Default for KeyPolicy {
@@ -30,6 +32,7 @@ impl Default for KeyPolicy {
             hard_limit: Duration::from_secs(3600),
             cool_down: Duration::from_secs(30),
             cool_down_empty: Duration::from_secs(1),
+            negative_ttl: Duration::from_secs(60),
         }
     }
 }
@@ -86,7 +89,8 @@ pub struct Keyring<V: ?Sized> {
     fetching: bool,
     /// The last fetch brought nothing: what these keys do not have may exist all the same.
     failed: bool,
-    unknown: LruCache<String, ()>,
+    /// Key ids that the current keys do not have, and when they were looked for.
+    unknown: LruCache<String, Duration>,
 }
 
 impl<V: Knows + ?Sized> Keyring<V> {
@@ -123,8 +127,7 @@ impl<V: Knows + ?Sized> Keyring<V> {
         let Some(kid) = missing else {
             return Decision::Use { snapshot, refresh };
         };
-        let settled = snapshot.keys.knows(kid) || self.unknown.get(kid).is_some();
-        if settled {
+        if snapshot.keys.knows(kid) || self.is_unknown(kid, now) {
             Decision::Use { snapshot, refresh }
         } else if self.fetching || self.may_fetch(now) {
             Decision::Fetch
@@ -133,6 +136,11 @@ impl<V: Knows + ?Sized> Keyring<V> {
         } else {
             Decision::Use { snapshot, refresh }
         }
+    }
+
+    fn is_unknown(&mut self, kid: &str, now: Duration) -> bool {
+        let noted = self.unknown.get(kid).copied();
+        noted.is_some_and(|noted| now.saturating_sub(noted) < self.policy.negative_ttl)
     }
 
     fn may_fetch(&self, now: Duration) -> bool {
@@ -165,8 +173,8 @@ impl<V: Knows + ?Sized> Keyring<V> {
     }
 
     /// Remembers a key id that even fresh keys do not have.
-    pub fn note_unknown(&mut self, kid: &str) {
-        self.unknown.put(kid.to_owned(), ());
+    pub fn note_unknown(&mut self, kid: &str, now: Duration) {
+        self.unknown.put(kid.to_owned(), now);
     }
 
     /// After a panic: a fetch that was under way may never report back.
@@ -237,10 +245,14 @@ mod tests {
         assert!(matches!(ring.decide(Some("b"), secs(30)), Decision::Fetch));
         assert!(ring.begin(secs(30)));
         ring.finish(Some(Arc::new(Keys(&["a"]))), secs(30));
-        ring.note_unknown("b");
+        ring.note_unknown("b", secs(30));
         assert!(
-            matches!(ring.decide(Some("b"), secs(70)), Decision::Use { .. }),
+            matches!(ring.decide(Some("b"), secs(89)), Decision::Use { .. }),
             "known to be unknown"
+        );
+        assert!(
+            matches!(ring.decide(Some("b"), secs(90)), Decision::Fetch),
+            "it may have been published since"
         );
         assert!(
             matches!(ring.decide(Some("c"), secs(70)), Decision::Fetch),
@@ -262,14 +274,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_unknown_before_the_neighbour_went_down_may_exist_now() {
+        let mut ring = filled();
+        ring.note_unknown("b", secs(20));
+        assert!(ring.begin(secs(79)));
+        ring.finish(None, secs(79));
+        assert!(
+            matches!(ring.decide(Some("b"), secs(79)), Decision::Use { .. }),
+            "fresh keys said so less than a minute ago"
+        );
+        assert!(matches!(ring.decide(Some("b"), secs(80)), Decision::Unavailable));
+    }
+
+    #[test]
     fn fresh_keys_forget_which_key_ids_were_unknown() {
         let mut ring = filled();
-        ring.note_unknown("b");
-        assert!(matches!(ring.decide(Some("b"), secs(60)), Decision::Use { .. }));
-        assert!(ring.begin(secs(60)));
-        ring.finish(Some(Arc::new(Keys(&["a"]))), secs(60));
+        ring.note_unknown("b", secs(10));
+        assert!(matches!(ring.decide(Some("b"), secs(30)), Decision::Use { .. }));
+        assert!(ring.begin(secs(30)));
+        ring.finish(Some(Arc::new(Keys(&["a"]))), secs(30));
         assert!(
-            matches!(ring.decide(Some("b"), secs(100)), Decision::Fetch),
+            matches!(ring.decide(Some("b"), secs(60)), Decision::Fetch),
             "it may have been published since"
         );
     }

@@ -2,7 +2,7 @@
 //!
 //! Read [`pipeline`] first: it is the whole service on two screens. Then, inside out:
 //! [`domain`] ← [`evidence`] ← [`ports`] ← the actors ([`auth`], [`entitlement`], [`quota`], [`referrer`],
-//! [`signer`], [`audit`]) ← [`pipeline`], [`system`]. Actor modules never import each other; nothing here knows HTTP
+//! [`signer`], [`audit`], [`tokens`]) ← [`pipeline`], [`system`]. Actor modules never import each other; nothing here knows HTTP
 //! or a vendor.
 
 pub mod domain;
@@ -17,6 +17,7 @@ pub mod entitlement;
 pub mod quota;
 pub mod referrer;
 pub mod signer;
+pub mod tokens;
 
 pub mod pipeline;
 pub mod system;

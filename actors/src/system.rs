@@ -1,9 +1,10 @@
 //! Starts every actor on its arbiter, and stops them in order.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::ArbiterHandle;
+use actix::{Arbiter, ArbiterHandle};
 use tokio::sync::watch;
 
 use crate::audit::{Append, Audit, AuditError, Durability, Flush};
@@ -20,6 +21,7 @@ use crate::quota::Quota;
 use crate::referrer::{ReferrerPolicy, Referrers};
 use crate::runtime::{AskError, Deadline, Shards, Vitals, Watchdog, start};
 use crate::signer::Signer;
+use crate::tokens::Tokens;
 
 /// Everything the outside provides.
 #[derive(Debug)]
@@ -155,6 +157,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
     Services {
         auth,
         authority_keys,
+        tokens: None,
         proofs: parts.proofs,
         entitlement,
         quota,
@@ -196,7 +199,30 @@ fn start_backend(
     BackendHandle { info, mailbox, open }
 }
 
+/// Questions that a worker's actor for remembered tokens holds: far more than a worker has at once, and one too many only
+/// costs a verification.
+const TOKENS_MAILBOX: usize = 65_536;
+
 impl Services {
+    /// The same services for the worker that calls this, with memory of its own for this many verified tokens. It lives
+    /// on the caller's arbiter, which is fine for what can be forgotten at any time.
+    pub fn remembering(&self, tokens: NonZeroUsize) -> Self {
+        let vitals = Vitals {
+            observer: Arc::clone(&self.observer),
+            log: self.log.clone(),
+            watchdog: self.watchdog.clone(),
+        };
+        let observer = Arc::clone(&self.observer);
+        let here = Arbiter::current();
+        let mailbox = start(&here, TOKENS_MAILBOX, vitals, move || {
+            Tokens::new(tokens, observer)
+        });
+        Self {
+            tokens: Some(mailbox),
+            ..self.clone()
+        }
+    }
+
     /// Appends a record about the service itself and waits until it is durable.
     pub async fn record(&self, record: AuditRecord, deadline: Deadline) -> Result<(), AuditError> {
         let append = Append {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::ids::AuditId;
-use signer_actors::ports::{Clock, LicensingSource, Observer, SourceUnavailable, SystemClock, SystemIds};
+use signer_actors::ports::{Clock, LicensingSource, Observer, SourceUnavailable, SystemIds};
 use signer_actors::system::Parts;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -40,8 +40,8 @@ pub(super) async fn build(
     settings: &Settings,
     observer: Arc<dyn Observer>,
     log: slog::Logger,
+    clock: Arc<dyn Clock>,
 ) -> Result<Built, StartError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let unavailable = |what| move |error: SourceUnavailable| StartError::of(what)(error.to_string());
     let backends =
         backends::build(&settings.signing.backends, &clock).map_err(StartError::of("signing.backends"))?;

@@ -32,6 +32,8 @@ pub struct Auth {
     pub jwks_refresh: Duration,
     /// Age past which a key set that could not be renewed is used no more; then 503.
     pub jwks_max_stale: Duration,
+    /// Verified tokens remembered by all workers together; 0: none.
+    pub remembered_tokens: usize,
     /// DPoP.
     pub dpop: Dpop,
 }
@@ -179,6 +181,15 @@ fn read(s: &mut Section<'_>) -> Option<Auth> {
         ),
         seconds(60)..=seconds(3600),
     );
+    let remembered_tokens = s.integer(
+        key(
+            "remembered_tokens",
+            100_000,
+            "Verified tokens remembered at once, about 1 KiB each, shared out among the workers; 0 verifies every token \
+             on every request.",
+        ),
+        0..=10_000_000,
+    );
     let dpop = s.section("dpop", DPOP_DOC, read_dpop);
     for (name, empty) in [
         ("token_types", token_types.as_ref().is_some_and(Vec::is_empty)),
@@ -213,6 +224,7 @@ fn read(s: &mut Section<'_>) -> Option<Auth> {
         timeout: timeout?,
         jwks_refresh: jwks_refresh?,
         jwks_max_stale: jwks_max_stale?,
+        remembered_tokens: remembered_tokens?,
         dpop: dpop?,
     })
 }
@@ -265,7 +277,7 @@ fn read_dpop(s: &mut Section<'_>) -> Option<Dpop> {
         key(
             "replay_capacity",
             4_000_000,
-            "Proof ids remembered at once, about 64 bytes each; one tenant may hold an eighth. Full answers 503.",
+            "Proof ids remembered at once, each for 92 s in about 64 bytes; one tenant may hold an eighth. Full answers 503.",
         ),
         1024..=100_000_000,
     );

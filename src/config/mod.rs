@@ -14,6 +14,7 @@ mod layers;
 mod net;
 mod parse;
 mod pem;
+mod proxies;
 mod reader;
 mod reference;
 mod release;

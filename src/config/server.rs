@@ -9,7 +9,7 @@ use url::Url;
 use super::files::{self, PublicFile};
 use super::reader::{Section, key, required};
 use super::secret::{Secret, Use};
-use super::{net, pem};
+use super::{net, pem, proxies};
 
 /// Settings of the HTTP listener.
 #[derive(Clone, Debug)]
@@ -24,6 +24,10 @@ pub struct Server {
     pub request_timeout: Duration,
     /// For the body alone.
     pub body_timeout: Duration,
+    /// For the head of a request, from its first byte (on a new connection, from its opening).
+    pub head_timeout: Duration,
+    /// How long a connection may lie idle between requests; zero closes it after each answer.
+    pub keep_alive: Duration,
     /// How long requests in flight may take once the service is told to stop.
     pub drain_timeout: Duration,
     /// Largest request body, in bytes.
@@ -111,6 +115,23 @@ fn read(s: &mut Section<'_>) -> Option<Server> {
         ),
         Duration::from_millis(100)..=seconds(300),
     );
+    let head_timeout = s.duration(
+        key(
+            "head_timeout",
+            "5s",
+            "Time for a TLS handshake, and for the head of each request; then the connection is closed.",
+        ),
+        seconds(1)..=seconds(60),
+    );
+    let keep_alive = s.duration(
+        key(
+            "keep_alive",
+            "15s",
+            "How long a connection may lie idle between requests; 0s closes it after each answer. Let proxies give up \
+             idle connections sooner than this.",
+        ),
+        seconds(0)..=seconds(600),
+    );
     let drain_timeout = s.duration(
         key(
             "drain_timeout",
@@ -147,18 +168,12 @@ fn read(s: &mut Section<'_>) -> Option<Server> {
         key(
             "trusted_proxies",
             Vec::<String>::new(),
-            "Address ranges of proxies that may send Client-Cert (RFC 9440). Not part of this version: leave it empty.",
+            "Address ranges of proxies that end TLS and name the client's certificate in Client-Cert (RFC 9440). Whoever \
+             connects from them is believed; from all others the field is ignored.",
         ),
         64,
-        net::cidr,
+        proxies::range,
     );
-    if trusted_proxies.as_ref().is_some_and(|ranges| !ranges.is_empty()) {
-        s.refuse(
-            "trusted_proxies",
-            "this version does not read Client-Cert",
-            "leave it empty, and end TLS in this service ([server.tls]) or use DPoP alone",
-        );
-    }
     let metrics_listen = s.optional(
         key(
             "metrics_listen",
@@ -174,6 +189,8 @@ fn read(s: &mut Section<'_>) -> Option<Server> {
         workers: workers.map(|count| (count > 0).then_some(count))?,
         request_timeout: request_timeout?,
         body_timeout: body_timeout?,
+        head_timeout: head_timeout?,
+        keep_alive: keep_alive?,
         drain_timeout: drain_timeout?,
         max_body_bytes: max_body_bytes?,
         max_body_bytes_in_flight: max_body_bytes_in_flight?,
@@ -278,6 +295,7 @@ fn check(s: &mut Section<'_>, server: &Server) {
         let remedy = "add [server.tls], or make sure that only a proxy that ends TLS reaches this address";
         s.warn("listen", "plain HTTP on an address that is not loopback", remedy);
     }
+    proxies::check(s, &server.trusted_proxies);
     if server.listen.port() != 0 && server.metrics_listen == Some(server.listen) {
         s.refuse(
             "metrics_listen",

@@ -16,6 +16,8 @@ pub struct State {
     pub directory: PathBuf,
     /// How long an answer is kept for retries with the same `Idempotency-Key`.
     pub idempotency_ttl: Duration,
+    /// Threads that replay ids and quotas are spread over, by tenant.
+    pub shards: usize,
 }
 
 /// The audit trail.
@@ -92,10 +94,20 @@ pub(crate) fn state(root: &mut Section<'_>) -> Option<State> {
             ),
             Duration::from_secs(60)..=Duration::from_secs(7 * 86_400),
         );
+        let shards = s.integer(
+            key(
+                "shards",
+                1,
+                "Threads that replay ids, entitlements and quotas are spread over. Raise it when the actors auth or quota keep \
+                 a core busy. Each tenant lives in one shard and holds at most an eighth of its part of replay_capacity.",
+            ),
+            1..=8,
+        );
         store.zip(url)?;
         Some(State {
             directory: directory?,
             idempotency_ttl: idempotency_ttl?,
+            shards: shards?,
         })
     })
 }

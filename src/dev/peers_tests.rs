@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use signer_actors::domain::caller::{Credentials, Scheme};
+use signer_actors::domain::caller::{Credentials, PresentedToken, Scheme};
 use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::jws::JwsAlgorithm;
@@ -96,7 +96,9 @@ async fn the_service_accepts_the_token_and_a_proof_by_its_key() {
     })
     .unwrap();
     let verifier = keys.fetch().await.unwrap();
-    let token = verifier.verify(&credentials.access_token, Utc::now()).unwrap();
+    let token = verifier
+        .verify(&PresentedToken::of(&credentials.access_token), Utc::now())
+        .unwrap();
 
     let key = DpopKey::from_private_jwk(&credentials.dpop_private_jwk).unwrap();
     let proof = key

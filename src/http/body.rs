@@ -8,6 +8,7 @@ use signer_actors::domain::code::Code;
 use signer_actors::pipeline::Stage;
 
 use super::budget::{BodyBudget, HeldBytes, UsedUp};
+use super::connection::Connection;
 use super::problem::Problem;
 use super::state::Limits;
 
@@ -62,6 +63,9 @@ pub async fn read(
     limits: &Limits,
     budget: &BodyBudget,
 ) -> Result<(Bytes, HeldBytes), Problem> {
+    if let Some(connection) = request.conn_data::<Connection>() {
+        connection.invite_body();
+    }
     let announced = single(request, &CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     let reading = collect(payload, announced.unwrap_or(0), limits, budget);
     match actix_web::rt::time::timeout(limits.body_timeout, reading).await {

@@ -7,7 +7,14 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use actix_web::rt::net::TcpStream;
 use signer_actors::auth::AuthError;
 use signer_actors::domain::caller::{Credentials, Scheme};
+use signer_actors::domain::code::Code;
 use signer_actors::domain::digest::Sha256Digest;
+use signer_actors::pipeline::{Failure, Stage};
+
+use super::client_cert::{self, CLIENT_CERT, Malformed, TrustedProxies};
+use super::problem::Problem;
+use super::state::AppState;
+use crate::telemetry::metrics::{ClientCert, Metrics};
 
 /// Longest token and longest proof, in bytes.
 const MAX_JWT: usize = 8 * 1024;
@@ -16,17 +23,64 @@ const MAX_JWT: usize = 8 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct ClientCertificate(pub Sha256Digest);
 
+/// The scheme that a caller tried, if it is one of ours and the only one: whose challenge tells what was wrong.
+pub fn scheme_used(headers: &HeaderMap) -> Option<Scheme> {
+    let mut fields = headers.get_all(AUTHORIZATION);
+    let (Some(field), None) = (fields.next(), fields.next()) else {
+        return None;
+    };
+    let text = field.to_str().ok()?;
+    scheme(text.split(' ').next()?)
+}
+
+/// Schemes have no case (RFC 9110 §11.1).
+fn scheme(name: &str) -> Option<Scheme> {
+    match name {
+        s if s.eq_ignore_ascii_case("DPoP") => Some(Scheme::Dpop),
+        s if s.eq_ignore_ascii_case("Bearer") => Some(Scheme::Bearer),
+        _ => None,
+    }
+}
+
 /// Reads scheme, token, proof and client certificate.
-pub fn credentials(request: &HttpRequest) -> Result<Credentials, AuthError> {
-    let (scheme, token) = authorization(request.headers())?;
+///
+/// # Errors
+/// 400 if a proxy names the certificate in no way it may, 401 for all else.
+pub fn credentials(request: &HttpRequest, state: &AppState) -> Result<Credentials, Problem> {
+    let client_certificate = client_certificate(request, &state.proxies, &state.metrics)
+        .map_err(|why| Problem::new(Code::InvalidRequest, Stage::Http, why.to_string()))?;
+    let refused = |error| Failure::new(Stage::Authentication, error);
+    let (scheme, token) = authorization(request.headers()).map_err(refused)?;
     Ok(Credentials {
         scheme,
         token,
-        proof: proof(request.headers())?,
-        client_certificate: request.conn_data::<ClientCertificate>().map(|seen| seen.0),
+        proof: proof(request.headers()).map_err(refused)?,
+        client_certificate,
         method: request.method().as_str().to_owned(),
         path: request.uri().path().to_owned(),
     })
+}
+
+/// The certificate of this connection (RFC 8705 §3). On a connection from a trusted proxy, the one that the proxy names
+/// and never its own: without the field there is none, rather than the proxy's (RFC 9440 §2.4).
+fn client_certificate(
+    request: &HttpRequest,
+    proxies: &TrustedProxies,
+    metrics: &Metrics,
+) -> Result<Option<Sha256Digest>, Malformed> {
+    if !proxies.include(request.peer_addr()) {
+        if request.headers().contains_key(&CLIENT_CERT) {
+            metrics.client_cert(ClientCert::Ignored);
+        }
+        return Ok(request.conn_data::<ClientCertificate>().map(|seen| seen.0));
+    }
+    let named = client_cert::of_field(request.headers());
+    match named {
+        Ok(None) => {}
+        Ok(Some(_)) => metrics.client_cert(ClientCert::Accepted),
+        Err(_) => metrics.client_cert(ClientCert::Malformed),
+    }
+    named
 }
 
 /// One `Authorization` field (RFC 9110 §11.6.2) with the scheme `DPoP` (RFC 9449 §7.1) or `Bearer` (RFC 6750 §2.1).
@@ -40,18 +94,16 @@ fn authorization(headers: &HeaderMap) -> Result<(Scheme, String), AuthError> {
             "there are several Authorization fields: send one".into(),
         ));
     }
-    let malformed = || AuthError::Token("the Authorization field is not scheme, space, token".into());
-    let (scheme, token) = field
+    let malformed = || {
+        AuthError::Token("the Authorization field is not scheme, space and one JWT of at most 8 KiB".into())
+    };
+    let (name, token) = field
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
         .ok_or_else(malformed)?;
-    let scheme = match scheme {
-        s if s.eq_ignore_ascii_case("DPoP") => Scheme::Dpop,
-        s if s.eq_ignore_ascii_case("Bearer") => Scheme::Bearer,
-        // Another scheme's credentials are none of ours.
-        _ => return Err(AuthError::Missing),
-    };
+    // Another scheme's credentials are none of ours.
+    let scheme = scheme(name).ok_or(AuthError::Missing)?;
     let token = token.trim_start_matches(' ');
     if !is_jwt_text(token) {
         return Err(malformed());
@@ -72,7 +124,7 @@ fn proof(headers: &HeaderMap) -> Result<Option<String>, AuthError> {
     }
     let text = field.to_str().ok().filter(|text| is_jwt_text(text));
     text.map(|text| Some(text.to_owned()))
-        .ok_or_else(|| AuthError::Proof("the DPoP field is not one JWT".into()))
+        .ok_or_else(|| AuthError::Proof("the DPoP field is not one JWT of at most 8 KiB".into()))
 }
 
 /// Base64url parts and dots, bounded (RFC 7515 §3.1).

@@ -8,6 +8,9 @@
 pub mod around;
 pub mod body;
 pub mod budget;
+pub mod challenge;
+pub mod client_cert;
+pub mod connection;
 pub mod credentials;
 pub mod dto;
 pub mod handlers;

@@ -1,5 +1,6 @@
 //! What handlers share. Nothing in it changes but through mailboxes and watches.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use signer_actors::pipeline::Services;
 
 use super::budget::BodyBudget;
+use super::client_cert::TrustedProxies;
 use super::lifecycle::Lifecycle;
 use crate::telemetry::metrics::{InFlight, Metrics, RouteMetrics};
 
@@ -40,14 +42,29 @@ pub struct AppState {
     pub metrics: Arc<Metrics>,
     /// Algorithms that challenges name, as in `algs` (RFC 9449 §7.1).
     pub algorithms: Arc<str>,
+    /// Whether client certificates can reach the service, so that challenges name `Bearer`, too (RFC 9449 §7.2).
+    pub certificates: bool,
     /// Metrics of each route.
     pub routes: Routes,
     /// Whether proofs must name the body (`auth.dpop.body_hash = "required"`).
     pub body_hash_required: bool,
+    /// Who may say which certificate a client has shown (`server.trusted_proxies`).
+    pub proxies: TrustedProxies,
     /// `GET /trust`: certificate authorities as a Sigstore TrustedRoot, in JSON.
     pub trusted_root: Bytes,
     /// `GET /trust/keys`: keyful public keys, in JSON.
     pub published_keys: Bytes,
+}
+
+impl AppState {
+    /// The state for the worker that calls this, which remembers this many verified tokens.
+    pub fn on_worker(&self, remembered_tokens: Option<NonZeroUsize>) -> Self {
+        let mut state = self.clone();
+        if let Some(tokens) = remembered_tokens {
+            state.services = self.services.remembering(tokens);
+        }
+        state
+    }
 }
 
 /// Metrics of each route, resolved once; requests to anything else are counted together.

@@ -28,8 +28,11 @@ const STAGES: [&str; 7] = [
     "audit_outcome",
 ];
 const THROTTLES: [&str; 4] = ["rate", "concurrency", "size", "overload"];
-const CACHES: [&str; 3] = ["entitlement", "release", "key_set"];
+const CACHES: [&str; 4] = ["token", "entitlement", "release", "key_set"];
+const CLIENT_CERT: [&str; 3] = ["accepted", "ignored", "malformed"];
 const ACTORS: [&str; 6] = ["auth", "entitlement", "quota", "referrer", "signer", "audit"];
+/// The one that lives with each worker, whose mailbox nobody watches: at worst, a token is verified anew.
+const WORKERS_OWN: &str = "tokens";
 
 const REQUEST_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -56,9 +59,10 @@ pub struct Metrics {
     stage_seconds: HistogramVec,
     throttles: Known<IntCounter, 4>,
     throttled: IntCounterVec,
-    hits: Known<IntCounter, 3>,
-    misses: Known<IntCounter, 3>,
+    hits: Known<IntCounter, 4>,
+    misses: Known<IntCounter, 4>,
     cache_requests: IntCounterVec,
+    client_cert: Known<IntCounter, 3>,
     backend_seconds: HistogramVec,
     backend_errors: IntCounterVec,
     certificate_expiry: IntGaugeVec,
@@ -75,6 +79,7 @@ pub struct Metrics {
     audit_sync: Histogram,
     audit_synced_at: IntGauge,
     audit_failures: IntCounter,
+    clock_steps_back: IntCounter,
 }
 
 impl fmt::Debug for Metrics {
@@ -140,12 +145,17 @@ impl Metrics {
             "Requests that an actor may hold.",
             &["actor"],
         )?;
+        let client_cert = make.counters(
+            "signer_client_cert_fields_total",
+            "Authenticated routes' requests with a Client-Cert field.",
+            &["result"],
+        )?;
         let actor_panics = make.counters(
             "signer_actor_panics_total",
             "Panics in handlers of an actor.",
             &["actor"],
         )?;
-        for actor in ACTORS {
+        for actor in ACTORS.into_iter().chain([WORKERS_OWN]) {
             let _ = actor_panics.with_label_values(&[actor]);
         }
         Ok(Self {
@@ -168,6 +178,7 @@ impl Metrics {
             hits: Known::new(CACHES, |cache| cache_requests.with_label_values(&[cache, "hit"])),
             misses: Known::new(CACHES, |cache| cache_requests.with_label_values(&[cache, "miss"])),
             cache_requests,
+            client_cert: Known::new(CLIENT_CERT, |result| client_cert.with_label_values(&[result])),
             backend_seconds: make.histograms(
                 "signer_backend_seconds",
                 "Time a signing backend took, failures included.",
@@ -220,6 +231,10 @@ impl Metrics {
                 "signer_audit_failures_total",
                 "Failures to write the audit trail.",
             )?,
+            clock_steps_back: make.counter(
+                "signer_clock_steps_back_total",
+                "Times that the wall clock was seen to have gone back by more than a second.",
+            )?,
             registry: make.0,
         })
     }
@@ -232,6 +247,18 @@ impl Metrics {
             requests: self.requests.clone(),
             seconds: self.request_seconds.with_label_values(&[route]),
             in_flight: self.in_flight.clone(),
+        }
+    }
+
+    /// Counts a request that has a `Client-Cert` field.
+    pub fn client_cert(&self, result: ClientCert) {
+        let result = match result {
+            ClientCert::Accepted => "accepted",
+            ClientCert::Ignored => "ignored",
+            ClientCert::Malformed => "malformed",
+        };
+        if let Some(counter) = self.client_cert.get(result) {
+            counter.inc();
         }
     }
 
@@ -248,6 +275,17 @@ impl Metrics {
         let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
         text
     }
+}
+
+/// What became of a `Client-Cert` field (RFC 9440).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCert {
+    /// A trusted proxy sent it, and it counts.
+    Accepted,
+    /// Somebody else sent it.
+    Ignored,
+    /// A trusted proxy sent it, and it is not as it must be.
+    Malformed,
 }
 
 /// Counts the requests of one route.
@@ -382,6 +420,10 @@ impl Observer for Metrics {
         self.audit_records.inc_by(records as u64);
         self.audit_sync.observe(elapsed.as_secs_f64());
         self.audit_synced_at.set(Utc::now().timestamp());
+    }
+
+    fn clock_went_back(&self) {
+        self.clock_steps_back.inc();
     }
 
     fn audit_failed(&self) {

@@ -10,17 +10,24 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod attacks;
 mod audit;
 mod auth;
+mod auth_page;
 mod body;
+mod client_cert;
 mod determinism;
 mod drain;
 mod entitlement;
 mod errors;
 mod headers;
+mod jwks;
+mod limits;
 mod logs;
 mod quota;
 mod release;
+mod remembered;
+mod replay;
 mod sign;
 mod signing;
 mod support;

@@ -26,7 +26,7 @@ pub enum AuthError {
     #[error("the Authority's keys are not available: try again shortly")]
     AuthorityUnavailable,
     /// 503 `overloaded`: the replay store is full, for this tenant or altogether.
-    #[error("too many proofs in the last minute: try again shortly")]
+    #[error("too many proofs in the last minute and a half: try again shortly")]
     ReplayStoreFull,
 }
 
@@ -54,6 +54,11 @@ impl From<ReplayError> for AuthError {
             }
             ReplayError::Full => Self::ReplayStoreFull,
             ReplayError::OlderThanStore => Self::NonceRequired,
+            ReplayError::Forgotten => Self::Proof(
+                "the proof says it was made before the oldest that this server can tell from a used one: check the clocks, \
+                 and make a new one for every request"
+                    .into(),
+            ),
         }
     }
 }

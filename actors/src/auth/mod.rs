@@ -7,6 +7,7 @@ mod binding;
 mod error;
 mod messages;
 mod replay;
+mod steps;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,9 @@ use tokio::sync::{oneshot, watch};
 pub use binding::{check_binding, proof_required};
 pub use error::AuthError;
 pub use messages::{KeysFor, SpendProof};
-pub use replay::{ReplayError, ReplayTable};
+pub use replay::{Moment, ReplayError, ReplayTable};
 
+use self::steps::Steps;
 use crate::keyring::{Decision, KeyPolicy, Keyring, Knows, Snapshot};
 use crate::ports::{AuthoritySource, Clock, Observer, SourceUnavailable, TokenVerifier};
 use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
@@ -43,6 +45,7 @@ pub struct Auth {
     published: watch::Sender<Option<AuthorityKeys>>,
     waiting: Vec<Waiter>,
     replay: ReplayTable,
+    steps: Steps,
 }
 
 /// What an [`Auth`] needs.
@@ -67,7 +70,7 @@ pub struct AuthParts {
 impl Auth {
     /// An actor without keys yet; the first request, or `started`, fetches them.
     pub fn new(parts: AuthParts) -> Self {
-        let born = parts.clock.now();
+        let born = moment(&*parts.clock);
         Self {
             source: parts.source,
             clock: parts.clock,
@@ -76,8 +79,21 @@ impl Auth {
             ring: Keyring::new(parts.policy),
             published: parts.published,
             waiting: Vec::new(),
-            replay: ReplayTable::new(parts.replay_capacity, born),
+            replay: ReplayTable::new(parts.replay_capacity, born.wall),
+            steps: Steps::since(born),
         }
+    }
+
+    /// Both clocks; says so when the wall clock has gone back since the last proof.
+    fn look_at_the_clock(&mut self) -> Moment {
+        let now = moment(&*self.clock);
+        if let Some(by) = self.steps.back(now) {
+            self.observer.clock_went_back();
+            slog::warn!(self.log,
+                "the clock went back: proofs no younger than those already forgotten are refused (runbook clock-skew)";
+                "by_seconds" => by.as_secs());
+        }
+        now
     }
 
     fn fetch(&mut self, cx: &mut Cx<'_, Self>) {
@@ -120,7 +136,7 @@ impl Auth {
                 (Some(_), Some(_)) if !fresh => Err(AuthError::AuthorityUnavailable),
                 (Some(snapshot), lacking) => {
                     if let Some(kid) = lacking {
-                        self.ring.note_unknown(&kid);
+                        self.ring.note_unknown(&kid, now);
                     }
                     Ok(snapshot.clone())
                 }
@@ -128,6 +144,13 @@ impl Auth {
             // A waiter that has gone needs no answer.
             drop(waiter.send(answer));
         }
+    }
+}
+
+fn moment(clock: &dyn Clock) -> Moment {
+    Moment {
+        wall: clock.now(),
+        monotonic: clock.monotonic(),
     }
 }
 
@@ -173,10 +196,9 @@ impl Serve<KeysFor> for Auth {
 impl Serve<SpendProof> for Auth {
     fn serve(&mut self, proof: SpendProof, _cx: &mut Cx<'_, Self>) -> Reply<Result<(), AuthError>> {
         let window = Duration::from_secs(u64::try_from(proof.window_seconds).unwrap_or(0));
-        let (tenant, now) = (&proof.tenant, self.clock.now());
-        let spent = self
-            .replay
-            .spend(tenant, &proof.proof, window, proof.ahead_seconds, now);
+        let now = self.look_at_the_clock();
+        let (tenant, ahead) = (&proof.tenant, proof.ahead_seconds);
+        let spent = self.replay.spend(tenant, &proof.proof, window, ahead, now);
         Reply::Now(spent.map_err(AuthError::from))
     }
 }

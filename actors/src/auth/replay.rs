@@ -1,16 +1,27 @@
 //! Spent proofs, exact and bounded. Pure: time comes in.
+//!
+//! An id is forgotten when neither clock could let its proof be accepted any more: the monotonic one, because the wall
+//! clock may have jumped ahead and come back; and the wall clock, because it may have stepped back. What was forgotten
+//! leaves a watermark: a proof that is no younger is refused, as nobody knows whether it was spent (ADR 0009). So no
+//! sequence of clock steps lets a proof be used twice; while the clock is steady, the watermark lies behind what is
+//! accepted anyway.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::domain::caller::VerifiedProof;
-use crate::domain::digest::Sha256Digest;
 use crate::domain::tenant::TenantId;
 
 /// One tenant may hold this fraction of the store (contract §3).
 const TENANT_FRACTION: usize = 8;
+/// How far a proof's `iat` may lie ahead of our clock, in seconds (contract §3).
+const MAX_AHEAD: u64 = 30;
+/// Ids forgotten in passing by one that is recorded: more than one, so that none pile up; few, so that none waits long.
+const FORGET_AT_ONCE: usize = 16;
+/// Most ids in one allocation: the store grows without copying what it holds.
+const CHUNK: usize = 1024;
 
 /// Why a proof cannot be spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +32,39 @@ pub enum ReplayError {
     Full,
     /// It was made before this store was, which therefore cannot know whether it was spent: a nonce would tell.
     OlderThanStore,
+    /// It is no younger than an id that was forgotten: the service's clock went back since. A nonce would not tell: nonces
+    /// follow the same clock, and one from the first time that it showed this minute is good again.
+    Forgotten,
+}
+
+/// Both clocks at one moment (see [`crate::ports::Clock`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Wall time.
+    pub wall: DateTime<Utc>,
+    /// Time that never goes back.
+    pub monotonic: Duration,
+}
+
+/// Half of a replay id. 128 bits are enough for what a collision does here: it refuses, and only who can find one is hit.
+type ShortId = [u8; 16];
+
+/// A spent proof: 24 bytes.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id: ShortId,
+    /// The second of the wall clock from which the proof is too old to be accepted; `u32::MAX` (in 2106): never.
+    expiry: u32,
+    /// Its tenant's slot.
+    tenant: u32,
+}
+
+/// Ids recorded in the same second.
+#[derive(Debug)]
+struct Batch {
+    /// The second of the monotonic clock from which they may be forgotten.
+    until: u64,
+    entries: Vec<Entry>,
 }
 
 /// The ids of spent proofs until none of them could be accepted any more.
@@ -28,10 +72,14 @@ pub enum ReplayError {
 pub struct ReplayTable {
     capacity: usize,
     born: i64,
-    spent: HashMap<Sha256Digest, ()>,
-    /// Ids by the second from which they may be forgotten.
-    by_expiry: BTreeMap<i64, Vec<(Sha256Digest, TenantId)>>,
-    by_tenant: HashMap<TenantId, usize>,
+    spent: HashSet<ShortId>,
+    /// In the order in which they were recorded.
+    batches: VecDeque<Batch>,
+    /// Those whose monotonic time has passed but not the wall time, by their expiry. Empty while the clock is steady.
+    late: BTreeMap<u32, Vec<Entry>>,
+    tenants: Tenants,
+    /// The latest expiry of an id that was forgotten: what expires no later may have been spent.
+    forgotten: i64,
 }
 
 impl ReplayTable {
@@ -40,63 +88,105 @@ impl ReplayTable {
         Self {
             capacity,
             born: born.timestamp(),
-            spent: HashMap::new(),
-            by_expiry: BTreeMap::new(),
-            by_tenant: HashMap::new(),
+            spent: HashSet::new(),
+            batches: VecDeque::new(),
+            late: BTreeMap::new(),
+            tenants: Tenants::default(),
+            forgotten: i64::MIN,
         }
     }
 
-    /// Spends a proof, once. It is remembered until `iat` + window + 1 s, and never for less than a second. `ahead` is
-    /// how far, in seconds, `iat` may lie ahead of our clock: so much later than the store's birth a proof must say it
-    /// was made to be surely younger than the store.
+    /// Spends a proof, once. `window` is how long after its `iat` a proof is accepted. `ahead` is how far, in seconds, `iat`
+    /// may lie ahead of our clock: so much later than the store's birth a proof must say it was made to be surely
+    /// younger than the store.
     pub fn spend(
         &mut self,
         tenant: &TenantId,
         proof: &VerifiedProof,
         window: Duration,
         ahead: i64,
-        now: DateTime<Utc>,
+        now: Moment,
     ) -> Result<(), ReplayError> {
-        let now = now.timestamp();
-        self.forget(now);
-        if self.spent.contains_key(&proof.replay_id) {
+        self.forget(now, FORGET_AT_ONCE);
+        let id = short(proof);
+        if self.spent.contains(&id) {
             return Err(ReplayError::Spent);
         }
-        if proof.issued.timestamp() < self.born.saturating_add(ahead) && !proof.has_nonce {
+        let issued = proof.issued.timestamp();
+        // The second after the last one in which a fraction of it could still be accepted.
+        let expiry = issued.saturating_add_unsigned(window.as_secs()).saturating_add(1);
+        if expiry <= self.forgotten {
+            return Err(ReplayError::Forgotten);
+        }
+        if issued < self.born.saturating_add(ahead) && !proof.has_nonce {
             return Err(ReplayError::OlderThanStore);
         }
-        let held = self.by_tenant.get(tenant).copied().unwrap_or(0);
-        if self.spent.len() >= self.capacity || held >= (self.capacity / TENANT_FRACTION).max(1) {
-            return Err(ReplayError::Full);
+        if self.is_full_for(tenant) {
+            self.forget(now, usize::MAX);
+            if self.is_full_for(tenant) {
+                return Err(ReplayError::Full);
+            }
         }
-        let window = i64::try_from(window.as_secs()).unwrap_or(i64::MAX);
-        let expiry = proof
-            .issued
-            .timestamp()
-            .saturating_add(window)
-            .max(now)
-            .saturating_add(1);
-        self.spent.insert(proof.replay_id, ());
-        self.by_expiry
-            .entry(expiry)
-            .or_default()
-            .push((proof.replay_id, tenant.clone()));
-        *self.by_tenant.entry(tenant.clone()).or_default() += 1;
+        let entry = Entry {
+            id,
+            expiry: u32::try_from(expiry.max(0)).unwrap_or(u32::MAX),
+            tenant: self.tenants.take(tenant),
+        };
+        self.spent.insert(id);
+        self.remember(entry, window, now);
         Ok(())
     }
 
-    fn forget(&mut self, now: i64) {
-        while let Some(entry) = self.by_expiry.first_entry().filter(|entry| *entry.key() < now) {
-            for (id, tenant) in entry.remove() {
-                self.spent.remove(&id);
-                if let Some(held) = self.by_tenant.get_mut(&tenant) {
-                    *held -= 1;
-                    if *held == 0 {
-                        self.by_tenant.remove(&tenant);
-                    }
-                }
-            }
+    /// Kept for the longest time for which any proof could be accepted, whatever this one says of its age: as long the
+    /// wall clock may be wrong without a trace.
+    fn remember(&mut self, entry: Entry, window: Duration, now: Moment) {
+        let longest = window.as_secs().saturating_add(MAX_AHEAD).saturating_add(1);
+        // A second more: this one has begun already.
+        let until = now.monotonic.as_secs().saturating_add(longest).saturating_add(1);
+        match self.batches.back_mut() {
+            Some(batch) if batch.until == until && batch.entries.len() < CHUNK => batch.entries.push(entry),
+            _ => self.batches.push_back(Batch {
+                until,
+                entries: vec![entry],
+            }),
         }
+    }
+
+    fn is_full_for(&self, tenant: &TenantId) -> bool {
+        let share = (self.capacity / TENANT_FRACTION).max(1);
+        self.spent.len() >= self.capacity || self.tenants.held(tenant) >= share
+    }
+
+    /// Forgets what may be forgotten, looking at no more than so many ids.
+    fn forget(&mut self, now: Moment, mut at_most: usize) {
+        let wall = now.wall.timestamp();
+        while let Some(batch) = self.batches.front_mut() {
+            if at_most == 0 || now.monotonic.as_secs() < batch.until {
+                break;
+            }
+            match batch.entries.pop() {
+                Some(entry) if i64::from(entry.expiry) <= wall => self.forget_one(entry),
+                Some(entry) => self.late.entry(entry.expiry).or_default().push(entry),
+                None => drop(self.batches.pop_front()),
+            }
+            at_most -= 1;
+        }
+        while let Some(mut late) = self.late.first_entry() {
+            if at_most == 0 || wall < i64::from(*late.key()) {
+                break;
+            }
+            match late.get_mut().pop() {
+                Some(entry) => self.forget_one(entry),
+                None => drop(late.remove()),
+            }
+            at_most -= 1;
+        }
+    }
+
+    fn forget_one(&mut self, entry: Entry) {
+        self.spent.remove(&entry.id);
+        self.tenants.give_back(entry.tenant);
+        self.forgotten = self.forgotten.max(i64::from(entry.expiry));
     }
 
     /// Ids remembered.
@@ -110,161 +200,69 @@ impl ReplayTable {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn short(proof: &VerifiedProof) -> ShortId {
+    let (half, _) = proof.replay_id.0.split_first_chunk().unwrap_or((&[0; 16], &[]));
+    *half
+}
 
-    const WINDOW: Duration = Duration::from_secs(90);
+/// How many ids each tenant holds; those who hold none are not here.
+#[derive(Debug, Default)]
+struct Tenants {
+    slot_of: HashMap<TenantId, u32>,
+    slots: Vec<Option<(TenantId, usize)>>,
+    free: Vec<u32>,
+}
 
-    fn at(second: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(second, 0).expect("a time")
+impl Tenants {
+    fn held(&self, tenant: &TenantId) -> usize {
+        let slot = self
+            .slot_of
+            .get(tenant)
+            .and_then(|slot| self.slots.get(*slot as usize));
+        slot.and_then(Option::as_ref).map_or(0, |(_, held)| *held)
     }
 
-    fn tenant(name: &str) -> TenantId {
-        TenantId::parse(name).expect("a tenant")
-    }
-
-    fn proof(id: u8, issued: i64) -> VerifiedProof {
-        VerifiedProof {
-            thumbprint: Sha256Digest([0; 32]),
-            replay_id: Sha256Digest([id; 32]),
-            issued: at(issued),
-            has_nonce: false,
-            body: None,
-        }
-    }
-
-    #[test]
-    fn a_proof_is_spent_once_for_as_long_as_it_could_be_accepted() {
-        let mut table = ReplayTable::new(100, at(1000));
-        let acme = tenant("acme");
-        // 30 s in the future: acceptable for up to 90 s after now.
-        let early = proof(1, 1030);
-        assert_eq!(table.spend(&acme, &early, WINDOW, 0, at(1000)), Ok(()));
-        for later in [1000, 1060, 1120] {
-            assert_eq!(
-                table.spend(&acme, &early, WINDOW, 0, at(later)),
-                Err(ReplayError::Spent),
-                "{later}"
-            );
-        }
-        table.forget(1122);
-        assert!(table.is_empty() && table.by_tenant.is_empty());
-    }
-
-    #[test]
-    fn a_full_store_refuses_and_forgets_nothing() {
-        let mut table = ReplayTable::new(16, at(1000));
-        for (id, name) in (0..16u8).zip((0..8).flat_map(|t| [format!("t{t}"), format!("t{t}")])) {
-            assert_eq!(
-                table.spend(&tenant(&name), &proof(id, 1000), WINDOW, 0, at(1000)),
-                Ok(())
-            );
-        }
-        assert_eq!(
-            table.spend(&tenant("new"), &proof(99, 1000), WINDOW, 0, at(1000)),
-            Err(ReplayError::Full)
-        );
-        assert_eq!(
-            table.spend(&tenant("t0"), &proof(0, 1000), WINDOW, 0, at(1000)),
-            Err(ReplayError::Spent)
-        );
-    }
-
-    #[test]
-    fn one_tenant_holds_an_eighth_at_most() {
-        let mut table = ReplayTable::new(16, at(1000));
-        let acme = tenant("acme");
-        assert_eq!(table.spend(&acme, &proof(1, 1000), WINDOW, 0, at(1000)), Ok(()));
-        assert_eq!(table.spend(&acme, &proof(2, 1000), WINDOW, 0, at(1000)), Ok(()));
-        assert_eq!(
-            table.spend(&acme, &proof(3, 1000), WINDOW, 0, at(1000)),
-            Err(ReplayError::Full)
-        );
-        assert_eq!(
-            table.spend(&tenant("other"), &proof(3, 1000), WINDOW, 0, at(1000)),
-            Ok(())
-        );
-    }
-
-    /// The definition, without indexes: what was spent, whose, and until when it is remembered.
-    #[derive(Default)]
-    struct Naive(Vec<(u8, u8, i64)>);
-
-    impl Naive {
-        fn spend(
-            &mut self,
-            capacity: usize,
-            tenant: u8,
-            proof: &VerifiedProof,
-            id: u8,
-            ahead: i64,
-            now: i64,
-        ) -> Result<(), ReplayError> {
-            self.0.retain(|(_, _, until)| now <= *until);
-            if self.0.iter().any(|(spent, ..)| *spent == id) {
-                return Err(ReplayError::Spent);
+    /// Counts one more id; answers the slot that gives it back.
+    fn take(&mut self, tenant: &TenantId) -> u32 {
+        if let Some(slot) = self.slot_of.get(tenant).copied() {
+            if let Some(Some((_, held))) = self.slots.get_mut(slot as usize) {
+                *held += 1;
             }
-            if proof.issued < at(1000 + ahead) && !proof.has_nonce {
-                return Err(ReplayError::OlderThanStore);
-            }
-            let held = self.0.iter().filter(|(_, whose, _)| *whose == tenant).count();
-            if self.0.len() == capacity || held >= std::cmp::max(1, capacity / 8) {
-                return Err(ReplayError::Full);
-            }
-            let until = std::cmp::max(proof.issued.timestamp() + 90, now) + 1;
-            self.0.push((id, tenant, until));
-            Ok(())
+            return slot;
         }
+        let holder = Some((tenant.clone(), 1));
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                if let Some(free) = self.slots.get_mut(slot as usize) {
+                    *free = holder;
+                }
+                slot
+            }
+            None => {
+                self.slots.push(holder);
+                // Never more than there are ids (at most 100 million).
+                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        self.slot_of.insert(tenant.clone(), slot);
+        slot
     }
 
-    proptest::proptest! {
-        #[test]
-        fn the_table_is_its_naive_model(
-            capacity in 1usize..40,
-            ahead in proptest::sample::select(vec![0i64, 30]),
-            steps in proptest::collection::vec((0u8..12, 0u8..24, -80i64..40, proptest::bool::ANY, 0i64..40), 1..200),
-        ) {
-            let (mut table, mut naive) = (ReplayTable::new(capacity, at(1000)), Naive::default());
-            // When each id was last accepted, and until when a proof with it could be accepted again.
-            let mut acceptable: HashMap<u8, i64> = HashMap::new();
-            let mut now = 1000;
-            for (whose, id, age, has_nonce, pause) in steps {
-                now += pause;
-                let proof = VerifiedProof { has_nonce, ..proof(id, now + age) };
-                let expected = naive.spend(capacity, whose, &proof, id, ahead, now);
-                let result = table.spend(&tenant(&format!("t{whose}")), &proof, WINDOW, ahead, at(now));
-                proptest::prop_assert_eq!(result, expected);
-                proptest::prop_assert_eq!(table.len(), naive.0.len());
-                proptest::prop_assert_eq!(table.by_tenant.values().sum::<usize>(), naive.0.len());
-                if result.is_ok() {
-                    let until = acceptable.insert(id, now + age + 90);
-                    proptest::prop_assert!(until.is_none_or(|until| until < now), "spent twice");
+    fn give_back(&mut self, slot: u32) {
+        let Some(holder) = self.slots.get_mut(slot as usize) else {
+            return;
+        };
+        match holder {
+            Some((_, held)) if *held > 1 => *held -= 1,
+            _ => {
+                if let Some((tenant, _)) = holder.take() {
+                    self.slot_of.remove(&tenant);
+                    self.free.push(slot);
                 }
             }
         }
     }
-
-    #[test]
-    fn a_proof_from_before_the_store_needs_a_nonce() {
-        let mut table = ReplayTable::new(16, at(1000));
-        let old = proof(1, 999);
-        assert_eq!(
-            table.spend(&tenant("a"), &old, WINDOW, 0, at(1001)),
-            Err(ReplayError::OlderThanStore)
-        );
-        let ahead = proof(2, 1029);
-        assert_eq!(
-            table.spend(&tenant("a"), &ahead, WINDOW, 30, at(1001)),
-            Err(ReplayError::OlderThanStore)
-        );
-        let with_nonce = VerifiedProof {
-            has_nonce: true,
-            ..old
-        };
-        assert_eq!(
-            table.spend(&tenant("a"), &with_nonce, WINDOW, 0, at(1001)),
-            Ok(())
-        );
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! The actor through its mailbox, with a fake Authority.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use actix::Arbiter;
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
 use super::*;
@@ -19,6 +20,10 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_observed(testing::vitals().observer)
+}
+
+fn bench_observed(observer: Arc<dyn Observer>) -> Bench {
     let (authority, clock) = (FakeAuthority::default(), FakeClock::default());
     let sender = watch::Sender::new(None);
     let published = sender.subscribe();
@@ -26,7 +31,7 @@ fn bench() -> Bench {
     let parts = AuthParts {
         source: Arc::new(authority.clone()),
         clock: Arc::new(clock.clone()),
-        observer: Arc::clone(&vitals.observer),
+        observer,
         log: vitals.log.clone(),
         policy: KeyPolicy::default(),
         published: sender,
@@ -56,7 +61,7 @@ impl Bench {
         let spend = SpendProof {
             tenant: testing::tenant("acme"),
             proof,
-            window_seconds: 90,
+            window_seconds: 60,
             ahead_seconds: 0,
         };
         self.auth.ask(spend, soon()).await.expect("the actor answers")
@@ -221,6 +226,43 @@ async fn a_proof_is_spent_once_however_many_try() {
         ..testing::proof()
     };
     assert_eq!(bench.spend(early).await, Err(AuthError::NonceRequired));
+}
+
+#[actix::test]
+async fn a_clock_that_is_set_back_lets_nobody_use_a_proof_again_and_is_counted() {
+    let counter = Arc::new(Counter::default());
+    let bench = bench_observed(Arc::clone(&counter) as Arc<dyn Observer>);
+    let numbered = |n: u8, issued: DateTime<Utc>| VerifiedProof {
+        replay_id: Sha256Digest([n; 32]),
+        issued,
+        has_nonce: true,
+        ..testing::proof()
+    };
+    let captured = numbered(1, testing::NOW());
+    assert_eq!(bench.spend(captured.clone()).await, Ok(()));
+    // Long enough to forget it, and a proof that makes it forgotten.
+    bench.clock.advance(Duration::from_secs(92));
+    assert_eq!(bench.spend(numbered(2, bench.clock.now())).await, Ok(()));
+    bench.clock.set_back(Duration::from_secs(92));
+    assert!(matches!(bench.spend(captured).await, Err(AuthError::Proof(what)) if what.contains("clock")));
+    assert_eq!(counter.0.load(Ordering::SeqCst), 1);
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(
+        bench.spend(numbered(3, bench.clock.now())).await,
+        Ok(()),
+        "what is new passes"
+    );
+    assert_eq!(counter.0.load(Ordering::SeqCst), 1, "one step is counted once");
+}
+
+/// Counts steps back.
+#[derive(Debug, Default)]
+struct Counter(AtomicU32);
+
+impl Observer for Counter {
+    fn clock_went_back(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 #[actix::test]

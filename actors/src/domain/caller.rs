@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::digest::{ImageDigest, Sha256Digest};
 use super::tenant::{InstallationId, TenantId};
+use super::validity::Validity;
 
 /// What the caller presented, as received and unverified. Read from the request's headers alone.
 #[derive(Clone)]
@@ -44,6 +45,37 @@ pub enum Scheme {
     Dpop,
     /// `Bearer <token>`: only for tokens bound to a client certificate alone.
     Bearer,
+}
+
+/// A token as presented, with its digest: hashed once, for its place in memory and for `ath` alike.
+#[derive(Clone, Copy)]
+pub struct PresentedToken<'a> {
+    text: &'a str,
+    digest: Sha256Digest,
+}
+
+impl<'a> PresentedToken<'a> {
+    /// Hashes the token.
+    pub fn of(text: &'a str) -> Self {
+        let digest = Sha256Digest::of(text.as_bytes());
+        Self { text, digest }
+    }
+
+    /// The token, unverified.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// SHA-256 of the token as received.
+    pub fn digest(&self) -> Sha256Digest {
+        self.digest
+    }
+}
+
+impl fmt::Debug for PresentedToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresentedToken(…)")
+    }
 }
 
 /// Sender constraint of a token: claim `cnf` (RFC 7800 §3.1). At least one member is set; all present must hold.
@@ -91,6 +123,8 @@ pub struct AccessToken {
     pub digest: Sha256Digest,
     /// Key id of the Authority's key that signed it.
     pub key_id: String,
+    /// SHA-256 thumbprint of that key (RFC 7638): the id alone may come to name another one.
+    pub key: Sha256Digest,
     /// `sub`
     pub subject: String,
     /// `client_id`
@@ -107,8 +141,8 @@ pub struct AccessToken {
     pub confirmation: Confirmation,
     /// `scanner_image`: the image this token was issued to, if the Authority attests it.
     pub scanner_image: Option<ImageDigest>,
-    /// `exp`, without skew.
-    pub expires: DateTime<Utc>,
+    /// `iat`, `nbf`, `exp`
+    pub validity: Validity,
 }
 
 impl AccessToken {
@@ -125,7 +159,7 @@ impl fmt::Debug for AccessToken {
             .field("tenant", &self.tenant)
             .field("installation", &self.installation)
             .field("scopes", &self.scopes)
-            .field("expires", &self.expires)
+            .field("expires", &self.validity.expires)
             .finish_non_exhaustive()
     }
 }

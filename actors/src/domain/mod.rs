@@ -15,3 +15,4 @@ pub mod signing;
 pub mod statement;
 pub mod subject;
 pub mod tenant;
+pub mod validity;

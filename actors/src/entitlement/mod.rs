@@ -140,7 +140,7 @@ impl Entitlements {
                     (None, Decision::Unavailable) | (Some(false), _) => true,
                     (None, Decision::Use { .. }) => false,
                     (Some(true), _) => {
-                        self.ring.note_unknown(&kid);
+                        self.ring.note_unknown(&kid, now);
                         false
                     }
                 };

@@ -8,10 +8,11 @@ use super::gates::timed;
 use super::services::Services;
 use super::state::{Authenticated, Session, Unverified};
 use crate::auth::{AuthError, AuthorityKeys, KeysFor, SpendProof, check_binding, proof_required};
-use crate::domain::caller::{AccessToken, Scope};
+use crate::domain::caller::{AccessToken, PresentedToken, Scope};
 use crate::evidence::Principal;
 use crate::ports::TokenRejection;
 use crate::runtime::AskError;
+use crate::tokens::{Recall, Remember};
 
 /// How far a proof's `iat` may lie ahead of our clock (contract §3).
 const PROOF_AHEAD_SECONDS: i64 = 30;
@@ -27,7 +28,7 @@ pub async fn authenticate(
     timed(services, "authenticate", async {
         let now = services.clock.now();
         let credentials = session.credentials();
-        let token = verify_token(services, &credentials.token, context).await?;
+        let token = known_token(services, &credentials.token, context).await?;
         let proof = if proof_required(&token, credentials).at(Stage::Authentication)? {
             let proof = services
                 .proofs
@@ -44,6 +45,7 @@ pub async fn authenticate(
             return Err(Failure::new(Stage::Authentication, AuthError::Scope(scope)));
         }
         let body = proof.as_ref().and_then(|proof| proof.body);
+        let uses_nonces = proof.as_ref().is_some_and(|proof| proof.has_nonce);
         if let Some(proof) = proof {
             let window_seconds = services.proofs.window_seconds();
             // Where no nonce can be asked for, a proof is taken at its word about its age.
@@ -65,7 +67,8 @@ pub async fn authenticate(
                 .asked_at(Stage::Authentication);
             spent.map_err(|failure| without_nonces(services, failure))?;
         }
-        Ok(session.authenticated(Principal::new(Arc::new(token), binding, body)))
+        let principal = Principal::new(token, binding, body).using_nonces(uses_nonces);
+        Ok(session.authenticated(principal))
     })
     .await
 }
@@ -80,9 +83,49 @@ fn without_nonces(services: &Services, failure: Failure) -> Failure {
     failure
 }
 
-/// With the published keys; with freshly fetched ones when the token names a key that these do not have.
-async fn verify_token(services: &Services, token: &str, context: &Context) -> Result<AccessToken, Failure> {
-    let mut keys = authority_keys(services, None, context).await?;
+/// From memory if the current keys and the time allow it, else verified in full and remembered. Without usable keys of the
+/// Authority, memory counts for nothing.
+async fn known_token(
+    services: &Services,
+    token: &str,
+    context: &Context,
+) -> Result<Arc<AccessToken>, Failure> {
+    let presented = PresentedToken::of(token);
+    let keys = authority_keys(services, None, context).await?;
+    if let Some(token) = recall(services, &presented, &keys, context).await {
+        return Ok(token);
+    }
+    let token = Arc::new(verify_token(services, &presented, keys, context).await?);
+    if let Some(tokens) = &services.tokens {
+        // Not heard, it is verified once more next time.
+        let _ = tokens.ask(Remember(Arc::clone(&token)), context.deadline).await;
+    }
+    Ok(token)
+}
+
+/// Whatever keeps memory from answering costs a verification and nothing else.
+async fn recall(
+    services: &Services,
+    presented: &PresentedToken<'_>,
+    keys: &AuthorityKeys,
+    context: &Context,
+) -> Option<Arc<AccessToken>> {
+    let recall = Recall {
+        digest: presented.digest(),
+        keys: Arc::clone(&keys.keys),
+        now: services.clock.now(),
+    };
+    let answer = services.tokens.as_ref()?.ask(recall, context.deadline).await;
+    answer.ok().flatten()
+}
+
+/// With these keys; with freshly fetched ones when the token names a key that these do not have.
+async fn verify_token(
+    services: &Services,
+    token: &PresentedToken<'_>,
+    mut keys: AuthorityKeys,
+    context: &Context,
+) -> Result<AccessToken, Failure> {
     for fetched in [false, true] {
         match keys.keys.verify(token, services.clock.now()) {
             Ok(token) => return Ok(token),

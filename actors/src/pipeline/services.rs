@@ -18,6 +18,7 @@ use crate::quota::Quota;
 use crate::referrer::Referrers;
 use crate::runtime::{Mailbox, Shards, Watchdog};
 use crate::signer::{OpenKey, Signer, SignerError};
+use crate::tokens::Tokens;
 
 /// Settings of the flow.
 #[derive(Clone, Debug)]
@@ -60,6 +61,8 @@ pub struct Services {
     pub auth: Shards<Auth>,
     /// The Authority's keys as the AuthActor last published them.
     pub authority_keys: watch::Receiver<Option<AuthorityKeys>>,
+    /// This worker's remembered tokens; `None`: every token is verified anew.
+    pub tokens: Option<Mailbox<Tokens>>,
     /// Verifies proofs.
     pub proofs: Arc<dyn ProofVerifier>,
     /// EntitlementActor shards.

@@ -34,6 +34,7 @@ use crate::testing::{self, Fakes, until};
 mod dry_run;
 mod failing;
 mod faults;
+mod remembered;
 
 /// Everything a request depends on, before the service starts. Tests turn what they need.
 struct World {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{PortFuture, SourceUnavailable};
-use crate::domain::caller::{AccessToken, Credentials, VerifiedProof};
+use crate::domain::caller::{AccessToken, Credentials, PresentedToken, VerifiedProof};
 
 /// Where the Authority's keys come from: discovery, a URI or a file.
 pub trait AuthoritySource: Send + Sync + fmt::Debug {
@@ -20,14 +20,20 @@ pub trait TokenVerifier: Send + Sync + fmt::Debug {
     fn knows(&self, kid: &str) -> bool;
 
     /// Verifies header, signature and claims of an operational token (contract §3, RFC 9068 §4, RFC 8725 §3).
-    fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<AccessToken, TokenRejection>;
+    fn verify(&self, token: &PresentedToken<'_>, now: DateTime<Utc>) -> Result<AccessToken, TokenRejection>;
+
+    /// True when a token that was verified before, by this snapshot or an earlier one, would be accepted now: this
+    /// snapshot still has the very key that verified it, under the same id (contract §3), and its times hold.
+    fn still_accepts(&self, token: &AccessToken, now: DateTime<Utc>) -> bool;
 }
 
 /// Why a token was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRejection {
     /// The header names a key that the snapshot does not have: fetch and try once more.
-    #[error("the token is signed by a key that the Authority does not publish")]
+    #[error(
+        "the token is signed by a key that the Authority does not publish: obtain a new one from the Authority"
+    )]
     UnknownKey {
         /// `kid` of the header, bounded.
         kid: String,
@@ -62,7 +68,9 @@ pub enum ProofRejection {
     Invalid(String),
     /// 401 `invalid_token`: a good proof, perhaps, but by a key that the token is not bound to (RFC 9449 §7.1, whose
     /// example answers so).
-    #[error("the proof's key is not the one that the token is bound to")]
+    #[error(
+        "the proof's key is not the one that the token is bound to: obtain a token with the key that signs the proofs"
+    )]
     WrongKey,
     /// 401 `use_dpop_nonce`.
     #[error("the proof needs a nonce of this server: use the value of the DPoP-Nonce field and try again")]

@@ -10,7 +10,7 @@ pub trait Observer: Send + Sync + fmt::Debug {
     /// A stage of a request took this long (`authenticate`, `entitlement`, `quota`, `release`, `audit_intent`, `sign`,
     /// `audit_outcome`).
     fn stage(&self, _stage: &'static str, _elapsed: Duration) {}
-    /// A cache (`entitlement`, `release`, `key_set`) answered by itself or had to ask.
+    /// A cache (`token`, `entitlement`, `release`, `key_set`) answered by itself or had to ask.
     fn cache(&self, _cache: &'static str, _hit: bool) {}
     /// A request was throttled (`rate`, `concurrency`, `size`, `overload`).
     fn throttled(&self, _kind: &'static str) {}
@@ -30,6 +30,8 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn licence_file_refused(&self) {}
     /// The audit trail made this many records durable with one sync that took this long.
     fn audit_synced(&self, _records: usize, _elapsed: Duration) {}
+    /// The wall clock was seen to go back by more than a second.
+    fn clock_went_back(&self) {}
     /// The audit trail could not be written.
     fn audit_failed(&self) {}
 }

@@ -1,6 +1,11 @@
 //! An Authority and its proofs.
 
+use chrono::TimeDelta;
+
 use super::*;
+
+/// By how much clocks may differ.
+const SKEW: TimeDelta = TimeDelta::seconds(30);
 
 /// An Authority that publishes the keys it is told to.
 #[derive(Clone, Debug)]
@@ -11,10 +16,16 @@ pub struct FakeAuthority {
     pub token: Dial<Result<AccessToken, TokenRejection>>,
     /// `kid` of tokens.
     pub kid: Dial<String>,
+    /// Thumbprint of every key that is published.
+    pub key: Dial<Sha256Digest>,
+    /// Tokens verified in full.
+    pub verified: Arc<AtomicU32>,
     /// Times the keys were fetched.
     pub fetches: Arc<AtomicU32>,
     /// Makes a fetch panic.
     pub bomb: Bomb,
+    /// Makes a look at a remembered token panic.
+    pub recall_bomb: Bomb,
 }
 
 impl Default for FakeAuthority {
@@ -23,8 +34,11 @@ impl Default for FakeAuthority {
             published: Dial::new(Some(vec!["k1".into()])),
             token: Dial::new(Ok(access_token())),
             kid: Dial::new("k1".into()),
+            key: Dial::new(AUTHORITY_KEY),
+            verified: Arc::default(),
             fetches: Arc::default(),
             bomb: Bomb::default(),
+            recall_bomb: Bomb::default(),
         }
     }
 }
@@ -32,6 +46,7 @@ impl Default for FakeAuthority {
 #[derive(Debug)]
 struct FakeKeys {
     kids: Vec<String>,
+    key: Sha256Digest,
     authority: FakeAuthority,
 }
 
@@ -45,7 +60,8 @@ impl AuthoritySource for FakeAuthority {
                 .published
                 .get()
                 .ok_or_else(|| SourceUnavailable("down".into()))?;
-            Ok(Arc::new(FakeKeys { kids, authority }) as Arc<dyn TokenVerifier>)
+            let key = authority.key.get();
+            Ok(Arc::new(FakeKeys { kids, key, authority }) as Arc<dyn TokenVerifier>)
         })
     }
 }
@@ -55,12 +71,26 @@ impl TokenVerifier for FakeKeys {
         self.kids.iter().any(|known| known == kid)
     }
 
-    fn verify(&self, _token: &str, _now: DateTime<Utc>) -> Result<AccessToken, TokenRejection> {
+    fn verify(&self, token: &PresentedToken<'_>, now: DateTime<Utc>) -> Result<AccessToken, TokenRejection> {
+        self.authority.verified.fetch_add(1, Ordering::SeqCst);
         let kid = self.authority.kid.get();
         if !self.knows(&kid) {
             return Err(TokenRejection::UnknownKey { kid });
         }
-        self.authority.token.get()
+        let verified = AccessToken {
+            digest: token.digest(),
+            key_id: kid,
+            key: self.key,
+            ..self.authority.token.get()?
+        };
+        let outcome = verified.validity.check(now, SKEW);
+        outcome.map_err(|why| TokenRejection::Invalid(format!("{why:?}")))?;
+        Ok(verified)
+    }
+
+    fn still_accepts(&self, token: &AccessToken, now: DateTime<Utc>) -> bool {
+        self.authority.recall_bomb.tick();
+        self.knows(&token.key_id) && self.key == token.key && token.validity.check(now, SKEW).is_ok()
     }
 }
 

@@ -22,7 +22,7 @@ impl FakeClock {
             .fetch_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 
-    /// Sets the wall clock back.
+    /// Sets the wall clock back; the other one stands still.
     pub fn set_back(&self, by: Duration) {
         self.jumped
             .fetch_sub(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);

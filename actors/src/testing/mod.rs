@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::domain::caller::{AccessToken, Confirmation, Credentials, Scheme, VerifiedProof};
+use crate::domain::caller::{AccessToken, Confirmation, Credentials, PresentedToken, Scheme, VerifiedProof};
 use crate::domain::digest::{ImageDigest, Sha256Digest};
 use crate::domain::entitlement::{Entitlement, Features};
 use crate::domain::ids::{CorrelationId, KeyId};
@@ -19,6 +19,7 @@ use crate::domain::plan::PlanLimits;
 use crate::domain::release::{ReleaseReport, ReleaseSigner, Verdict};
 use crate::domain::signing::{Algorithm, KeyState, Signature, SigningIdentity, SigningMode};
 use crate::domain::tenant::{InstallationId, TenantId};
+use crate::domain::validity::Validity;
 use crate::evidence::SigningWarrant;
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{Context, Policy};
@@ -47,7 +48,8 @@ pub use licensing::FakeLicensing;
 pub use log::FakeLog;
 pub use releases::FakeReleases;
 pub use values::{
-    KEY, NOW, access_token, context, credentials, entitlement, image, installation, proof, report, tenant,
+    AUTHORITY_KEY, KEY, NOW, access_token, context, credentials, entitlement, image, installation, proof,
+    report, tenant,
 };
 
 /// All fakes of one service.

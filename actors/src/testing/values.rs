@@ -5,6 +5,9 @@ use super::*;
 /// Thumbprint of the key that fake tokens are bound to.
 pub const KEY: Sha256Digest = Sha256Digest([1; 32]);
 
+/// Thumbprint of the fake Authority's key.
+pub const AUTHORITY_KEY: Sha256Digest = Sha256Digest([2; 32]);
+
 /// The instant at which fake clocks start: 2026-10-01T00:00:00Z.
 #[allow(
     non_snake_case,
@@ -19,6 +22,7 @@ pub fn access_token() -> AccessToken {
     AccessToken {
         digest: Sha256Digest::of(b"token"),
         key_id: "k1".into(),
+        key: AUTHORITY_KEY,
         subject: "scanner-1".into(),
         client_id: "scanner".into(),
         token_id: "t-1".into(),
@@ -30,7 +34,11 @@ pub fn access_token() -> AccessToken {
             x5t_s256: None,
         },
         scanner_image: Some(image()),
-        expires: NOW() + chrono::Duration::minutes(5),
+        validity: Validity {
+            issued: NOW(),
+            not_before: None,
+            expires: NOW() + chrono::Duration::minutes(5),
+        },
     }
 }
 

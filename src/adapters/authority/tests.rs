@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use signer_actors::domain::caller::{AccessToken, Scope};
+use signer_actors::domain::caller::{AccessToken, PresentedToken, Scope};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::ports::TokenRejection;
 
@@ -37,7 +37,7 @@ fn verify(claims: &Value) -> Result<AccessToken, TokenRejection> {
     let policy = OpTokPolicy::new(&settings("https://authority.example", KeysLocation::Discovery));
     let verifier = OpTokVerifier::new(Arc::new(policy), issuer.key_set());
     assert!(verifier.knows("k1") && !verifier.knows("k2"));
-    verifier.verify(&issuer.sign("at+jwt", claims), at(NOW))
+    verifier.verify(&PresentedToken::of(&issuer.sign("at+jwt", claims)), at(NOW))
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_token_is_read_as_it_says() {
     claims["scanner_image"] = json!(image);
     claims["cnf"]["x5t#S256"] = json!(JKT);
     let jwt = issuer.sign("application/at+jwt", &claims);
-    let token = verifier.verify(&jwt, at(NOW)).unwrap();
+    let token = verifier.verify(&PresentedToken::of(&jwt), at(NOW)).unwrap();
     assert_eq!(token.digest, Sha256Digest::of(jwt.as_bytes()));
     assert_eq!(token.key_id, "k1");
     assert_eq!(
@@ -68,7 +68,7 @@ fn a_token_is_read_as_it_says() {
     assert!(token.has_scope(Scope::Sign) && token.has_scope(Scope::Verify) && !token.has_scope(Scope::Audit));
     assert!(token.confirmation.jkt.is_some() && token.confirmation.jkt == token.confirmation.x5t_s256);
     assert_eq!(token.scanner_image.unwrap().to_string(), image);
-    assert_eq!(token.expires, at(NOW + 600));
+    assert_eq!(token.validity.expires, at(NOW + 600));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn an_unknown_key_is_told_from_a_bad_token() {
     let policy = OpTokPolicy::new(&settings("https://authority.example", KeysLocation::Discovery));
     let other = json!({ "keys": [jwk_with_kid(&testkit::p256(), "k9")] }).to_string();
     let verifier = OpTokVerifier::new(Arc::new(policy), KeySet::parse(other.as_bytes()).unwrap());
-    let outcome = verifier.verify(&issuer.sign("at+jwt", &claims()), at(NOW));
+    let outcome = verifier.verify(&PresentedToken::of(&issuer.sign("at+jwt", &claims())), at(NOW));
     assert_eq!(outcome, Err(TokenRejection::UnknownKey { kid: "k1".to_owned() }));
 }
 
@@ -238,4 +238,45 @@ async fn keys_come_from_a_uri_or_a_file() {
     assert_eq!(source.fetch_key_set().await.unwrap().keys().count(), 1);
     std::fs::write(&path, "{}").unwrap();
     assert!(source.fetch().await.is_err());
+}
+
+#[test]
+fn a_remembered_token_counts_while_its_very_key_is_there_and_its_times_hold() {
+    let policy = OpTokPolicy::new(&settings("https://authority.example", KeysLocation::Discovery));
+    let policy = Arc::new(policy);
+    let with_keys = |keys: Value| {
+        let document = json!({ "keys": keys }).to_string();
+        OpTokVerifier::new(Arc::clone(&policy), KeySet::parse(document.as_bytes()).unwrap())
+    };
+    for key in testkit::one_key_of_each_kind() {
+        let issuer = Issuer::with_key(key);
+        let mut claims = claims();
+        claims["nbf"] = json!(NOW + 10);
+        let jwt = issuer.sign("at+jwt", &claims);
+        let own = jwk_with_kid(&issuer.key, "k1");
+        let other = jwk_with_kid(&testkit::p256(), "k2");
+        let verifier = with_keys(json!([own]));
+        let token = verifier.verify(&PresentedToken::of(&jwt), at(NOW)).unwrap();
+        for (second, expected) in [(-21, false), (-20, true), (629, true), (630, false)] {
+            let now = at(NOW + second);
+            assert_eq!(verifier.still_accepts(&token, now), expected, "{second}");
+            let anew = verifier.verify(&PresentedToken::of(&jwt), now);
+            assert_eq!(
+                anew.is_ok(),
+                expected,
+                "memory and verification agree at {second}"
+            );
+        }
+        let still = |keys: Value| with_keys(keys).still_accepts(&token, at(NOW));
+        assert!(still(json!([other, own])), "fetched anew, beside another");
+        assert!(!still(json!([other])), "gone");
+        assert!(
+            !still(json!([jwk_with_kid(&issuer.key, "k3")])),
+            "under another id"
+        );
+        for replacement in testkit::one_key_of_each_kind() {
+            let replaced = json!([jwk_with_kid(&replacement, "k1"), jwk_with_kid(&issuer.key, "k3")]);
+            assert!(!still(replaced), "the id names another key");
+        }
+    }
 }

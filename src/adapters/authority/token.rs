@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use signer_actors::domain::caller::AccessToken;
-use signer_actors::domain::digest::{ImageDigest, Sha256Digest};
+use signer_actors::domain::caller::{AccessToken, PresentedToken};
+use signer_actors::domain::digest::ImageDigest;
 use signer_actors::ports::{TokenRejection, TokenVerifier};
 
 use super::Settings;
@@ -67,27 +67,36 @@ impl TokenVerifier for OpTokVerifier {
         self.keys.contains(kid)
     }
 
-    fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<AccessToken, TokenRejection> {
-        let jwt = self
-            .policy
-            .jwt
-            .verify(token, &self.keys, now)
-            .map_err(|rejection| match rejection {
-                Rejection::UnknownKey { kid } => TokenRejection::UnknownKey { kid },
-                Rejection::Expired => invalid("it has expired: obtain a new one from the Authority".into()),
-                Rejection::Invalid(why) => invalid(why),
-            })?;
+    fn verify(&self, token: &PresentedToken<'_>, now: DateTime<Utc>) -> Result<AccessToken, TokenRejection> {
+        let jwt =
+            self.policy
+                .jwt
+                .verify(token.text(), &self.keys, now)
+                .map_err(|rejection| match rejection {
+                    Rejection::UnknownKey { kid } => TokenRejection::UnknownKey { kid },
+                    Rejection::Expired => {
+                        invalid("it has expired: obtain a new one from the Authority".into())
+                    }
+                    Rejection::Invalid(why) => invalid(why),
+                })?;
         self.policy
             .check_lifetime(&jwt)
             .and_then(|()| read(token, jwt))
             .map_err(invalid)
     }
+
+    fn still_accepts(&self, token: &AccessToken, now: DateTime<Utc>) -> bool {
+        // What else the policy asks of a token does not change while the process lives.
+        let key = self.keys.get(&token.key_id);
+        key.is_some_and(|key| key.thumbprint == token.key)
+            && token.validity.check(now, self.policy.jwt.skew()).is_ok()
+    }
 }
 
 impl OpTokPolicy {
     fn check_lifetime(&self, jwt: &VerifiedJwt) -> Result<(), Refused> {
-        if jwt.expires - jwt.issued > self.max_lifetime {
-            return Err("its life, `exp` less `iat`, is longer than accepted".into());
+        if jwt.validity.expires - jwt.validity.issued > self.max_lifetime {
+            return Err("its life, `exp` less `iat`, is longer than this service accepts".into());
         }
         Ok(())
     }
@@ -98,10 +107,10 @@ fn invalid(why: Refused) -> TokenRejection {
 }
 
 /// The claims of contract §3, each of its exact type.
-fn read(token: &str, jwt: VerifiedJwt) -> Result<AccessToken, Refused> {
+fn read(token: &PresentedToken<'_>, jwt: VerifiedJwt) -> Result<AccessToken, Refused> {
     let claims = &jwt.claims;
     Ok(AccessToken {
-        digest: Sha256Digest::of(token.as_bytes()),
+        digest: token.digest(),
         subject: claims.identifier("sub")?.to_owned(),
         client_id: claims.identifier("client_id")?.to_owned(),
         token_id: claims.identifier("jti")?.to_owned(),
@@ -112,8 +121,9 @@ fn read(token: &str, jwt: VerifiedJwt) -> Result<AccessToken, Refused> {
             .confirmation()?
             .ok_or_else(|| Refused::from("it has no `cnf`: only sender-bound tokens are accepted"))?,
         scanner_image: scanner_image(claims)?,
-        expires: jwt.expires,
+        validity: jwt.validity,
         key_id: jwt.kid,
+        key: jwt.key,
     })
 }
 

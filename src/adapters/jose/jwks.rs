@@ -5,6 +5,7 @@ use std::fmt;
 
 use jsonwebtoken::DecodingKey;
 use serde_json::Value;
+use signer_actors::domain::digest::Sha256Digest;
 
 use super::jwk::PublicJwk;
 use super::{Refused, json};
@@ -25,6 +26,8 @@ pub struct KeySet {
 pub(crate) struct IssuerKey {
     /// The key as published.
     pub(crate) jwk: PublicJwk,
+    /// Its thumbprint (RFC 7638), computed once.
+    pub(crate) thumbprint: Sha256Digest,
     /// The same for the `jsonwebtoken` crate.
     pub(crate) decoding: DecodingKey,
 }
@@ -91,7 +94,13 @@ fn usable(jwk: &Value) -> Option<(String, IssuerKey)> {
     // Builds the key once for its checks: a point off its curve makes it unusable.
     jwk.pkey().ok()?;
     let decoding = jwk.decoding_key().ok()?;
-    Some((kid, IssuerKey { jwk, decoding }))
+    let thumbprint = jwk.thumbprint();
+    let key = IssuerKey {
+        jwk,
+        thumbprint,
+        decoding,
+    };
+    Some((kid, key))
 }
 
 #[cfg(test)]

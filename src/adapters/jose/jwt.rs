@@ -7,7 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::Validation;
 use jsonwebtoken::errors::ErrorKind;
 use serde::de::IgnoredAny;
+use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::jws::JwsAlgorithm;
+use signer_actors::domain::validity::{NotNow, Validity};
 
 use super::Refused;
 use super::claims::Claims;
@@ -17,6 +19,8 @@ use crate::openssl_errors;
 
 /// Longest accepted clock skew (contract §3).
 pub const MAX_SKEW: Duration = Duration::from_secs(30);
+
+const BAD_SIGNATURE: &str = "its signature does not hold: it was changed, or another key made it";
 
 /// What a token must be to be accepted.
 #[derive(Clone, Debug)]
@@ -34,12 +38,12 @@ pub struct Policy {
 pub struct VerifiedJwt {
     /// Id of the key that signed it.
     pub kid: String,
+    /// Thumbprint of that key (RFC 7638).
+    pub key: Sha256Digest,
     /// What it says.
     pub claims: Claims,
-    /// `exp`, without skew.
-    pub expires: DateTime<Utc>,
-    /// `iat`
-    pub issued: DateTime<Utc>,
+    /// `iat`, `nbf`, `exp`
+    pub validity: Validity,
 }
 
 /// Why a token was refused.
@@ -112,15 +116,31 @@ impl Policy {
         if compact.header.algorithm != algorithm || !self.algorithms.contains(&algorithm) {
             return Err("its `alg` is not that of its key, or not accepted".into());
         }
-        self.check_signature(token, key)?;
+        // The library does not know the name `Ed25519` (RFC 9864 §2.2), and takes a PSS salt of any length where RFC 7518
+        // §3.5 wants that of the hash.
+        if algorithm != JwsAlgorithm::EdDsa {
+            self.check_signature(token, key)?;
+        }
+        if matches!(algorithm, JwsAlgorithm::EdDsa | JwsAlgorithm::Ps256)
+            && !key
+                .jwk
+                .verify(compact.signing_input.as_bytes(), &compact.signature)
+        {
+            return Err(BAD_SIGNATURE.into());
+        }
         let claims = Claims::parse(&compact.payload)?;
-        let (issued, expires) = self.check_claims(&claims, now)?;
+        let validity = self.check_claims(&claims, now)?;
         Ok(VerifiedJwt {
             kid,
+            key: key.thumbprint,
             claims,
-            expires,
-            issued,
+            validity,
         })
+    }
+
+    /// Accepted difference of clocks.
+    pub fn skew(&self) -> TimeDelta {
+        self.skew
     }
 
     /// The signature, and once more issuer and audience, by the library. Its clock is the machine's, not ours, and its
@@ -138,9 +158,9 @@ impl Policy {
         let reason = match decoded {
             Ok(_) => return Ok(()),
             Err(error) => match error.kind() {
-                ErrorKind::InvalidSignature => "its signature does not hold",
-                ErrorKind::InvalidIssuer => "its `iss` is not the configured issuer",
-                ErrorKind::InvalidAudience => "its `aud` is not this service",
+                ErrorKind::InvalidSignature => BAD_SIGNATURE,
+                ErrorKind::InvalidIssuer => "its `iss` is not the issuer that this service trusts",
+                ErrorKind::InvalidAudience => "its `aud` does not name this service",
                 ErrorKind::MissingRequiredClaim(_) => {
                     "it lacks one of `iss`, `aud`, `exp`, or has it mistyped"
                 }
@@ -152,36 +172,28 @@ impl Policy {
         Err(reason.into())
     }
 
-    fn check_claims(
-        &self,
-        claims: &Claims,
-        now: DateTime<Utc>,
-    ) -> Result<(DateTime<Utc>, DateTime<Utc>), Rejection> {
+    fn check_claims(&self, claims: &Claims, now: DateTime<Utc>) -> Result<Validity, Rejection> {
         // One string, never an array that contains the issuer (RFC 7519 §4.1.1).
         if claims.string("iss")? != self.issuer {
-            return Err("its `iss` is not the configured issuer".into());
+            return Err("its `iss` is not the issuer that this service trusts".into());
         }
         if !claims.is_for(&self.audience) {
-            return Err("its `aud` is not this service".into());
+            return Err("its `aud` does not name this service".into());
         }
-        let (issued, expires) = (claims.required_date("iat")?, claims.required_date("exp")?);
-        if issued > now + self.skew {
-            return Err("its `iat` is in the future: check the clocks".into());
-        }
-        if claims
-            .date("nbf")?
-            .is_some_and(|not_before| not_before > now + self.skew)
-        {
-            return Err("its `nbf` is in the future: it is not valid yet".into());
-        }
-        if expires <= issued {
+        let validity = Validity {
+            issued: claims.required_date("iat")?,
+            not_before: claims.date("nbf")?,
+            expires: claims.required_date("exp")?,
+        };
+        if validity.expires <= validity.issued {
             return Err("its `exp` is not after its `iat`".into());
         }
-        // RFC 7519 §4.1.4: on or after `exp` the token is not accepted.
-        if now >= expires + self.skew {
-            return Err(Rejection::Expired);
+        match validity.check(now, self.skew) {
+            Ok(()) => Ok(validity),
+            Err(NotNow::IssuedLater) => Err("its `iat` is in the future: check the clocks".into()),
+            Err(NotNow::NotYet) => Err("its `nbf` is in the future: it is not valid yet".into()),
+            Err(NotNow::Expired) => Err(Rejection::Expired),
         }
-        Ok((issued, expires))
     }
 }
 
@@ -207,6 +219,9 @@ fn library(algorithm: JwsAlgorithm) -> jsonwebtoken::Algorithm {
 #[cfg(test)]
 mod tests {
     use chrono::Utc;
+    use openssl::hash::MessageDigest;
+    use openssl::rsa::Padding;
+    use openssl::sign::RsaPssSaltlen;
     use serde_json::{Value, json};
 
     use super::*;
@@ -247,6 +262,53 @@ mod tests {
         for key in testkit::one_key_of_each_kind() {
             let issuer = Issuer::with_key(key);
             assert_eq!(outcome(&issuer, &issuer.sign("at+jwt", &claims()), at(NOW)), "ok");
+        }
+    }
+
+    #[test]
+    fn a_pss_salt_of_another_length_than_the_hash_is_refused() {
+        // RFC 7518 §3.5.
+        let issuer = Issuer::with_key(testkit::rsa());
+        let header = json!({ "typ": "at+jwt", "kid": "k1", "alg": "PS256" }).to_string();
+        let input = format!(
+            "{}.{}",
+            b64url(header.as_bytes()),
+            b64url(claims().to_string().as_bytes())
+        );
+        for (salt, expected) in [
+            (32, "ok"),
+            (0, "signature"),
+            (20, "signature"),
+            (222, "signature"),
+        ] {
+            let mut signer = openssl::sign::Signer::new(MessageDigest::sha256(), &issuer.key).unwrap();
+            signer.set_rsa_padding(Padding::PKCS1_PSS).unwrap();
+            signer.set_rsa_pss_saltlen(RsaPssSaltlen::custom(salt)).unwrap();
+            let signature = signer.sign_oneshot_to_vec(input.as_bytes()).unwrap();
+            let got = outcome(&issuer, &format!("{input}.{}", b64url(&signature)), at(NOW));
+            assert!(got.contains(expected), "{salt}: {got}");
+            assert!(openssl_errors::was_empty());
+        }
+    }
+
+    #[test]
+    fn an_ed25519_token_may_name_its_algorithm_either_way() {
+        let key = openssl::pkey::PKey::generate_ed25519().unwrap();
+        let issuer = Issuer::with_key(key);
+        for alg in ["EdDSA", "Ed25519", "ES256", "Ed448"] {
+            let header = json!({ "typ": "at+jwt", "kid": "k1", "alg": alg }).to_string();
+            let part = |text: &str| b64url(text.as_bytes());
+            let input = format!("{}.{}", part(&header), part(&claims().to_string()));
+            let mut signature = mint::sign_bytes(input.as_bytes(), &issuer.key).unwrap();
+            let got = outcome(&issuer, &format!("{input}.{}", b64url(&signature)), at(NOW));
+            let known = alg.starts_with("Ed") && alg != "Ed448";
+            assert!(got.contains(if known { "ok" } else { "`alg`" }), "{alg}: {got}");
+            signature[0] ^= 1;
+            let got = outcome(&issuer, &format!("{input}.{}", b64url(&signature)), at(NOW));
+            assert!(
+                got.contains(if known { "signature" } else { "`alg`" }),
+                "{alg}: {got}"
+            );
         }
     }
 

@@ -87,7 +87,7 @@ fn read(jwt: &VerifiedJwt) -> Result<Entitlement, Refused> {
         tenant: claims.tenant()?,
         installation: claims.installation()?,
         plan: plan(claims)?.ok_or_else(|| Refused::from("it has no `plan`"))?,
-        expires: jwt.expires,
+        expires: jwt.validity.expires,
         confirmation: claims.confirmation()?,
         limits: Limits::read(claims)?.complete()?,
         versions: versions(claims)?,

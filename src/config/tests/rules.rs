@@ -28,6 +28,8 @@ fn values_out_of_bounds_are_refused() {
             "server.max_body_bytes_in_flight: is less than one largest body",
         ),
         ("[server]", "workers = -1", "server.workers: -1 is out of bounds"),
+        ("[state]", "shards = 0", "state.shards: 0 is out of bounds"),
+        ("[state]", "shards = 9", "state.shards: 9 is out of bounds"),
         (
             "[server]",
             "request_timeout = \"0s\"",
@@ -47,6 +49,46 @@ fn values_out_of_bounds_are_refused() {
             "[server]",
             "trusted_proxies = [\"proxy\"]",
             "server.trusted_proxies[0]: \"proxy\" is not an address range",
+        ),
+        (
+            "[server]",
+            "trusted_proxies = [\"10.0.0.1\", \"0.0.0.0/0\"]",
+            "server.trusted_proxies[1]: \"0.0.0.0/0\" is as good as everyone",
+        ),
+        (
+            "[server]",
+            "trusted_proxies = [\"128.0.0.0/7\"]",
+            "server.trusted_proxies[0]: \"128.0.0.0/7\" is as good as everyone",
+        ),
+        (
+            "[server]",
+            "trusted_proxies = [\"::/0\"]",
+            "server.trusted_proxies[0]: \"::/0\" is as good as everyone",
+        ),
+        (
+            "[server]",
+            "trusted_proxies = [\"2001::/16\"]",
+            "server.trusted_proxies[0]: \"2001::/16\" is as good as everyone",
+        ),
+        (
+            "[server]",
+            "trusted_proxies = [\"10.1.2.3/8\"]",
+            "server.trusted_proxies[0]: \"10.1.2.3/8\" has bits set beyond its prefix",
+        ),
+        (
+            "[server]",
+            "trusted_proxies = [\"::ffff:10.0.0.0/104\"]",
+            "server.trusted_proxies[0]: \"::ffff:10.0.0.0/104\" is an IPv4 range written as IPv6",
+        ),
+        (
+            "[server]",
+            "head_timeout = \"61s\"",
+            "server.head_timeout: 61s is out of bounds",
+        ),
+        (
+            "[server]",
+            "keep_alive = \"601s\"",
+            "server.keep_alive: 601s is out of bounds",
         ),
         (
             "[auth]",
@@ -151,7 +193,7 @@ fn values_out_of_bounds_are_refused() {
             "signing.default_key: other is not the id of an active backend",
         ),
     ] {
-        let base = format!("{LOCAL}\n[server]\n");
+        let base = format!("{LOCAL}\n[server]\n[state]\n");
         check(&site, &base, section, &format!("{section}\n{line}"), expected);
     }
 }
@@ -179,6 +221,30 @@ fn parts_that_this_version_lacks_are_named() {
             errors.len() == 1 && errors[0].starts_with(&expected),
             "{errors:#?}"
         );
+    }
+}
+
+#[test]
+fn proxies_are_few() {
+    let site = Site::new();
+    for (ranges, warned) in [
+        (
+            r#""10.0.0.0/8", "192.168.1.7", "100.64.0.0/10", "203.0.113.0/24""#,
+            false,
+        ),
+        (
+            r#""fd00::/8", "fe80::/64", "::1", "2001:db8:1::/48", "2001:db8::7""#,
+            false,
+        ),
+        (r#""203.0.112.0/23""#, true),
+        (r#""100.0.0.0/8""#, true),
+        (r#""2001:db8::/47""#, true),
+    ] {
+        let text = format!("{LOCAL}\n[server]\ntrusted_proxies = [{ranges}]\n");
+        let settings = site.load(&text).expect(ranges);
+        let keys: Vec<&str> = settings.warnings.iter().map(|warning| &*warning.key).collect();
+        assert_eq!(keys.contains(&"server.trusted_proxies"), warned, "{ranges}");
+        assert_eq!(settings.server.trusted_proxies.len(), ranges.split(", ").count());
     }
 }
 

@@ -6,13 +6,13 @@ pub mod trust;
 pub mod unknown;
 pub mod verify;
 
-use actix_web::HttpRequest;
+use actix_web::{HttpMessage, HttpRequest};
 use signer_actors::domain::caller::Scope;
+use signer_actors::pipeline::Context;
 use signer_actors::pipeline::state::{Authenticated, Session};
-use signer_actors::pipeline::{Context, Failure, Stage};
 use signer_actors::runtime::Deadline;
 
-use super::around::correlation;
+use super::around::{UsesNonces, correlation};
 use super::credentials::credentials;
 use super::problem::Problem;
 use super::state::AppState;
@@ -27,9 +27,12 @@ async fn authenticate(
         correlation: correlation(request),
         deadline: Deadline::after(state.limits.request_timeout),
     };
-    let credentials = credentials(request).map_err(|error| Failure::new(Stage::Authentication, error))?;
+    let credentials = credentials(request, state)?;
     let session =
         signer_actors::pipeline::authenticate(&state.services, Session::new(credentials), scope, &context)
             .await?;
+    if session.principal().uses_nonces() {
+        request.extensions_mut().insert(UsesNonces);
+    }
     Ok((session, context))
 }

@@ -22,9 +22,11 @@ fn busy() -> Metrics {
     metrics.audit_failed();
     metrics.licence_file(7, DateTime::from_timestamp(1_800_000_001, 0).unwrap());
     metrics.licence_file_refused();
+    metrics.clock_went_back();
     metrics.mailbox("another", 1, 2);
     metrics.stage("another", Duration::ZERO);
     metrics.cache("another", true);
+    metrics.client_cert(ClientCert::Ignored);
     metrics.throttled("another");
     metrics
 }
@@ -43,6 +45,8 @@ fn observations_are_rendered() {
         r#"signer_cache_requests_total{cache="release",result="hit"} 1"#,
         r#"signer_cache_requests_total{cache="another",result="hit"} 1"#,
         r#"signer_throttled_total{kind="rate"} 1"#,
+        r#"signer_client_cert_fields_total{result="ignored"} 1"#,
+        r#"signer_client_cert_fields_total{result="malformed"} 0"#,
         r#"signer_actor_panics_total{actor="signer"} 1"#,
         r#"signer_actor_panics_total{actor="audit"} 0"#,
         r#"signer_mailbox_in_use{actor="quota"} 3"#,
@@ -58,6 +62,7 @@ fn observations_are_rendered() {
         "signer_licence_file_version 7",
         "signer_licence_file_expiry_timestamp_seconds 1800000001",
         "signer_licence_file_refusals_total 1",
+        "signer_clock_steps_back_total 1",
         r#"signer_build_info{version="1.2.3"} 1"#,
     ] {
         assert!(

@@ -169,7 +169,7 @@ cases! {
             answer
         };
     RequestTimeout 408 "body",
-        "the body did not arrive in time",
+        "the head or the body of the request did not arrive in time",
         "send it faster, or a smaller one",
         |_app| {
             let app = TestApp::with("server.body_timeout = \"300ms\"").await;

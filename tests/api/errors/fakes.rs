@@ -9,6 +9,7 @@ use actix::Arbiter;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use signer::http::Limits;
+use signer::http::connection::Patience;
 use signer::http::lifecycle::Lifecycle;
 use signer::http::server::{self, Listening};
 use signer::http::state::{AppState, Routes};
@@ -69,7 +70,9 @@ pub(super) fn brittle() -> String {
         routes: Routes::new(&metrics, signer::http::routes::PATTERNS),
         metrics,
         algorithms: "ES256 ES384".into(),
+        certificates: false,
         body_hash_required: false,
+        proxies: Default::default(),
         bodies: signer::http::budget::BodyBudget::new(8 << 20),
         trusted_root: Bytes::new(),
         published_keys: Bytes::new(),
@@ -81,6 +84,11 @@ pub(super) fn brittle() -> String {
         tls: None,
         workers: 1,
         max_connections: 16,
+        remembered_tokens: None,
+        patience: Patience {
+            head: Duration::from_secs(5),
+            idle: Duration::from_secs(5),
+        },
         operations: None,
         shutdown_seconds: 1,
     };

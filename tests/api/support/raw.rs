@@ -11,14 +11,22 @@ use super::{Answer, Call, SIGN};
 /// A connection.
 pub(crate) struct Raw {
     stream: TcpStream,
+    /// What has come beyond the last answer.
+    seen: Vec<u8>,
     secrets: Vec<String>,
 }
 
 impl Raw {
     pub(crate) async fn connect(base: &str) -> Self {
         let address = base.trim_start_matches("http://");
+        Self::of(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// The same over a stream of one's own.
+    pub(crate) fn of(stream: TcpStream) -> Self {
         Self {
-            stream: TcpStream::connect(address).await.unwrap(),
+            stream,
+            seen: Vec::new(),
             secrets: Vec::new(),
         }
     }
@@ -39,6 +47,11 @@ impl Raw {
         body
     }
 
+    /// What answers must not repeat.
+    pub(crate) fn secret(&mut self, secrets: Vec<String>) {
+        self.secrets = secrets;
+    }
+
     /// Sends bytes; a peer that has closed already is no failure here.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()
@@ -52,17 +65,16 @@ impl Raw {
     }
 
     async fn read(&mut self) -> Option<Answer> {
-        let mut seen = Vec::new();
         let end = loop {
-            if let Some(at) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
+            if let Some(at) = self.seen.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at + 4;
             }
-            if self.stream.read_buf(&mut seen).await.unwrap_or(0) == 0 {
+            if self.stream.read_buf(&mut self.seen).await.unwrap_or(0) == 0 {
                 return None;
             }
         };
-        let mut body = seen.split_off(end);
-        let head = String::from_utf8(seen).unwrap();
+        let mut body = self.seen.split_off(end);
+        let head = String::from_utf8(std::mem::take(&mut self.seen)).unwrap();
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next()?.split(' ').nth(1)?.parse().unwrap();
         let mut headers = HeaderMap::new();
@@ -78,6 +90,7 @@ impl Raw {
                 break;
             }
         }
+        self.seen = body.split_off(length.min(body.len()));
         Some(Answer {
             status,
             headers,
@@ -88,6 +101,9 @@ impl Raw {
 
     /// True when the peer closes the connection, or says so by resetting it.
     pub(crate) async fn is_closed(&mut self) -> bool {
+        if !self.seen.is_empty() {
+            return false;
+        }
         let mut rest = [0; 64];
         let reading = self.stream.read(&mut rest);
         match tokio::time::timeout(Duration::from_secs(15), reading).await {
