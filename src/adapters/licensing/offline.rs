@@ -306,6 +306,7 @@ impl Shelf {
             return;
         };
         if self.file_in_use().is_some() && self.verify(&bytes, &keys).is_err() {
+            self.surroundings.observer.licence_file(0, DateTime::UNIX_EPOCH);
             self.current.send_modify(|current| {
                 current.file = None;
                 current.basis = current.basis.wrapping_add(1);

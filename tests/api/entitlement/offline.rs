@@ -1,9 +1,14 @@
 //! A signed licence file in place of Licensing.
 
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use signer::bootstrap;
+use signer_actors::ports::{Clock, SystemClock};
+use signer_actors::runtime::Deadline;
 
 use crate::support::{Answer, Draft, SIGNER, TestApp, World, p256};
 
@@ -31,7 +36,7 @@ fn licence(edit: impl FnOnce(&mut Value)) -> impl FnOnce(&mut Draft) {
 
 /// Signs until the answer is as wanted: the file is looked at every two seconds.
 async fn until_signing(app: &TestApp, wanted: impl Fn(&Answer) -> bool) -> Answer {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
         let answer = app.sign().send().await;
         if wanted(&answer) {
@@ -39,13 +44,17 @@ async fn until_signing(app: &TestApp, wanted: impl Fn(&Answer) -> bool) -> Answe
         }
         assert!(tokio::time::Instant::now() < deadline, "{}", answer.text());
         // A plan has its rate.
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 async fn cannot_start(world: &World, expected: &str) {
+    cannot_start_at(world, Arc::new(SystemClock::default()), expected).await;
+}
+
+async fn cannot_start_at(world: &World, clock: Arc<dyn Clock>, expected: &str) {
     let log = slog::Logger::root(slog::Discard, slog::o!());
-    let why = match bootstrap::start(&world.settings(), log).await {
+    let why = match bootstrap::start_at(&world.settings(), log, clock).await {
         Ok(_) => panic!("started; expected {expected}"),
         Err(error) => error.to_string(),
     };
@@ -118,7 +127,7 @@ async fn a_new_file_counts_within_seconds_and_an_old_one_never_again() {
         app.write("licence.jwt", content);
         while !app.metrics().await.contains(&refused(count)) {
             assert_eq!(app.sign().send().await.ok()["policy"]["qps"], 7);
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
     put(&app.world, 3, licence(|licence| licence["revoked"] = json!(true)));
@@ -217,4 +226,43 @@ async fn signer_check_says_what_it_sees_of_the_file() {
     );
     world.write("licence.jwt", "torn");
     assert_eq!(check()["level"], "failure");
+}
+
+/// A clock that is behind.
+#[derive(Debug)]
+struct Behind(SystemClock, TimeDelta);
+
+impl Clock for Behind {
+    fn now(&self) -> DateTime<Utc> {
+        self.0.now() - self.1
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+}
+
+#[actix::test]
+async fn it_does_not_start_far_behind_its_last_audit_record() {
+    let world = world().await;
+    // Old enough that only the trail can tell.
+    put(&world, 2, |draft| {
+        draft.claim("iat", crate::support::now() - 86_400)
+    });
+    let mut app = TestApp::within(world).await;
+    let service = app.service.take().expect("running");
+    for server in &service.servers {
+        server.stop(false).await;
+    }
+    service.stop_actors(Deadline::after(Duration::from_secs(5))).await;
+    let behind = |by| Arc::new(Behind(SystemClock::default(), by));
+    cannot_start_at(
+        &app.world,
+        behind(TimeDelta::minutes(10)),
+        "s behind what licence file, audit trail",
+    )
+    .await;
+    let log = slog::Logger::root(slog::Discard, slog::o!());
+    let started = bootstrap::start_at(&app.world.settings(), log, behind(TimeDelta::minutes(2))).await;
+    assert!(started.is_ok(), "a correction by NTP: {:?}", started.err());
 }
