@@ -56,7 +56,9 @@ impl Bench {
         let folder = done(tempfile::tempdir());
         let file = folder.path().join("jwks.json");
         let mut jwk = done(mint::jwk_of(&authority));
-        jwk["kid"] = json!("k1");
+        if let Some(members) = jwk.as_object_mut() {
+            members.insert("kid".into(), json!("k1"));
+        }
         done(std::fs::write(&file, json!({ "keys": [jwk] }).to_string()));
         let issuer = done(AuthorityKeys::new(&Settings {
             issuer: ISSUER.into(),

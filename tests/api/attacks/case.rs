@@ -276,20 +276,34 @@ pub(crate) fn judge(expected: Expected, answer: &Answer) {
     assert!(!is_signed(answer), "it is signed");
     let problem = answer.refused(status, code, stage);
     assert_eq!(answer.text().matches("bundle").count(), 0);
+    let challenge = answer.header("www-authenticate");
     let algorithms = r#"algs="ES256 ES384 EdDSA Ed25519 PS256""#;
     // RFC 6750 §3: error_description has no quotes and no backslashes.
     let detail = problem["detail"].as_str().unwrap().replace(['"', '\\'], "");
-    let challenge = match (expected, status) {
-        (Expected::Unknown, _) => Some(format!("DPoP {algorithms}")),
+    let error = match (expected, status) {
+        (Expected::Unknown, _) => String::new(),
         _ if code == "insufficient_scope" => {
             let scope = detail.rsplit(' ').next().unwrap();
             assert!(["signer.sign", "signer.verify"].contains(&scope), "{scope}");
-            Some(format!(r#"DPoP error="{code}", scope="{scope}", {algorithms}"#))
+            format!(r#"error="{code}", error_description="{detail}", scope="{scope}""#)
         }
-        (_, 401) => Some(format!(
-            r#"DPoP error="{code}", error_description="{detail}", {algorithms}"#
-        )),
-        _ => None,
+        (_, 401) => format!(r#"error="{code}", error_description="{detail}""#),
+        _ => return assert_eq!(challenge, None),
     };
-    assert_eq!(answer.header("www-authenticate"), challenge.as_deref());
+    let told = if error.is_empty() {
+        format!("DPoP {algorithms}")
+    } else {
+        format!("DPoP {error}, {algorithms}")
+    };
+    // Where certificates count, Bearer is a scheme, too, and the one that was used tells the error (RFC 9449 §7.2).
+    let whole = [
+        told.clone(),
+        format!(r#"{told}, Bearer realm="signer""#),
+        format!("{told}, Bearer {error}"),
+        format!("DPoP {algorithms}, Bearer {error}"),
+    ];
+    assert!(
+        whole.iter().any(|whole| challenge == Some(whole)),
+        "{challenge:?}"
+    );
 }

@@ -94,6 +94,10 @@ pub(crate) fn failures<T>(group: &str, checked: Vec<(String, Result<T, String>)>
     checked.into_iter().filter_map(failed).collect()
 }
 
+#[allow(
+    clippy::print_stdout,
+    reason = "what the suite has to show is how much it tried"
+)]
 pub(crate) fn report(group: &str, count: usize, failures: &[String]) {
     println!("{group}: {count} cases");
     assert!(

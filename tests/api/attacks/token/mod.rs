@@ -99,7 +99,8 @@ fn remove(object: &mut Value, name: &str) {
 
 /// RFC 8725 §2.1: a public key is no shared secret.
 fn symmetric() -> Vec<Case> {
-    let secrets: [(&str, fn(&Draft) -> Vec<u8>); 4] = [
+    type Secret = fn(&Draft) -> Vec<u8>;
+    let secrets: [(&str, Secret); 4] = [
         ("HS256 by the public key in PEM", |token| {
             token.key.public_key_to_pem().unwrap()
         }),
