@@ -196,7 +196,7 @@ async fn a_start_needs_a_file_that_holds_now_and_is_not_older() {
     let cannot = |expected: &'static str| {
         let site = &site;
         async move {
-            let why = site.open().await.err().expect("a refusal");
+            let why = site.open().await.expect_err("a refusal");
             assert!(why.contains(expected), "{expected}: {why}");
         }
     };
@@ -225,7 +225,7 @@ async fn a_clock_set_back_is_noticed_at_the_start_and_while_running() {
     let mut site = Site::new();
     site.put(&site.issue(1, &[]));
     site.last_record = Some(testing::NOW() + TimeDelta::minutes(6));
-    let why = site.open().await.err().expect("a refusal");
+    let why = site.open().await.expect_err("a refusal");
     assert!(why.contains("the clock is 360 s behind"), "{why}");
     site.last_record = Some(testing::NOW() + TimeDelta::minutes(5));
     let (licensing, mut poll) = site.open().await.unwrap();
@@ -251,7 +251,7 @@ async fn a_clock_set_back_is_noticed_at_the_start_and_while_running() {
     site.clock.advance(days(1));
     site.put(&site.issue(2, &[]));
     site.clock.set_back(days(1));
-    let why = site.open().await.err().expect("a refusal");
+    let why = site.open().await.expect_err("a refusal");
     assert!(why.contains("`iat`"), "{why}");
 }
 
