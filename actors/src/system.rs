@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::audit::{Append, Audit, AuditError, Durability, Flush};
 use crate::auth::{Auth, AuthParts};
 use crate::domain::audit::AuditRecord;
-use crate::entitlement::{EntitlementPolicy, Entitlements};
+use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{BackendHandle, Policy, Services};
 use crate::ports::{
@@ -115,7 +115,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         let (source, clock) = (Arc::clone(&parts.licensing), Arc::clone(&parts.clock));
         let (observer, log, policy) = (Arc::clone(&parts.observer), parts.log.clone(), tuning.entitlement);
         start(arbiter, capacity, vitals.clone(), move || {
-            Entitlements::new(source, clock, observer, log, policy)
+            Entitlements::new(source, clock, observer, log, policy, Bounds::of_mailbox(capacity))
         })
     });
     let entitlement = Shards::new(first, others);

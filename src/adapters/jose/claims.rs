@@ -33,6 +33,22 @@ impl Claims {
             .map_err(|why| Refused(format!("its claims: {why}")))
     }
 
+    /// The members of an object inside of a payload that was parsed.
+    pub fn of(members: Map<String, Value>) -> Self {
+        Self(members)
+    }
+
+    /// Refuses members that are none of these: for documents in which an unknown one could be a condition misspelt.
+    pub fn only(&self, known: &[&str]) -> Result<(), Refused> {
+        if self.0.keys().all(|name| known.contains(&name.as_str())) {
+            return Ok(());
+        }
+        Err(Refused(format!(
+            "it has a member that is none of {}",
+            known.join(", ")
+        )))
+    }
+
     /// A claim as it is.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)

@@ -303,6 +303,22 @@ impl Mint {
         draft.sign()
     }
 
+    /// A licence file for the PoEs of [`Self::poe`].
+    pub(crate) fn licence_file(&self, version: u64, edit: impl FnOnce(&mut Draft)) -> String {
+        let now = now();
+        let mut draft = Draft {
+            header: json!({ "typ": "licence+jwt", "alg": "ES256", "kid": "licensing-1" }),
+            claims: json!({
+                "iss": LICENSING, "aud": "signer", "version": version, "iat": now, "exp": now + 86_400,
+                "licences": [{ "lic": "lic-1", "tid": "acme", "inst": ["acme-1"] }],
+            }),
+            key: self.licensing.clone(),
+            rewrites: Vec::new(),
+        };
+        edit(&mut draft);
+        draft.sign()
+    }
+
     /// A proof of entitlement (contract §4).
     pub(crate) fn poe(&self, edit: impl FnOnce(&mut Draft)) -> String {
         let now = now();
