@@ -3,8 +3,8 @@
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
-use super::tests::{Came, bench, bench_with};
-use super::*;
+use super::{Came, bench, bench_with};
+use crate::entitlement::*;
 use crate::testing;
 
 fn names(prefix: &str, count: usize) -> Vec<String> {
