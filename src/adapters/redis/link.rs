@@ -116,10 +116,8 @@ impl Link {
             let sent = open.connection.send_packed_commands(&all, 0, all.len());
             let answers = timeout_at(end, sent).await.map_err(|_| Failure::Timeout)??;
             // A server that has forgotten the scripts is connected to anew, which teaches it them.
-            let refused = answers.iter().find_map(|answer| match answer {
-                Value::ServerError(error) => Some(Failure::from(error.clone())),
-                _ => None,
-            });
+            answers.into_iter().map(sound).collect()
+        });
             refused.map_or(Ok(answers), Err)
         });
         let result = result.await;
@@ -242,10 +240,11 @@ impl Link {
             let server = Server::look_at(&mut connection).await?;
             let load = Digests::load();
             let answers = connection.send_packed_commands(&load, 0, load.len()).await?;
+            let answers = answers.into_iter().map(sound).collect::<Result<_, _>>()?;
             let digests =
                 Digests::of(answers).ok_or_else(|| Failure::Answer("no digests of scripts".into()))?;
             let meet = digests.run(MEET, &Call::default().key(self.settings.key("birth")));
-            let met = Answer::of(connection.send_packed_command(&meet).await?)?;
+            let met = Answer::of(sound(connection.send_packed_command(&meet).await?)?)?;
             self.epoch.set(met.born);
             Ok((Arc::new(digests), server.at(met.now)))
         };
@@ -320,5 +319,13 @@ impl Link {
 
 async fn send(connection: &mut MultiplexedConnection, command: &Cmd, end: Instant) -> Result<Value, Failure> {
     let sent = timeout_at(end, connection.send_packed_command(command)).await;
-    sent.map_err(|_| Failure::Timeout)?.map_err(Failure::from)
+    sound(sent.map_err(|_| Failure::Timeout)??)
+}
+
+/// A server's error is an answer to the crate, and none to us.
+pub(super) fn sound(answer: Value) -> Result<Value, Failure> {
+    match answer {
+        Value::ServerError(error) => Err(Failure::from(error)),
+        answer => Ok(answer),
+    }
 }

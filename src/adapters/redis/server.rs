@@ -8,6 +8,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::MAX_CLOCK_DIFFERENCE;
 use super::failure::Failure;
+use super::link::sound;
 
 /// Oldest usable version: scripts write by their effects, and `INFO` may be asked in one.
 const OLDEST: u64 = 7;
@@ -33,7 +34,7 @@ impl fmt::Display for Server {
 impl Server {
     pub(super) async fn look_at(connection: &mut MultiplexedConnection) -> Result<Self, Failure> {
         let answer = connection.send_packed_command(&redis::cmd("INFO")).await?;
-        let info = String::from_redis_value(answer).map_err(|_| Failure::Answer("INFO is no text".into()))?;
+        let info = String::from_redis_value(sound(answer)?).map_err(|_| Failure::Answer("INFO is no text".into()))?;
         Self::of(&info)
     }
 
