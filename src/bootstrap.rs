@@ -16,13 +16,13 @@ use signer_actors::domain::audit::{AuditRecord, Outcome, OutcomeKind, SCHEMA_VER
 use signer_actors::domain::plan::PlanLimits;
 use signer_actors::entitlement::EntitlementPolicy;
 use signer_actors::keyring::KeyPolicy;
-use signer_actors::pipeline::Policy;
-use signer_actors::ports::Observer;
+use signer_actors::pipeline::{Policy, Services};
+use signer_actors::ports::{Clock, Observer, SystemClock};
 use signer_actors::referrer::ReferrerPolicy;
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, Tuning, start_actors};
 
-use crate::config::{Binding, BodyHashPolicy, Settings};
+use crate::config::{Binding, BodyHashPolicy, ClientAuth, Settings, Standing};
 use crate::http::budget::BodyBudget;
 use crate::http::client_cert::TrustedProxies;
 use crate::http::connection::Patience;
@@ -131,9 +131,19 @@ impl StartError {
 
 /// Starts everything. Must run inside an actix system.
 pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, StartError> {
+    start_at(settings, log, Arc::new(SystemClock::default())).await
+}
+
+/// The same by another clock: tests look at what a service does later.
+pub async fn start_at(
+    settings: &Settings,
+    log: slog::Logger,
+    clock: Arc<dyn Clock>,
+) -> Result<Service, StartError> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let metrics = Arc::new(metrics.map_err(|error| StartError::of("metrics")(error.to_string()))?);
-    let built = parts::build(settings, Arc::clone(&metrics) as Arc<dyn Observer>, log.clone())?;
+    let observer = Arc::clone(&metrics) as Arc<dyn Observer>;
+    let built = parts::build(settings, observer, log.clone(), clock).await?;
 
     // Bound before anything is recorded: a port in use must not leave a trace of a start that never was.
     let api = bind("server.listen", settings.server.listen)?;
@@ -173,6 +183,7 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
             .collect::<Vec<_>>()
             .join(" ")
             .into(),
+        certificates: accepts_certificates(settings),
         body_hash_required: settings.auth.dpop.body_hash == BodyHashPolicy::Required,
         proxies: TrustedProxies::new(&settings.server.trusted_proxies),
         trusted_root: built.trusted_root,
@@ -181,10 +192,13 @@ pub async fn start(settings: &Settings, log: slog::Logger) -> Result<Service, St
     close_orphans(&state, &built.orphans)
         .await
         .map_err(|error| StartError::of("audit")(error.to_string()))?;
-    record(&state, "started", built.facts)
+    record(&state.services, "started", built.facts)
         .await
         .map_err(|error| StartError::of("audit")(error.to_string()))?;
 
+    if let Some(changes) = built.licence {
+        actix::spawn(record_licence_files(state.services.clone(), changes));
+    }
     let listen = api
         .local_addr()
         .map_err(|error| StartError::of("server.listen")(error.to_string()))?;
@@ -228,6 +242,16 @@ fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<std::net::T
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Whether a token that is bound to a client certificate alone can be accepted at all.
+fn accepts_certificates(settings: &Settings) -> bool {
+    let server = &settings.server;
+    let by_tls = server
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_auth != ClientAuth::Off);
+    by_tls || !server.trusted_proxies.is_empty()
 }
 
 /// One worker's share, at least one; `None` of nothing.
@@ -276,7 +300,11 @@ fn tuning(settings: &Settings) -> Tuning {
         entitlement: EntitlementPolicy {
             positive_ttl: entitlement.positive_ttl,
             negative_ttl: entitlement.negative_ttl,
-            grace: entitlement.grace,
+            grace: match entitlement.standing {
+                Standing::Online { .. } => entitlement.grace,
+                // A licence file counts until it expires, and not an instant longer.
+                Standing::Offline { .. } => Duration::ZERO,
+            },
             capacity: capacity(entitlement.cache_capacity),
             keys,
         },
@@ -319,18 +347,30 @@ async fn close_orphans(
     Ok(())
 }
 
-async fn record(state: &AppState, what: &str, facts: BTreeMap<String, String>) -> Result<(), AuditError> {
+async fn record(services: &Services, what: &str, facts: BTreeMap<String, String>) -> Result<(), AuditError> {
     let event = ServiceEvent {
         schema: SCHEMA_VERSION,
-        time: state.services.clock.now(),
+        time: services.clock.now(),
         what: what.to_owned(),
         facts,
     };
     let record = AuditRecord::Service(Box::new(event));
-    state
-        .services
+    services
         .record(record, Deadline::after(Duration::from_secs(10)))
         .await
+}
+
+/// Changes of trust are recorded (contract §8): another licence file, or none. Ends with who looks after the file.
+async fn record_licence_files(services: Services, mut changes: parts::LicenceChanges) {
+    while changes.changed().await.is_ok() {
+        let facts = parts::licence_facts(changes.borrow_and_update().as_deref());
+        if record(&services, "licence-file", facts).await.is_err() {
+            slog::error!(
+                services.log,
+                "the change of the licence file could not be recorded in the audit trail"
+            );
+        }
+    }
 }
 
 impl Service {
@@ -341,7 +381,10 @@ impl Service {
 
     /// The last of a drain: actors with state first, the audit trail last.
     pub async fn stop_actors(self, deadline: Deadline) {
-        if record(&self.state, "stopped", BTreeMap::new()).await.is_err() {
+        if record(&self.state.services, "stopped", BTreeMap::new())
+            .await
+            .is_err()
+        {
             slog::error!(
                 self.state.services.log,
                 "the stop could not be recorded in the audit trail"

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::audit::{Append, Audit, AuditError, Durability, Flush};
 use crate::auth::{Auth, AuthParts, SharedReplay, TENANT_FRACTION};
 use crate::domain::audit::AuditRecord;
-use crate::entitlement::{EntitlementPolicy, Entitlements};
+use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{BackendHandle, Policy, Services};
 use crate::ports::{
@@ -121,7 +121,10 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
                 most: (tuning.replay_capacity / TENANT_FRACTION).max(1),
             }),
         };
-        start(arbiter, capacity, vitals.clone(), move || Auth::new(auth))
+        // Made here, not when its arbiter gets to it: the store of spent proofs is born before the first proof can be made
+        // for this service, however busy the machine is.
+        let auth = Auth::new(auth);
+        start(arbiter, capacity, vitals.clone(), move || auth)
     });
     let auth = Shards::new(first, others);
 
@@ -129,7 +132,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         let (source, clock) = (Arc::clone(&parts.licensing), Arc::clone(&parts.clock));
         let (observer, log, policy) = (Arc::clone(&parts.observer), parts.log.clone(), tuning.entitlement);
         start(arbiter, capacity, vitals.clone(), move || {
-            Entitlements::new(source, clock, observer, log, policy)
+            Entitlements::new(source, clock, observer, log, policy, Bounds::of_mailbox(capacity))
         })
     });
     let entitlement = Shards::new(first, others);

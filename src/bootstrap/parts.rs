@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::ids::AuditId;
-use signer_actors::ports::{Clock, Observer, SourceUnavailable, StoreEpoch, SystemClock, SystemIds};
+use signer_actors::ports::{Clock, LicensingSource, Observer, SourceUnavailable, StoreEpoch, SystemIds};
 use signer_actors::system::{Parts, SharedState};
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{StartError, backends};
@@ -15,10 +17,12 @@ use crate::adapters::audit_files::{self, FileAuditLog};
 use crate::adapters::authority::dpop::{DpopSettings, DpopVerifier, NonceMode};
 use crate::adapters::authority::{self, AuthorityKeys};
 use crate::adapters::jose::source::KeysLocation;
+use crate::adapters::licensing::licence::LicenceFile;
+use crate::adapters::licensing::offline::{LicenceSettings, OfflineLicensing, Surroundings};
 use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licensing};
 use crate::adapters::redis::{self, RedisState};
 use crate::adapters::registry::{self, RegistryReleases};
-use crate::config::{self, LicensingKeys, NoncePolicy, Settings};
+use crate::config::{self, LicensingKeys, NoncePolicy, Settings, Standing};
 
 /// The parts, and what only the start needs of them.
 pub(super) struct Built {
@@ -29,14 +33,18 @@ pub(super) struct Built {
     pub(super) facts: BTreeMap<String, String>,
     /// The state that replicas share, to be kept connected.
     pub(super) shared: Option<RedisState>,
+    pub(super) licence: Option<LicenceChanges>,
 }
 
-pub(super) fn build(
+/// The licence file in use, now and whenever it changes.
+pub(super) type LicenceChanges = watch::Receiver<Option<Arc<LicenceFile>>>;
+
+pub(super) async fn build(
     settings: &Settings,
     observer: Arc<dyn Observer>,
     log: slog::Logger,
+    clock: Arc<dyn Clock>,
 ) -> Result<Built, StartError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let unavailable = |what| move |error: SourceUnavailable| StartError::of(what)(error.to_string());
     let backends =
         backends::build(&settings.signing.backends, &clock).map_err(StartError::of("signing.backends"))?;
@@ -45,7 +53,6 @@ pub(super) fn build(
     let shared = shared_state(settings, epoch.clone(), Arc::clone(&observer))?;
     let proofs = DpopVerifier::new(&dpop_settings(settings, epoch))
         .map_err(|error| StartError::of("auth.dpop")(error.to_string()))?;
-    let licensing = Licensing::new(&licensing_settings(settings)?).map_err(unavailable("entitlement"))?;
     let releases = RegistryReleases::new(&registry_settings(&settings.release)?, Arc::clone(&clock))
         .map_err(StartError::of("release"))?;
     let audit = audit_files::Settings {
@@ -54,12 +61,21 @@ pub(super) fn build(
     };
     let audit = FileAuditLog::open(&audit).map_err(|error| StartError::of("audit")(error.to_string()))?;
     let orphans = audit.orphans();
-    let facts = facts(settings, &backends);
+    let surroundings = Surroundings {
+        clock: Arc::clone(&clock),
+        observer: Arc::clone(&observer),
+        log: log.clone(),
+    };
+    let (licensing, licence) = licensing_source(settings, audit.newest_record(), surroundings).await?;
+    let mut facts = facts(settings, &backends);
+    if let Some(licence) = &licence {
+        facts.extend(licence_facts(licence.borrow().as_deref()));
+    }
     Ok(Built {
         parts: Parts {
             authority: Arc::new(authority),
             proofs: Arc::new(proofs),
-            licensing: Arc::new(licensing),
+            licensing,
             releases: Arc::new(releases),
             backends: backends.all,
             audit: Box::new(audit),
@@ -79,7 +95,52 @@ pub(super) fn build(
         orphans,
         facts,
         shared,
+        licence,
     })
+}
+
+/// Licensing online or by file. After the trail has been opened: its newest record says how late it is at least.
+async fn licensing_source(
+    settings: &Settings,
+    last_record: Option<DateTime<Utc>>,
+    surroundings: Surroundings,
+) -> Result<(Arc<dyn LicensingSource>, Option<LicenceChanges>), StartError> {
+    let unusable = |error: SourceUnavailable| StartError::of("entitlement")(error.to_string());
+    let adapter = licensing_settings(settings)?;
+    let Some(licence) = licence_settings(settings, last_record) else {
+        return Ok((Arc::new(Licensing::new(&adapter).map_err(unusable)?), None));
+    };
+    let offline = OfflineLicensing::open(&adapter, &licence, surroundings).await;
+    let offline = offline.map_err(unusable)?;
+    let changes = offline.changes();
+    Ok((Arc::new(offline), Some(changes)))
+}
+
+/// `None` in mode online.
+pub(super) fn licence_settings(
+    settings: &Settings,
+    last_record: Option<DateTime<Utc>>,
+) -> Option<LicenceSettings> {
+    match &settings.entitlement.standing {
+        Standing::Online { .. } => None,
+        Standing::Offline { licence_file } => Some(LicenceSettings {
+            file: licence_file.clone(),
+            state_directory: settings.state.directory.clone(),
+            last_record,
+        }),
+    }
+}
+
+/// What the audit trail says of the licence file in use.
+pub(super) fn licence_facts(file: Option<&LicenceFile>) -> BTreeMap<String, String> {
+    let Some(file) = file else {
+        return BTreeMap::from([("licenceFileVersion".to_owned(), "none".to_owned())]);
+    };
+    BTreeMap::from([
+        ("licenceFileVersion".to_owned(), file.version.to_string()),
+        ("licenceFileDigest".to_owned(), file.digest.to_hex()),
+        ("licenceFileExpires".to_owned(), file.expires.to_rfc3339()),
+    ])
 }
 
 /// The store that replicas share, not connected yet; `None` where one replica keeps its state to itself.
@@ -194,10 +255,16 @@ pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Setti
             LicensingKeys::File(file) => KeysLocation::File(file.path.clone()),
         },
         own_keys: own_keys(settings),
-        introspection: Some(IntrospectionSettings {
-            url: entitlement.introspection_url.clone(),
-            credential: Credential::new(entitlement.credential.expose_text()).ok_or_else(unusable)?,
-        }),
+        introspection: match &entitlement.standing {
+            Standing::Offline { .. } => None,
+            Standing::Online {
+                introspection_url,
+                credential,
+            } => Some(IntrospectionSettings {
+                url: introspection_url.clone(),
+                credential: Credential::new(credential.expose_text()).ok_or_else(unusable)?,
+            }),
+        },
         roots: None,
         timeout: entitlement.timeout,
         clock_skew: settings.auth.clock_skew,

@@ -7,6 +7,7 @@ use signer_actors::ports::{Clock, StoreEpoch, SystemClock, Unobserved};
 use super::{backends, parts};
 use crate::adapters::authority::AuthorityKeys;
 use crate::adapters::licensing::Licensing;
+use crate::adapters::licensing::offline::{Surroundings, inspect};
 use crate::config::Settings;
 
 /// What one dependency answered: its name, and what was found or why it is not usable.
@@ -44,6 +45,29 @@ pub async fn shared_state(settings: &Settings) -> Vec<Answer> {
         Err(error) => Err(error.to_string()),
     };
     vec![("shared state".to_owned(), found)]
+}
+
+/// The licence file, as the service would take it; `None` in mode online. Nothing is written.
+pub async fn licence_file(settings: &Settings) -> Option<Answer> {
+    let licence = parts::licence_settings(settings, None)?;
+    let inspect = async {
+        let adapter = parts::licensing_settings(settings).map_err(|error| error.to_string())?;
+        let surroundings = Surroundings {
+            clock: Arc::new(SystemClock::default()),
+            observer: Arc::new(Unobserved),
+            log: slog::Logger::root(slog::Discard, slog::o!()),
+        };
+        let inspected = inspect(&adapter, &licence, surroundings).await;
+        let file = inspected.map_err(|error| error.to_string())?;
+        Ok(format!(
+            "version {}, expires {}, {} licences, {} of them revoked",
+            file.version,
+            file.expires.to_rfc3339(),
+            file.licences(),
+            file.revoked()
+        ))
+    };
+    Some(("licence file".to_owned(), inspect.await))
 }
 
 /// Opens each active key, which tests it: a file key signs and verifies, Fulcio issues a certificate.

@@ -40,6 +40,7 @@ pub async fn run(args: &CheckArgs, out: &mut dyn Write) -> Exit {
 /// All probes for these settings. Adapters with more to say add theirs with [`probe`].
 pub fn probes(settings: &Settings, offline: bool) -> Vec<Box<dyn Probe>> {
     let mut all = local::probes(settings);
+    all.push(service::licence_probe(settings));
     if !offline {
         all.extend(network::probes(settings));
         all.extend(service::probes(settings));

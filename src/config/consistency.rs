@@ -124,7 +124,7 @@ fn identities_have_roots(reader: &mut Reader, draft: &mut Draft) {
 }
 
 /// A nonce of one replica must be good at the others; without a shared store a shared key would let a nonce from before
-/// a restart excuse a proof that was used before it (ADR 0009, ADR 0013).
+/// a restart excuse a proof that was used before it (ADR 0009, ADR 0014).
 fn nonces_are_shared_with_the_store(reader: &mut Reader, draft: &Draft) {
     let (Some(auth), Some(state)) = (&draft.auth, &draft.state) else {
         return;

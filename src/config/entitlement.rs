@@ -1,10 +1,10 @@
 //! `[entitlement]`: proofs of entitlement and their introspection.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
-use super::error::Problem;
 use super::files::{self, PublicFile};
 use super::reader::{Section, key, required};
 use super::secret::{Secret, Use};
@@ -17,10 +17,8 @@ pub struct Entitlement {
     pub issuer: String,
     /// Where Licensing's keys are.
     pub keys: LicensingKeys,
-    /// RFC 7662 introspection.
-    pub introspection_url: Url,
-    /// Bearer credential of the service at the introspection endpoint.
-    pub credential: Secret,
+    /// Who says that a PoE still holds.
+    pub standing: Standing,
     /// How long a good answer is believed, at most 120 s.
     pub positive_ttl: Duration,
     /// How long a bad answer is believed, at most 10 s.
@@ -31,6 +29,23 @@ pub struct Entitlement {
     pub timeout: Duration,
     /// Entitlements remembered.
     pub cache_capacity: usize,
+}
+
+/// Who says that a PoE still holds.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// Licensing, asked for each.
+    Online {
+        /// RFC 7662 introspection.
+        introspection_url: Url,
+        /// Bearer credential of the service there.
+        credential: Secret,
+    },
+    /// A signed file of Licensing's; nobody is asked.
+    Offline {
+        /// Its path. It is read by who uses it, and again when it changes.
+        licence_file: PathBuf,
+    },
 }
 
 /// Where Licensing's keys are.
@@ -50,13 +65,13 @@ pub(crate) fn section(root: &mut Section<'_>) -> Option<Entitlement> {
 
 fn read(s: &mut Section<'_>) -> Option<Entitlement> {
     let seconds = Duration::from_secs;
-    let mode = s.text(
+    let mode = s.choice(
         key(
             "mode",
             "online",
-            "online: introspection. (offline is not part of this version.)",
+            "online: each PoE is introspected. offline: a signed licence file says what holds, and no one is asked.",
         ),
-        |text, _| online(text),
+        &[("online", Mode::Online), ("offline", Mode::Offline)],
     );
     let issuer = s.text(
         required(
@@ -70,7 +85,8 @@ fn read(s: &mut Section<'_>) -> Option<Entitlement> {
         key(
             "jwks_uri",
             "",
-            "Address of Licensing's JWK set. One of jwks_uri and jwks_file is needed; the file wins.",
+            "Address of Licensing's JWK set. One of jwks_uri and jwks_file is needed; the file wins. Mode offline needs \
+             the file.",
         ),
         net::url,
     );
@@ -78,19 +94,21 @@ fn read(s: &mut Section<'_>) -> Option<Entitlement> {
         key("jwks_file", "", "File with Licensing's JWK set."),
         files::public,
     );
-    let introspection_url = s.text(
-        required(
+    let introspection_url = s.optional(
+        key(
             "introspection_url",
-            "https://licensing.example/license/introspect",
-            "Where a PoE is introspected (RFC 7662).",
+            "",
+            "Where a PoE is introspected (RFC 7662), for example https://licensing.example/license/introspect. Needed in \
+             mode online.",
         ),
         net::url,
     );
-    let credential = s.needed_secret(
-        required(
+    let credential = s.secret(
+        key(
             "credential",
-            "file:licensing.token",
-            "Bearer credential of the service at the introspection endpoint, by reference.",
+            "",
+            "Bearer credential of the service at the introspection endpoint, by reference, for example \
+             file:licensing.token. Needed in mode online.",
         ),
         Use::Text,
     );
@@ -127,26 +145,36 @@ fn read(s: &mut Section<'_>) -> Option<Entitlement> {
         ),
         1..=10_000_000,
     );
-    s.optional(
+    let licence_file = s.optional(
         key(
             "licence_file",
             "",
-            "For mode offline, which is not part of this version: leave it empty.",
+            "Mode offline: the signed licence file of Licensing, for example licence.jwt. Read again when it changes.",
         ),
-        |_, _| -> Result<(), Problem> {
-            Err(Problem::new(
-                "needs mode offline, which this version does not have",
-                "leave it empty and use introspection",
-            ))
-        },
+        |text, layers| files::public(text, layers).map(|file| file.path),
     );
     let keys = licensing_keys(s, jwks_uri?, jwks_file?);
-    mode?;
+    let given = Given {
+        introspection_url: introspection_url?,
+        credential: credential?,
+        licence_file: licence_file?,
+    };
+    let mode = mode?;
+    let standing = match mode {
+        Mode::Online => online(s, given),
+        Mode::Offline => offline(s, given, keys.as_ref()),
+    };
+    if mode == Mode::Offline && grace.is_some_and(|grace| !grace.is_zero()) {
+        s.warn(
+            "grace",
+            "has no effect in mode offline",
+            "remove it: a licence file counts until it expires",
+        );
+    }
     Some(Entitlement {
         issuer: issuer?,
         keys: keys?,
-        introspection_url: introspection_url?,
-        credential: credential?,
+        standing: standing?,
         positive_ttl: positive_ttl?,
         negative_ttl: negative_ttl?,
         grace: grace?,
@@ -155,15 +183,65 @@ fn read(s: &mut Section<'_>) -> Option<Entitlement> {
     })
 }
 
-fn online(text: &str) -> Result<(), Problem> {
-    match text {
-        "online" => Ok(()),
-        "offline" => Err(Problem::new(
-            "offline is not available in this version",
-            "set mode = \"online\" and give introspection_url and credential",
-        )),
-        other => super::parse::choice(other, &[("online", ())]),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Online,
+    Offline,
+}
+
+/// What the modes need, as far as it is set.
+struct Given {
+    introspection_url: Option<Url>,
+    credential: Option<Secret>,
+    licence_file: Option<PathBuf>,
+}
+
+fn online(s: &mut Section<'_>, given: Given) -> Option<Standing> {
+    let online = "mode online needs it: set it, or set mode = \"offline\" and licence_file";
+    if given.introspection_url.is_none() {
+        s.refuse("introspection_url", "is empty", online);
     }
+    if given.credential.is_none() {
+        s.refuse("credential", "is empty", online);
+    }
+    if given.licence_file.is_some() {
+        let remedy = "leave it empty, or set mode = \"offline\"";
+        s.refuse("licence_file", "is for mode offline, and mode is online", remedy);
+        return None;
+    }
+    Some(Standing::Online {
+        introspection_url: given.introspection_url?,
+        credential: given.credential?,
+    })
+}
+
+fn offline(s: &mut Section<'_>, given: Given, keys: Option<&LicensingKeys>) -> Option<Standing> {
+    let remedy = "leave it empty, or set mode = \"online\"";
+    for (name, set) in [
+        ("introspection_url", given.introspection_url.is_some()),
+        ("credential", given.credential.is_some()),
+    ] {
+        if set {
+            s.refuse(name, "is for mode online, and mode is offline", remedy);
+        }
+    }
+    if let Some(LicensingKeys::Uri(_)) = keys {
+        let remedy = "put Licensing's key set into a file and name it in jwks_file";
+        s.refuse(
+            "jwks_uri",
+            "is for mode online: offline nothing is fetched",
+            remedy,
+        );
+    }
+    if given.licence_file.is_none() {
+        s.refuse(
+            "licence_file",
+            "is empty",
+            "mode offline needs it: name the licence file that Licensing issued",
+        );
+    }
+    let licence_file = given.licence_file?;
+    Some(Standing::Offline { licence_file })
 }
 
 fn licensing_keys(s: &mut Section<'_>, uri: Option<Url>, file: Option<PublicFile>) -> Option<LicensingKeys> {

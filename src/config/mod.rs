@@ -29,7 +29,7 @@ mod tests;
 
 pub use auth::{Auth, AuthorityKeys, BodyHashPolicy, Dpop, NoncePolicy};
 pub use backends::{Backend, FileKey, Fulcio, KeyMaterial};
-pub use entitlement::{Entitlement, LicensingKeys};
+pub use entitlement::{Entitlement, LicensingKeys, Standing};
 pub use error::{ConfigError, Source, Warning};
 pub use files::PublicFile;
 pub use layers::{ConfigFile, FlagValue, Inputs};

@@ -9,15 +9,18 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::web::Data;
+use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
+use signer_actors::domain::caller::Scheme;
 use signer_actors::domain::code::Code;
 use signer_actors::domain::ids::CorrelationId;
 use signer_actors::pipeline::Stage;
 
+use super::challenge::Schemes;
 use super::connection::Connection;
-use super::problem::{Outcome, Problem};
+use super::credentials::scheme_used;
+use super::problem::{DPOP_NONCE, Outcome, Problem};
 use super::state::AppState;
 use super::unread::Unread;
 use crate::telemetry::metrics::RouteMetrics;
@@ -35,6 +38,7 @@ pub async fn around<B: MessageBody + 'static>(
     let begun = state.services.clock.monotonic();
     let correlation = correlation_of(&request, &state);
     request.extensions_mut().insert(correlation.clone());
+    let used = scheme_used(request.headers());
     let method = request.method().clone();
     let connection = request.conn_data::<Connection>().cloned();
     let _entered = connection.as_ref().map(Connection::enter);
@@ -46,10 +50,10 @@ pub async fn around<B: MessageBody + 'static>(
     let unread = Unread::of(&mut request);
     let _in_flight = state.routes.enter();
     let handled = match refused {
-        Some(problem) => Ok(request.into_response(render(&state, &correlation, &problem))),
+        Some(problem) => Ok(request.into_response(render(&state, &correlation, used, &problem))),
         None => {
             let handled = AssertUnwindSafe(next.call(request)).catch_unwind().await;
-            settle(&state, &correlation, handled)
+            settle(&state, &correlation, used, handled)
         }
     };
     let elapsed = state.services.clock.monotonic().saturating_sub(begun);
@@ -61,10 +65,11 @@ pub async fn around<B: MessageBody + 'static>(
     match handled {
         Ok(mut response) => {
             close(response.response_mut());
+            renew_nonce(&state, &mut response);
             let route = state.routes.of(response.request().match_pattern().as_deref());
             finish(
                 &state,
-                &method,
+                method.as_str(),
                 route,
                 &correlation,
                 response.response_mut(),
@@ -78,7 +83,14 @@ pub async fn around<B: MessageBody + 'static>(
         Err(mut response) => {
             close(&mut response);
             let route = state.routes.of(None);
-            finish(&state, &method, route, &correlation, &mut response, elapsed);
+            finish(
+                &state,
+                method.as_str(),
+                route,
+                &correlation,
+                &mut response,
+                elapsed,
+            );
             let response = match unread {
                 Some(unread) => response.map_body(|_, body| unread.held_by(body)),
                 None => response,
@@ -152,7 +164,7 @@ fn is_tunnel(request: &ServiceRequest) -> bool {
 fn is_last(request: &ServiceRequest) -> bool {
     request.headers().contains_key(TRANSFER_ENCODING)
         || is_tunnel(request)
-        || request.head().connection_type() == ConnectionType::Close
+        || request.head().connection_type() != ConnectionType::KeepAlive
 }
 
 type Handled<B> = Result<Result<ServiceResponse<B>, Error>, Box<dyn std::any::Any + Send>>;
@@ -165,16 +177,23 @@ type Handled<B> = Result<Result<ServiceResponse<B>, Error>, Box<dyn std::any::An
 fn settle<B: MessageBody + 'static>(
     state: &AppState,
     correlation: &CorrelationId,
+    used: Option<Scheme>,
     handled: Handled<B>,
 ) -> Result<ServiceResponse<BoxBody>, HttpResponse> {
     match handled {
-        Ok(Ok(response)) => Ok(settle_response(state, correlation, response)),
+        Ok(Ok(response)) => Ok(settle_response(state, correlation, used, response)),
         Ok(Err(error)) => {
             let problem = error
                 .as_error::<Problem>()
-                .map(|problem| render(state, correlation, problem));
-            Err(problem
-                .unwrap_or_else(|| render(state, correlation, &of_status(error.error_response().status()))))
+                .map(|problem| render(state, correlation, used, problem));
+            Err(problem.unwrap_or_else(|| {
+                render(
+                    state,
+                    correlation,
+                    used,
+                    &of_status(error.error_response().status()),
+                )
+            }))
         }
         Err(_) => {
             state.services.observer.actor_panicked("http");
@@ -182,6 +201,7 @@ fn settle<B: MessageBody + 'static>(
             Err(render(
                 state,
                 correlation,
+                used,
                 &of_status(StatusCode::INTERNAL_SERVER_ERROR),
             ))
         }
@@ -192,14 +212,15 @@ fn settle<B: MessageBody + 'static>(
 fn settle_response<B: MessageBody + 'static>(
     state: &AppState,
     correlation: &CorrelationId,
+    used: Option<Scheme>,
     response: ServiceResponse<B>,
 ) -> ServiceResponse<BoxBody> {
     let Some(error) = response.response().error() else {
         return response.map_into_boxed_body();
     };
     let rendered = match error.as_error::<Problem>() {
-        Some(problem) => render(state, correlation, problem),
-        None => render(state, correlation, &of_status(response.status())),
+        Some(problem) => render(state, correlation, used, problem),
+        None => render(state, correlation, used, &of_status(response.status())),
     };
     response.into_response(rendered)
 }
@@ -218,15 +239,44 @@ fn of_status(status: StatusCode) -> Problem {
     Problem::new(code, Stage::Http, what)
 }
 
-fn render(state: &AppState, correlation: &CorrelationId, problem: &Problem) -> HttpResponse {
-    let nonce = state.services.proofs.nonce(state.services.clock.now());
-    problem.response(correlation, &state.algorithms, nonce.as_deref())
+fn render(
+    state: &AppState,
+    correlation: &CorrelationId,
+    used: Option<Scheme>,
+    problem: &Problem,
+) -> HttpResponse {
+    let schemes = Schemes {
+        algorithms: &state.algorithms,
+        bearer: state.certificates,
+    };
+    problem.response(correlation, schemes, used, || nonce(state))
+}
+
+/// The nonce for the next proof, where nonces are on.
+fn nonce(state: &AppState) -> Option<String> {
+    state.services.proofs.nonce(state.services.clock.now())
+}
+
+/// Put into a request whose proof carried a nonce of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct UsesNonces;
+
+/// Whoever uses nonces learns the next one before the old one runs out, so that nobody who asks at least once a minute
+/// is answered `use_dpop_nonce` for that (RFC 9449 §8.2, §9). Nobody else is told one unasked: from then on they would have
+/// to use nonces.
+fn renew_nonce(state: &AppState, response: &mut ServiceResponse<BoxBody>) {
+    if !response.request().extensions().contains::<UsesNonces>() {
+        return;
+    }
+    if let Some(nonce) = nonce(state).and_then(|nonce| HeaderValue::from_str(&nonce).ok()) {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
 }
 
 /// Headers that every response has, one log line, metrics.
 fn finish(
     state: &AppState,
-    method: &Method,
+    method: &str,
     route: &RouteMetrics,
     correlation: &CorrelationId,
     response: &mut HttpResponse,
@@ -246,9 +296,42 @@ fn finish(
         .and_then(|outcome| outcome.audit_id)
         .map(|id| id.to_string());
     slog::info!(state.services.log, "request";
-        "route" => route.name(), "method" => method.as_str(), "status" => status, "code" => code,
+        "route" => route.name(), "method" => method, "status" => status, "code" => code,
         "micros" => u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         "auditId" => audit_id, "correlationId" => %correlation);
+}
+
+/// The answer to what the parser refuses, as every refusal is answered: the bytes to write before the connection ends.
+pub fn unparsed(state: &AppState, status: u16) -> Option<Bytes> {
+    let (code, what) = match status {
+        400 => (
+            Code::InvalidRequest,
+            "this is not HTTP/1.1 that can be read in one way only: check framing and header fields",
+        ),
+        408 => (
+            Code::RequestTimeout,
+            "the head of the request did not arrive in time",
+        ),
+        431 => (
+            Code::HeadersTooLarge,
+            "the head of the request is far larger than it may be",
+        ),
+        _ => return None,
+    };
+    let correlation = CorrelationId::from_uuid(state.services.ids.uuid());
+    let mut response = render(state, &correlation, None, &Problem::new(code, Stage::Http, what));
+    let route = state.routes.of(None);
+    finish(state, "-", route, &correlation, &mut response, Duration::ZERO);
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status());
+    for (name, value) in response.headers() {
+        head.push_str(&format!("{name}: {}\r\n", value.to_str().ok()?));
+    }
+    let body = response.into_body().try_into_bytes().ok()?;
+    head.push_str(&format!(
+        "connection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    ));
+    Some([head.as_bytes(), &body].concat().into())
 }
 
 /// The correlation id that [`around`] has put into the request.

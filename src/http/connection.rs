@@ -2,8 +2,9 @@
 //! invited, and whether another request may follow.
 //!
 //! actix-http times the head of the first request alone and stops its idle timer at the first byte of the next, so a
-//! caller could hold a connection for ever with one good request and a second that never ends. And it writes `100
-//! Continue` before a handler has looked at the headers. [`Guarded`] lies between it and the socket and mends both.
+//! caller could hold a connection for ever with one good request and a second that never ends. It writes `100 Continue`
+//! before a handler has looked at the headers. And it answers what its parser refuses with a bare status. [`Guarded`] lies
+//! between it and the socket and mends all three.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,6 +14,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use actix_web::web::Bytes;
+use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -120,13 +123,17 @@ impl Drop for Entered {
     }
 }
 
+/// What a caller gets whose bytes never became a request, by the status that actix-http would send; `None`: just that.
+pub type Refusals = Rc<dyn Fn(u16) -> Option<Bytes>>;
+
 /// A socket, or TLS over one, with a watch on its caller.
 pub struct Guarded<T> {
     io: T,
     connection: Connection,
     timer: Pin<Box<Sleep>>,
-    /// Bytes of an invitation written so far.
-    invitation: usize,
+    refusals: Refusals,
+    /// Bytes of our own, to be written before any other.
+    pending: Bytes,
 }
 
 impl<T> fmt::Debug for Guarded<T> {
@@ -137,14 +144,15 @@ impl<T> fmt::Debug for Guarded<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     /// A connection that was just accepted.
-    pub fn new(io: T, patience: Patience) -> Self {
+    pub fn new(io: T, patience: Patience, refusals: Refusals) -> Self {
         let connection = Connection::new(patience);
         let timer = Box::pin(sleep_until(Instant::now() + patience.head));
         Self {
             io,
             connection,
             timer,
-            invitation: 0,
+            refusals,
+            pending: Bytes::new(),
         }
     }
 
@@ -186,23 +194,39 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
         false
     }
 
-    /// Writes the invitation that was kept back, once the body is invited.
-    fn poll_invite(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let begun = self.invitation > 0;
+    /// Writes what is our own: also the invitation that was kept back, once the body is invited.
+    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shared = &self.connection.0;
-        if !begun && !(shared.kept_back.get() && shared.invited.get()) {
-            return Poll::Ready(Ok(()));
+        if shared.invited.get() && shared.kept_back.replace(false) {
+            self.pending = Bytes::from_static(CONTINUE);
         }
-        while let Some(rest) = CONTINUE.get(self.invitation..).filter(|rest| !rest.is_empty()) {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+        while !self.pending.is_empty() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.invitation = self.invitation.saturating_add(written),
+                written => self.pending.advance(written),
             }
         }
-        self.invitation = 0;
-        self.connection.0.kept_back.set(false);
         Poll::Ready(Ok(()))
     }
+
+    /// What to write in place of these bytes, if they are no answer to a request.
+    fn instead_of(&self, bytes: &[u8]) -> Option<Bytes> {
+        let idle = self.connection.0.requests.get() == 0;
+        let status = idle.then(|| bare_status(bytes)).flatten()?;
+        (self.refusals)(status)
+    }
+}
+
+/// The status of an answer that actix-http has made itself: one short head, nothing behind it, and without the field that
+/// every answer of ours has.
+fn bare_status(bytes: &[u8]) -> Option<u16> {
+    let short = Some(bytes).filter(|bytes| bytes.len() < 256)?;
+    let head = std::str::from_utf8(short).ok()?;
+    let rest = head.strip_prefix("HTTP/1.1 ")?;
+    let whole = rest.find("\r\n\r\n")? == rest.len() - 4;
+    let ours = rest.to_ascii_lowercase().contains("x-correlation-id");
+    let status = rest.get(..3)?.parse().ok()?;
+    (whole && !ours && status >= 400).then_some(status)
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
@@ -230,12 +254,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_invite(cx))?;
+        ready!(this.poll_pending(cx))?;
         let shared = &this.connection.0;
         if bytes.starts_with(CONTINUE) && !shared.invited.get() {
             // Not before the headers are in order (RFC 9110 §10.1.1: a final answer that they decide comes at once).
             shared.kept_back.set(shared.requests.get() > 0);
             return Poll::Ready(Ok(CONTINUE.len()));
+        }
+        if let Some(answer) = this.instead_of(bytes) {
+            this.pending = answer;
+            return Poll::Ready(Ok(bytes.len()));
         }
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, bytes))?;
         if written > 0 {
@@ -246,7 +274,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_invite(cx))?;
+        ready!(this.poll_pending(cx))?;
         Pin::new(&mut this.io).poll_flush(cx)
     }
 

@@ -23,6 +23,25 @@ const MAX_JWT: usize = 8 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct ClientCertificate(pub Sha256Digest);
 
+/// The scheme that a caller tried, if it is one of ours and the only one: whose challenge tells what was wrong.
+pub fn scheme_used(headers: &HeaderMap) -> Option<Scheme> {
+    let mut fields = headers.get_all(AUTHORIZATION);
+    let (Some(field), None) = (fields.next(), fields.next()) else {
+        return None;
+    };
+    let text = field.to_str().ok()?;
+    scheme(text.split(' ').next()?)
+}
+
+/// Schemes have no case (RFC 9110 §11.1).
+fn scheme(name: &str) -> Option<Scheme> {
+    match name {
+        s if s.eq_ignore_ascii_case("DPoP") => Some(Scheme::Dpop),
+        s if s.eq_ignore_ascii_case("Bearer") => Some(Scheme::Bearer),
+        _ => None,
+    }
+}
+
 /// Reads scheme, token, proof and client certificate.
 ///
 /// # Errors
@@ -75,18 +94,16 @@ fn authorization(headers: &HeaderMap) -> Result<(Scheme, String), AuthError> {
             "there are several Authorization fields: send one".into(),
         ));
     }
-    let malformed = || AuthError::Token("the Authorization field is not scheme, space, token".into());
-    let (scheme, token) = field
+    let malformed = || {
+        AuthError::Token("the Authorization field is not scheme, space and one JWT of at most 8 KiB".into())
+    };
+    let (name, token) = field
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
         .ok_or_else(malformed)?;
-    let scheme = match scheme {
-        s if s.eq_ignore_ascii_case("DPoP") => Scheme::Dpop,
-        s if s.eq_ignore_ascii_case("Bearer") => Scheme::Bearer,
-        // Another scheme's credentials are none of ours.
-        _ => return Err(AuthError::Missing),
-    };
+    // Another scheme's credentials are none of ours.
+    let scheme = scheme(name).ok_or(AuthError::Missing)?;
     let token = token.trim_start_matches(' ');
     if !is_jwt_text(token) {
         return Err(malformed());
@@ -107,7 +124,7 @@ fn proof(headers: &HeaderMap) -> Result<Option<String>, AuthError> {
     }
     let text = field.to_str().ok().filter(|text| is_jwt_text(text));
     text.map(|text| Some(text.to_owned()))
-        .ok_or_else(|| AuthError::Proof("the DPoP field is not one JWT".into()))
+        .ok_or_else(|| AuthError::Proof("the DPoP field is not one JWT of at most 8 KiB".into()))
 }
 
 /// Base64url parts and dots, bounded (RFC 7515 §3.1).

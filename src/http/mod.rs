@@ -8,6 +8,7 @@
 pub mod around;
 pub mod body;
 pub mod budget;
+pub mod challenge;
 pub mod client_cert;
 pub mod connection;
 pub mod credentials;

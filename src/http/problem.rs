@@ -4,15 +4,20 @@ use std::fmt;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use signer_actors::auth::AuthError;
-use signer_actors::domain::caller::Scope;
+use signer_actors::domain::caller::Scheme;
 use signer_actors::domain::code::Code;
 use signer_actors::domain::ids::{AuditId, CorrelationId};
 use signer_actors::pipeline::{Failure, Refusal, Stage};
 use signer_actors::quota::{QuotaError, RateStatus};
+
+use super::challenge::{Challenge, Schemes};
+
+/// Brings a nonce for the next proof (RFC 9449 §8.1).
+pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// What a code means to HTTP: status and title. Exhaustive, so that a new code cannot be forgotten.
 pub fn status_of(code: Code) -> (StatusCode, &'static str) {
@@ -40,7 +45,7 @@ pub fn status_of(code: Code) -> (StatusCode, &'static str) {
         Code::ScannerMismatch => (S::FORBIDDEN, "The scanner image is not the token's"),
         Code::NotFound => (S::NOT_FOUND, "Not found"),
         Code::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "The method is not allowed here"),
-        Code::RequestTimeout => (S::REQUEST_TIMEOUT, "The body did not arrive in time"),
+        Code::RequestTimeout => (S::REQUEST_TIMEOUT, "The request did not arrive in time"),
         Code::UnsupportedMediaType => (
             S::UNSUPPORTED_MEDIA_TYPE,
             "The media type or encoding is not supported",
@@ -90,17 +95,6 @@ pub struct Problem {
     allow: Option<&'static str>,
 }
 
-/// What a 401 or an `insufficient_scope` says in `WWW-Authenticate`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Challenge {
-    /// No credentials: no `error` (RFC 6750 §3.1).
-    Plain,
-    /// This error (RFC 6750 §3.1, RFC 9449 §7.1 and §9).
-    Error(Code),
-    /// This scope is missing.
-    Scope(Scope),
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a> {
@@ -145,21 +139,25 @@ impl Problem {
         self.code
     }
 
-    /// The response. `algorithms` and `nonce` go into challenges.
+    /// The response. If it is a challenge, it names these schemes, tells the error to the one that was used, and a 401
+    /// brings the nonce, if nonces are on (RFC 9449 §9).
     pub fn response(
         &self,
         correlation: &CorrelationId,
-        algorithms: &str,
-        nonce: Option<&str>,
+        schemes: Schemes<'_>,
+        used: Option<Scheme>,
+        nonce: impl FnOnce() -> Option<String>,
     ) -> HttpResponse {
         let (status, title) = status_of(self.code);
         let mut response = HttpResponse::build(status);
         response.content_type("application/problem+json");
         if let Some(challenge) = self.challenge {
-            response.insert_header((WWW_AUTHENTICATE, challenge.render(algorithms, &self.detail)));
+            response.insert_header((WWW_AUTHENTICATE, challenge.field(schemes, used, &self.detail)));
         }
-        if let (Some(nonce), Some(_)) = (nonce, self.challenge) {
-            response.insert_header((HeaderName::from_static("dpop-nonce"), nonce));
+        if status == StatusCode::UNAUTHORIZED
+            && let Some(nonce) = nonce()
+        {
+            response.insert_header((DPOP_NONCE, nonce));
         }
         if let Some(rate) = &self.rate {
             insert_rate(&mut response, rate);
@@ -196,30 +194,6 @@ pub struct Outcome {
     pub code: &'static str,
     /// Name in the audit trail.
     pub audit_id: Option<AuditId>,
-}
-
-impl Challenge {
-    fn render(self, algorithms: &str, detail: &str) -> HeaderValue {
-        let text = match self {
-            Self::Plain => format!("DPoP algs=\"{algorithms}\""),
-            Self::Error(code) => {
-                // RFC 6750 §3: error_description is %x20-21 / %x23-5B / %x5D-7E.
-                let description: String = detail
-                    .chars()
-                    .filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\'))
-                    .collect();
-                let error = code.as_str();
-                format!("DPoP error=\"{error}\", error_description=\"{description}\", algs=\"{algorithms}\"")
-            }
-            Self::Scope(scope) => {
-                format!(
-                    "DPoP error=\"insufficient_scope\", scope=\"{}\", algs=\"{algorithms}\"",
-                    scope.as_str()
-                )
-            }
-        };
-        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("DPoP"))
-    }
 }
 
 /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10 §2 and §3).
@@ -369,14 +343,5 @@ mod tests {
             let expected = [408, 429, 502, 503, 504].contains(&status) || code.as_str() == "use_dpop_nonce";
             assert_eq!(is_retryable(*code), expected, "{}", code.as_str());
         }
-    }
-
-    #[test]
-    fn challenges_carry_no_quotes_of_their_detail() {
-        let rendered = Challenge::Error(Code::InvalidToken).render("ES256", "say \"no\"\r\nX: y\\");
-        assert_eq!(
-            rendered,
-            "DPoP error=\"invalid_token\", error_description=\"say noX: y\", algs=\"ES256\""
-        );
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -22,8 +23,8 @@ use openssl::ssl::SslAcceptor;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::around::around;
-use super::connection::{Guarded, Patience};
+use super::around::{around, unparsed};
+use super::connection::{Guarded, Patience, Refusals};
 use super::credentials::remember_client_certificate;
 use super::routes;
 use super::state::AppState;
@@ -151,6 +152,7 @@ fn serve(
         let draining = draining.clone();
         async move { draining.notified().await }
     };
+    let for_refusals = state.clone();
     let remembered_tokens = shape.remembered_tokens;
     let app = move || {
         // Called once on each worker's own thread.
@@ -160,18 +162,24 @@ fn serve(
             .configure(routes)
     };
     let peer = |io: &TcpStream| io.peer_addr().ok();
+    let refusals = move || -> Refusals {
+        let state = for_refusals.clone();
+        Rc::new(move |status| unparsed(&state, status))
+    };
     let builder = match tls {
         None => builder.listen("http", listener, move || {
+            let refusals = refusals();
             let open = move |io: TcpStream| {
                 let peer = peer(&io);
-                ready(Ok((Guarded::new(io, patience), peer)))
+                ready(Ok((Guarded::new(io, patience, Rc::clone(&refusals)), peer)))
             };
             fn_service(open).and_then(http1(app(), patience, drained.clone()))
         }),
         Some(tls) => builder.listen("https", listener, move || {
+            let refusals = refusals();
             let open = move |io: TlsStream<TcpStream>| {
                 let peer = peer(io.get_ref());
-                (Guarded::new(io, patience), peer)
+                (Guarded::new(io, patience, Rc::clone(&refusals)), peer)
             };
             let mut acceptor = Acceptor::new(tls.clone());
             acceptor.set_handshake_timeout(patience.head);

@@ -42,6 +42,8 @@ pub struct AppState {
     pub metrics: Arc<Metrics>,
     /// Algorithms that challenges name, as in `algs` (RFC 9449 §7.1).
     pub algorithms: Arc<str>,
+    /// Whether client certificates can reach the service, so that challenges name `Bearer`, too (RFC 9449 §7.2).
+    pub certificates: bool,
     /// Metrics of each route.
     pub routes: Routes,
     /// Whether proofs must name the body (`auth.dpop.body_hash = "required"`).

@@ -71,6 +71,9 @@ pub struct Metrics {
     backend_errors: IntCounterVec,
     certificate_expiry: IntGaugeVec,
     key_set_fetched: IntGaugeVec,
+    licence_version: IntGauge,
+    licence_expiry: IntGauge,
+    licence_refusals: IntCounter,
     in_use: Known<IntGauge, 6>,
     mailbox_in_use: IntGaugeVec,
     capacities: Known<IntGauge, 6>,
@@ -205,6 +208,18 @@ impl Metrics {
                 "signer_key_set_fetched_timestamp_seconds",
                 "When a key set was last fetched.",
                 &["set"],
+            )?,
+            licence_version: make.gauge(
+                "signer_licence_file_version",
+                "Version of the licence file in use; 0 without one.",
+            )?,
+            licence_expiry: make.gauge(
+                "signer_licence_file_expiry_timestamp_seconds",
+                "When the licence file in use expires; 0 without one.",
+            )?,
+            licence_refusals: make.counter(
+                "signer_licence_file_refusals_total",
+                "Licence files refused, or in use and no longer good.",
             )?,
             in_use: Known::new(ACTORS, |actor| mailbox_in_use.with_label_values(&[actor])),
             mailbox_in_use,
@@ -423,6 +438,16 @@ impl Observer for Metrics {
         self.key_set_fetched
             .with_label_values(&[set])
             .set(fetched.timestamp());
+    }
+
+    fn licence_file(&self, version: u64, expires: DateTime<Utc>) {
+        self.licence_version
+            .set(i64::try_from(version).unwrap_or(i64::MAX));
+        self.licence_expiry.set(expires.timestamp());
+    }
+
+    fn licence_file_refused(&self) {
+        self.licence_refusals.inc();
     }
 
     fn audit_synced(&self, records: usize, elapsed: Duration) {

@@ -1,5 +1,8 @@
 //! What the caller is entitled to.
 
+mod bad_days;
+mod offline;
+
 use serde_json::{Value, json};
 
 use crate::support::{Draft, OTHER_KEY, RETIRED_KEY, Says, TestApp, p256};

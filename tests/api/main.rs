@@ -10,8 +10,10 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod attacks;
 mod audit;
 mod auth;
+mod auth_page;
 mod body;
 mod client_cert;
 mod determinism;
@@ -19,6 +21,7 @@ mod drain;
 mod entitlement;
 mod errors;
 mod headers;
+mod jwks;
 mod limits;
 mod logs;
 mod quota;

@@ -195,6 +195,63 @@ async fn every_binding_that_a_token_carries_must_hold() {
         .refused(401, "invalid_token", "authentication");
 }
 
+/// Without a proof there is nothing to name the body in, and nothing but TLS could change it.
+#[actix::test]
+async fn a_certificate_alone_needs_no_proof_of_the_body() {
+    let tls = tls("optional", "[auth.dpop]\nbody_hash = \"required\"").await;
+    let caller = tls.client(Some(&tls.caller));
+    let bound = json!({ "x5t#S256": tls.caller.thumbprint() });
+    tls.send(&caller, tls.bearer(bound)).await.ok();
+    tls.send(&caller, tls.app.sign())
+        .await
+        .refused(401, "invalid_dpop_proof", "authentication");
+}
+
+/// RFC 9449 §7.2, figures 17 and 18: both schemes are named, and the one that was used tells the error.
+#[actix::test]
+async fn where_certificates_count_both_schemes_are_named() {
+    let tls = tls("optional", "").await;
+    let url = format!("{}/api/v1/signer/sign/dsse", tls.base);
+    let (dpop, bearer) = (
+        r#"DPoP algs="ES256 ES384 EdDSA Ed25519 PS256""#,
+        r#"Bearer realm="signer""#,
+    );
+    let challenge = async |authorization: &[&str]| {
+        let mut request = tls
+            .client(None)
+            .post(&url)
+            .header("content-type", "application/json");
+        for field in authorization {
+            request = request.header("authorization", *field);
+        }
+        let answer = Answer::of(request.body("{}").send().await.unwrap(), Vec::new()).await;
+        answer.header("www-authenticate").unwrap().to_owned()
+    };
+    let told =
+        |scheme: &str, what: &str| format!(r#"{scheme} error="invalid_token", error_description="{what}""#);
+    let unreadable = "the token is not accepted: a part is not base64url without padding";
+    let twice = "there are several Authorization fields: send one";
+    let algs = r#"algs="ES256 ES384 EdDSA Ed25519 PS256""#;
+    for (authorization, expected) in [
+        (&[][..], format!("{dpop}, {bearer}")),
+        (&["Basic eDp5"], format!("{dpop}, {bearer}")),
+        (
+            &["bearer a.b.c"],
+            format!("{dpop}, {}", told("Bearer", unreadable)),
+        ),
+        (
+            &["DPoP a.b.c"],
+            format!("{}, {algs}, {bearer}", told("DPoP", unreadable)),
+        ),
+        (
+            &["DPoP a.b.c", "Bearer a.b.c"],
+            format!("{}, {algs}, {}", told("DPoP", twice), told("Bearer", twice)),
+        ),
+    ] {
+        assert_eq!(challenge(authorization).await, expected, "{authorization:?}");
+    }
+}
+
 #[actix::test]
 async fn required_client_certificates_are_required_by_the_handshake() {
     let tls = tls("required", "").await;

@@ -9,12 +9,13 @@ judge_authority() {
     version="$(npm_version_of oidc-provider), $(npm_version_of openid-client)"
     local alg danced='^authority 400,200 service 401,200 token'
     for alg in ES256 ES384 PS256 EdDSA Ed25519; do
-        accepts openid-client "oidc-provider: DPoP, token by $alg, nonces" "$danced \{\"alg\":\"$alg\",\"typ\":\"at\\+jwt\"\}" \
+        accepts openid-client "oidc-provider: DPoP, token by $alg, nonces" "$danced $(header_by "$alg")" \
             openid_client dpop "scanner-${alg,,}"
     done
     judge_answer "openid-client's bundle"
     for alg in ES384 PS256 Ed25519; do
-        accepts openid-client "oidc-provider: DPoP, proof by $alg, nonces" "$danced" openid_client dpop scanner-es256 "$alg"
+        accepts openid-client "oidc-provider: DPoP, proof by $alg, nonces" "$danced" \
+            openid_client dpop scanner-es256 "$alg"
     done
     refuses openid-client "oidc-provider: DPoP, another key" 'service 401 invalid_token: the proof.s key' \
         openid_client dpop-other-key scanner-es256
@@ -30,12 +31,46 @@ judge_authority() {
     refuses openid-client "oidc-provider: mTLS, no certificate" 'service 401 invalid_token.*certificate' \
         openid_client mtls-no-certificate scanner-mtls
 
-    version="$(python_version_of requests_oauth2client)"
+    version="$(npm_version_of oidc-provider), $(python_version_of requests_oauth2client)"
     for alg in ES256 PS256 EdDSA; do
         accepts requests-oauth2client "oidc-provider: DPoP, proof by $alg, nonces" \
             '^authority \[400, 200\] service \[401, 200\]$' python_client scanner-es256 "$alg"
     done
     judge_answer "requests-oauth2client's bundle"
+}
+
+judge_keycloak() {
+    start_keycloak
+    start_tls_service "$issuer"
+
+    version="$keycloak_version, $(npm_version_of openid-client)"
+    local alg danced='^authority 200 service 401,200 token'
+    for alg in ES256 PS256 EdDSA; do
+        accepts openid-client "Keycloak: DPoP, token by $alg, nonce" "$danced $(header_by "$alg")" \
+            openid_client dpop "scanner-${alg,,}"
+    done
+    judge_answer "openid-client's bundle, Keycloak's token"
+    refuses openid-client "Keycloak: DPoP, another key" 'service 401 invalid_token: the proof.s key' \
+        openid_client dpop-other-key scanner-es256
+    refuses openid-client "Keycloak: DPoP token as Bearer" 'service 401 invalid_token.*DPoP' \
+        openid_client dpop-as-bearer scanner-es256
+    refuses openid-client "Keycloak: token of its default typ, JWT" 'service 401 invalid_token.*`typ`' \
+        openid_client dpop scanner-default-typ
+    accepts openid-client "Keycloak: mTLS, its certificate" '^authority 200 service 200 .*cnf x5t#S256' \
+        openid_client mtls scanner-mtls
+    refuses openid-client "Keycloak: mTLS, another certificate" 'service 401 invalid_token.*certificate' \
+        openid_client mtls-other-certificate scanner-mtls
+    refuses openid-client "Keycloak: mTLS, no certificate" 'service 401 invalid_token.*certificate' \
+        openid_client mtls-no-certificate scanner-mtls
+
+    version="$keycloak_version, $(python_version_of requests_oauth2client)"
+    accepts requests-oauth2client "Keycloak: DPoP, nonce" '^authority \[200\] service \[401, 200\]$' \
+        python_client scanner-es256 ES256
+}
+
+# The header of a token of RFC 9068 by that algorithm, as client.mjs shows it, as a pattern.
+header_by() {
+    echo "\\{\"alg\":\"$1\",\"typ\":\"at\\+jwt\"\\}"
 }
 
 # openid_client SCENARIO CLIENT [PROOF_ALG]

@@ -1,10 +1,10 @@
 # Sourced: replicas that share their state in a real Redis, and in the extended lane in a real Valkey.
 
-# judge_replicas [--extended]
+# judge_replicas EXTENDED: true or false.
 judge_replicas() {
     install_redis
     judge_store redis-server "$redis_server" 12
-    if [[ ${1-} == --extended ]]; then
+    if $1; then
         install_valkey
         judge_store valkey-server "$valkey_server" 30
     fi

@@ -85,13 +85,32 @@ start_authority() {
     resource="$(member_of "$folder/out" resource)"
 }
 
+# Keycloak with the realm of authority/stellaops-realm.json, whose tokens are for the tenant of `signer dev`, over TLS
+# that asks for client certificates; sets `$issuer` and `$resource`.
+start_keycloak() {
+    local folder="$work/keycloak" port
+    port="$(free_port)"
+    # A copy: it writes into its own folder.
+    cp -r --reflink=auto "$keycloak" "$folder"
+    mkdir -p "$folder/data/import"
+    cp "$here/authority/stellaops-realm.json" "$folder/data/import/"
+    "$folder/bin/kc.sh" start --optimized --cache=local --import-realm --http-host=127.0.0.1 --https-port="$port" \
+        --hostname="https://127.0.0.1:$port" --https-certificate-file="$tls/server.pem" \
+        --https-certificate-key-file="$tls/server.key" --https-trust-store-file="$tls/ca.pem" \
+        --https-trust-store-type=PEM >"$folder/log" 2>&1 &
+    pids+=($!)
+    wait_for "$folder/log" 'Listening on: https' "$folder/log" 300
+    issuer="https://127.0.0.1:$port/realms/stellaops"
+    resource=""
+}
+
 # start_tls_service ISSUER: `signer serve` with the neighbours of `signer dev`, but that Authority, TLS that asks for
 # client certificates, and proofs that need nonces; sets `$service`.
 start_tls_service() {
     local folder listen
     folder="$(mktemp -d "$work/tls-service.XXXX")"
     listen="127.0.0.1:$(free_port)"
-    env SIGNER__SERVER__LISTEN="$listen" SIGNER__SERVER__PUBLIC_ORIGIN="https://$listen" \
+    env SSL_CERT_FILE="$tls/ca.pem" SIGNER__SERVER__LISTEN="$listen" SIGNER__SERVER__PUBLIC_ORIGIN="https://$listen" \
         SIGNER__SERVER__TLS__CERTIFICATE="$tls/server.pem" SIGNER__SERVER__TLS__KEY="file:$tls/server.key" \
         SIGNER__SERVER__TLS__CLIENT_CA="$tls/ca.pem" SIGNER__SERVER__TLS__CLIENT_AUTH=optional \
         SIGNER__AUTH__ISSUER="$1" SIGNER__AUTH__DPOP__NONCE=required SIGNER__RELEASE__BINDING=when-present \
@@ -111,10 +130,10 @@ member_of() {
     python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$@"
 }
 
-# wait_for FILE PATTERN LOG: until the newest process said it, for at most 30 s.
+# wait_for FILE PATTERN LOG [SECONDS]: until the newest process said it, for at most 30 s or so many.
 wait_for() {
-    local file="$1" pattern="$2" log="$3" tries
-    for ((tries = 0; tries < 300; tries++)); do
+    local file="$1" pattern="$2" log="$3" seconds="${4-30}" tries
+    for ((tries = 0; tries < seconds * 10; tries++)); do
         if grep -qs "$pattern" "$file"; then
             return
         fi

@@ -34,6 +34,42 @@ install_tools() {
     done
 }
 
+# What the extended lane needs besides; afterwards `$keycloak` names the folder of the server.
+install_extended_tools() {
+    local tool
+    for tool in java:openjdk-17-jre-headless mvn:maven; do
+        command -v "${tool%%:*}" >/dev/null || fail "${tool%%:*} is missing: apt-get install ${tool##*:}"
+    done
+    exec 9>"$interop_cache/lock"
+    flock 9
+    install_keycloak 26.7.4 04823c336b797a7e18889a44262a7a64e6bf624cbbcc518c85e2622176ff2eee
+    flock -u 9
+    exec 9>&-
+}
+
+# install_keycloak VERSION SHA256_OF_ARCHIVE: the distribution as Maven repositories have it, built for what it is to do.
+install_keycloak() {
+    local name=keycloak-quarkus-dist folder
+    keycloak="$interop_cache/keycloak-$1"
+    folder="$keycloak.new"
+    if [[ ! -d $keycloak ]]; then
+        echo "fetching and building Keycloak $1"
+        rm -rf "$folder"
+        mkdir -p "$folder/maven"
+        mvn --quiet --batch-mode --strict-checksums -Dmaven.repo.local="$folder/maven" -Dtransitive=false \
+            dependency:get -Dartifact="org.keycloak:$name:$1:tar.gz" >&2
+        local archive="$folder/maven/org/keycloak/$name/$1/$name-$1.tar.gz"
+        sha256sum --quiet --check - <<<"$2  $archive" || fail "the archive of Keycloak $1 is not the one that was pinned"
+        tar -xzf "$archive" --strip-components=1 -C "$folder"
+        rm -r "$folder/maven"
+        "$folder/bin/kc.sh" build --db=dev-mem --https-client-auth=request >"$folder/build.log" 2>&1 ||
+            fail "$(<"$folder/build.log")"
+        mv "$folder" "$keycloak"
+    fi
+    keycloak_version="$("$keycloak/bin/kc.sh" --version | awk 'NR == 1 { print $2 }')"
+    [[ $keycloak_version == "$1" ]] || fail "$keycloak holds Keycloak $keycloak_version, not $1: remove it"
+}
+
 install_python() {
     local requirements="$here/judges/requirements.txt" folder new
     folder="$interop_cache/python-$(fingerprint "$requirements")"

@@ -42,17 +42,26 @@ pub fn check_binding(
         (Some(bound), Some(proof)) if openssl::memcmp::eq(&bound.0, &proof.thumbprint.0) => Some(bound),
         (Some(_), _) => {
             return Err(AuthError::Token(
-                "the proof's key is not the one that the token is bound to".into(),
+                "the proof's key is not the one that the token is bound to: obtain a token with the key that signs the proofs"
+                    .into(),
             ));
         }
     };
+    // RFC 8705 §3: the certificate of this connection; without one, or with another, 401 `invalid_token`.
     let certificate = match (token.confirmation.x5t_s256, credentials.client_certificate) {
         (None, _) => None,
         (Some(bound), Some(seen)) if openssl::memcmp::eq(&bound.0, &seen.0) => Some(bound),
-        (Some(_), _) => {
-            return Err(AuthError::Token(
-                "the token is bound to a client certificate that this connection does not use".into(),
-            ));
+        (Some(_), seen) => {
+            let what = match seen {
+                None => {
+                    "the token is bound to a client certificate and none reached the service: connect with it"
+                }
+                Some(_) => {
+                    "the token is bound to another client certificate than the one that reached the service: \
+                     obtain a token with the one that connects"
+                }
+            };
+            return Err(AuthError::Token(what.to_owned()));
         }
     };
     match (key, certificate) {

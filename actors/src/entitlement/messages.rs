@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Resolved;
 use crate::domain::digest::Sha256Digest;
+use crate::domain::tenant::TenantId;
 use crate::runtime::Request;
 
 /// A proof of entitlement as received, unverified.
@@ -53,6 +54,8 @@ impl fmt::Debug for Poe {
 pub struct Resolve {
     /// The proof.
     pub poe: Poe,
+    /// Whose token came with it: waiting and introspecting are bounded by tenant, too.
+    pub tenant: TenantId,
 }
 
 impl Request for Resolve {

@@ -1,26 +1,30 @@
 //! EntitlementActor: facts about proofs of entitlement (PoE), cached and asked for once.
 //!
 //! A PoE is verified locally first, then introspected, and its *facts* are kept by the token's digest: for at most the
-//! positive TTL and never past `exp`. Who presents it is compared on every request, outside ([`check_grant`]).
+//! positive TTL and never past `exp` (`memory.rs`). Who presents it is compared on every request, outside
+//! ([`check_grant`]). Waiting and asking are bounded (`bounds.rs`).
 
+mod bounds;
 mod checks;
 mod error;
+mod memory;
 mod messages;
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lru::LruCache;
-use tokio::sync::oneshot;
-
+pub use bounds::Bounds;
 pub use checks::{check_grant, check_version};
 pub use error::EntitlementError;
 pub use messages::{Poe, Resolve};
 
+use bounds::{Joined, Slots, Waiting};
+use memory::{Active, Memory, Now};
+
 use crate::domain::digest::Sha256Digest;
 use crate::domain::entitlement::Entitlement;
+use crate::domain::tenant::TenantId;
 use crate::keyring::{Decision, KeyPolicy, Keyring};
 use crate::ports::{
     Clock, Introspection, LicensingSource, Observer, PoeRejection, PoeVerifier, SourceUnavailable,
@@ -45,22 +49,18 @@ pub struct EntitlementPolicy {
     pub keys: KeyPolicy,
 }
 
-/// Most refusals remembered. They have a cache of their own: anyone with a token can send proofs that fail, as many as
-/// they like, and must not push out what others' proofs came to, on which grace lives.
-const REFUSALS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
-
-#[derive(Debug)]
-struct Cached {
-    facts: Arc<Entitlement>,
-    until: Duration,
-    /// When Licensing last confirmed it; never renewed by a fallback.
-    online: Duration,
+/// A proof on its way.
+#[derive(Clone, Debug)]
+struct Presented {
+    poe: Poe,
+    tenant: TenantId,
 }
 
-#[derive(Debug)]
-struct Refused {
-    error: EntitlementError,
-    until: Duration,
+/// A proof that holds locally, to be introspected.
+#[derive(Clone, Debug)]
+struct Verified {
+    presented: Presented,
+    facts: Entitlement,
 }
 
 /// State of one shard.
@@ -70,13 +70,16 @@ pub struct Entitlements {
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
     log: slog::Logger,
-    policy: EntitlementPolicy,
     ring: Keyring<dyn PoeVerifier>,
-    cache: LruCache<Sha256Digest, Cached>,
-    refused: LruCache<Sha256Digest, Refused>,
-    in_flight: HashMap<Sha256Digest, Vec<oneshot::Sender<Resolved>>>,
+    memory: Memory,
+    waiting: Waiting,
+    asking: Slots<Verified>,
+    /// What the memory hangs on ([`LicensingSource::basis`]).
+    basis: u64,
+    /// Counts panics: work from before one holds no slot any more.
+    life: u64,
     /// Proofs that wait for keys.
-    parked: Vec<Poe>,
+    parked: Vec<Presented>,
 }
 
 impl Entitlements {
@@ -87,37 +90,35 @@ impl Entitlements {
         observer: Arc<dyn Observer>,
         log: slog::Logger,
         policy: EntitlementPolicy,
+        bounds: Bounds,
     ) -> Self {
         Self {
             source,
             clock,
             observer,
             log,
-            policy,
             ring: Keyring::new(policy.keys),
-            cache: LruCache::new(policy.capacity),
-            refused: LruCache::new(policy.capacity.min(REFUSALS)),
-            in_flight: HashMap::new(),
+            memory: Memory::new(&policy),
+            waiting: Waiting::new(bounds),
+            asking: Slots::new(bounds),
+            basis: 0,
+            life: 0,
             parked: Vec::new(),
         }
     }
 
-    fn cached(&mut self, digest: &Sha256Digest) -> Option<Resolved> {
-        let (now, wall) = (self.clock.monotonic(), self.clock.now());
-        if let Some(refused) = self.refused.get(digest).filter(|entry| now < entry.until) {
-            return Some(Err(refused.error.clone()));
+    fn now(&self) -> Now {
+        Now {
+            monotonic: self.clock.monotonic(),
+            wall: self.clock.now(),
         }
-        let entry = self.cache.get(digest).filter(|entry| now < entry.until)?;
-        if entry.facts.expires <= wall {
-            return Some(Err(EntitlementError::Expired));
-        }
-        Some(Ok(Arc::clone(&entry.facts)))
     }
 
     /// Step 1: verify locally, with keys that may have to be fetched first. `fetched`: whether the fetch that this PoE
     /// waited for brought keys; `None`: it has not waited.
-    fn verify(&mut self, poe: Poe, fetched: Option<bool>, cx: &mut Cx<'_, Self>) {
+    fn verify(&mut self, presented: Presented, fetched: Option<bool>, cx: &mut Cx<'_, Self>) {
         let now = self.clock.monotonic();
+        let digest = presented.poe.digest();
         let keys = match self.ring.decide(None, now) {
             Decision::Use { snapshot, refresh } => {
                 if refresh {
@@ -125,16 +126,16 @@ impl Entitlements {
                 }
                 snapshot.keys
             }
-            Decision::Fetch if fetched.is_none() => return self.park(poe, cx),
+            Decision::Fetch if fetched.is_none() => return self.park(presented, cx),
             Decision::Fetch | Decision::Unavailable => {
-                return self.refuse(poe.digest(), EntitlementError::Unavailable);
+                return self.refuse(digest, EntitlementError::Unavailable);
             }
         };
-        match keys.verify(poe.value(), self.clock.now()) {
-            Ok(facts) => self.introspect(poe, facts, cx),
+        match keys.verify(presented.poe.value(), self.clock.now()) {
+            Ok(facts) => self.introspect(Verified { presented, facts }, cx),
             Err(PoeRejection::UnknownKey { kid }) => {
                 let unavailable = match (fetched, self.ring.decide(Some(&kid), now)) {
-                    (None, Decision::Fetch) => return self.park(poe, cx),
+                    (None, Decision::Fetch) => return self.park(presented, cx),
                     // A key that could not be looked for is not an unknown one.
                     (None, Decision::Unavailable) | (Some(false), _) => true,
                     (None, Decision::Use { .. }) => false,
@@ -148,17 +149,15 @@ impl Entitlements {
                 } else {
                     EntitlementError::Invalid(PoeRejection::UnknownKey { kid }.to_string())
                 };
-                self.refuse(poe.digest(), refusal);
+                self.refuse(digest, refusal);
             }
-            Err(PoeRejection::Invalid(what)) => {
-                self.refuse(poe.digest(), EntitlementError::Invalid(what));
-            }
-            Err(PoeRejection::Expired) => self.refuse(poe.digest(), EntitlementError::Expired),
+            Err(PoeRejection::Invalid(what)) => self.refuse(digest, EntitlementError::Invalid(what)),
+            Err(PoeRejection::Expired) => self.refuse(digest, EntitlementError::Expired),
         }
     }
 
-    fn park(&mut self, poe: Poe, cx: &mut Cx<'_, Self>) {
-        self.parked.push(poe);
+    fn park(&mut self, presented: Presented, cx: &mut Cx<'_, Self>) {
+        self.parked.push(presented);
         self.fetch_keys(cx);
     }
 
@@ -180,114 +179,145 @@ impl Entitlements {
             };
             let fetched = keys.is_some();
             this.ring.finish(keys, this.clock.monotonic());
-            for poe in std::mem::take(&mut this.parked) {
-                this.verify(poe, Some(fetched), cx);
+            for presented in std::mem::take(&mut this.parked) {
+                this.verify(presented, Some(fetched), cx);
             }
         });
     }
 
-    /// Step 2: ask Licensing. The leader's work outlives its caller.
-    fn introspect(&mut self, poe: Poe, facts: Entitlement, cx: &mut Cx<'_, Self>) {
-        let digest = poe.digest();
-        cx.run(self.source.introspect(poe.shared(), facts), move |this, result, _cx| {
-            let now = this.clock.monotonic();
-            let result = result.unwrap_or_else(|Panicked| Err(SourceUnavailable("introspection panicked".into())));
-            match result {
-                Ok(Introspection::Active(facts)) => this.confirm(digest, Arc::from(facts), now),
-                Ok(Introspection::Revoked) => this.refuse(digest, EntitlementError::Revoked),
-                Ok(Introspection::Mismatch) => {
-                    let what = "Licensing knows this proof of entitlement for another tenant, installation or licence";
-                    this.refuse(digest, EntitlementError::Invalid(what.into()));
-                }
-                Err(error) => {
-                    slog::warn!(this.log, "Licensing could not be asked"; "reason" => %error);
-                    this.fall_back(digest, now);
-                }
-            }
-        });
-    }
-
-    /// Licensing is down: grace counts from the last online success and never covers a revoked licence.
-    fn fall_back(&mut self, digest: Sha256Digest, now: Duration) {
-        let held = self.cache.peek_mut(&digest);
-        match held {
-            Some(entry) if now.saturating_sub(entry.online) < self.policy.grace => {
-                entry.until = now
-                    .saturating_add(self.policy.negative_ttl)
-                    .min(entry.online.saturating_add(self.policy.grace));
-                let facts = Arc::clone(&entry.facts);
-                self.answer(digest, Ok(facts));
-            }
-            // Not cached: the next request asks again. What was known stays for a later grace.
-            _ => self.answer(digest, Err(EntitlementError::Unavailable)),
+    /// Step 2: ask Licensing, when it is this proof's turn.
+    fn introspect(&mut self, verified: Verified, cx: &mut Cx<'_, Self>) {
+        let tenant = verified.presented.tenant.clone();
+        if let Some(verified) = self.asking.enter(&tenant, verified) {
+            self.ask(verified, cx);
         }
     }
 
-    /// Step 3, yes: remember and answer everyone who waits. Licensing has just confirmed the facts.
-    fn confirm(&mut self, digest: Sha256Digest, facts: Arc<Entitlement>, now: Duration) {
-        let left = (facts.expires - self.clock.now()).to_std().unwrap_or_default();
-        let entry = Cached {
-            facts: Arc::clone(&facts),
-            until: now.saturating_add(self.policy.positive_ttl.min(left)),
-            online: now,
-        };
-        self.refused.pop(&digest);
-        self.cache.put(digest, entry);
-        self.answer(digest, Ok(facts));
-    }
-
-    /// Step 3, no: remember it for a while, forget what was known before, and answer everyone who waits.
-    fn refuse(&mut self, digest: Sha256Digest, error: EntitlementError) {
-        if error != EntitlementError::Unavailable {
-            let until = self.clock.monotonic().saturating_add(self.policy.negative_ttl);
-            self.cache.pop(&digest);
-            let entry = Refused {
-                error: error.clone(),
-                until,
+    /// The question outlives who caused it.
+    fn ask(&mut self, verified: Verified, cx: &mut Cx<'_, Self>) {
+        let (life, asked, basis) = (self.life, self.memory.ask(), self.source.basis());
+        let poe = verified.presented.poe.shared();
+        let answer = self.source.introspect(poe, verified.facts.clone());
+        cx.run(answer, move |this, result, cx| {
+            let result =
+                result.unwrap_or_else(|Panicked| Err(SourceUnavailable("introspection panicked".into())));
+            let digest = verified.presented.poe.digest();
+            let (own_expiry, license) = (verified.facts.expires, verified.facts.license.as_str());
+            let active = |facts| Active {
+                facts,
+                own_expiry,
+                asked,
             };
-            self.refused.put(digest, entry);
-        }
-        self.answer(digest, Err(error));
+            let resolved = match this.source.basis() {
+                // Said on another basis: void.
+                now if now.is_some() && now != basis => None,
+                None => this.judge(digest, license, Err(no_basis()), active),
+                Some(_) => this.judge(digest, license, result, active),
+            };
+            match resolved {
+                Some(resolved) => this.waiting.answer(&digest, &resolved),
+                None if life == this.life => return this.ask(verified, cx),
+                // Nobody waits any more.
+                None => {}
+            }
+            if life == this.life
+                && let Some(next) = this.asking.leave(&verified.presented.tenant)
+            {
+                this.ask(next, cx);
+            }
+        });
     }
 
-    fn answer(&mut self, digest: Sha256Digest, resolved: Resolved) {
-        for waiter in self.in_flight.remove(&digest).unwrap_or_default() {
-            // A waiter that has gone needs no answer.
-            drop(waiter.send(resolved.clone()));
-        }
+    /// Step 3: remember what Licensing said; `None`: it has to be asked again.
+    fn judge(
+        &mut self,
+        digest: Sha256Digest,
+        license: &str,
+        result: Result<Introspection, SourceUnavailable>,
+        active: impl FnOnce(Arc<Entitlement>) -> Active,
+    ) -> Option<Resolved> {
+        let now = self.now();
+        Some(match result {
+            Ok(Introspection::Active(facts)) => {
+                return self.memory.confirm(digest, active(Arc::from(facts)), now);
+            }
+            Ok(Introspection::Revoked) => self.memory.revoke(digest, license, now),
+            Ok(Introspection::Unlisted) => {
+                let what = "the licence file does not list this licence: have one installed that does";
+                let error = EntitlementError::Invalid(what.into());
+                self.memory.refuse(digest, error, now)
+            }
+            Ok(Introspection::Mismatch) => {
+                let what =
+                    "Licensing knows this proof of entitlement for another tenant, installation or licence";
+                let error = EntitlementError::Invalid(what.into());
+                self.memory.refuse(digest, error, now)
+            }
+            Err(error) => {
+                slog::warn!(self.log, "Licensing could not be asked"; "reason" => %error);
+                self.memory.fall_back(&digest, now)
+            }
+        })
     }
+
+    fn refuse(&mut self, digest: Sha256Digest, error: EntitlementError) {
+        let now = self.now();
+        let resolved = self.memory.refuse(digest, error, now);
+        self.waiting.answer(&digest, &resolved);
+    }
+}
+
+fn no_basis() -> SourceUnavailable {
+    SourceUnavailable("no licence file can be used now".into())
 }
 
 impl ActorState for Entitlements {
     const NAME: &'static str = "entitlement";
 
     fn recover(&mut self) {
-        // Facts can be fetched again; what was in flight may never report back.
-        self.cache.clear();
-        self.refused.clear();
-        self.in_flight.clear();
+        // Facts can be asked for again; what was in flight may never report back.
+        self.memory.forget();
+        self.waiting.abandon();
+        self.asking.abandon();
+        self.life = self.life.wrapping_add(1);
         self.parked.clear();
         self.ring.recover();
     }
 }
 
 impl Serve<Resolve> for Entitlements {
-    fn serve(&mut self, Resolve { poe }: Resolve, cx: &mut Cx<'_, Self>) -> Reply<Resolved> {
-        let digest = poe.digest();
-        if let Some(resolved) = self.cached(&digest) {
+    fn serve(&mut self, Resolve { poe, tenant }: Resolve, cx: &mut Cx<'_, Self>) -> Reply<Resolved> {
+        let (digest, now) = (poe.digest(), self.now());
+        match self.source.basis() {
+            None => return Reply::Now(Err(EntitlementError::Unavailable)),
+            Some(basis) if basis != self.basis => {
+                self.basis = basis;
+                self.memory.forget();
+            }
+            Some(_) => {}
+        }
+        if let Some(resolved) = self.memory.look_up(&digest, now) {
             self.observer.cache("entitlement", true);
             return Reply::Now(resolved);
         }
         self.observer.cache("entitlement", false);
-        let (sender, receiver) = oneshot::channel();
-        let waiters = self.in_flight.entry(digest).or_default();
-        waiters.push(sender);
-        if waiters.len() == 1 {
-            self.verify(poe, None, cx);
+        match self.waiting.join(digest, &tenant) {
+            Joined::Leads(receiver) => {
+                self.verify(Presented { poe, tenant }, None, cx);
+                Reply::Later(receiver)
+            }
+            Joined::Follows(receiver) => Reply::Later(receiver),
+            Joined::Full => {
+                self.observer.throttled("overload");
+                Reply::Now(Err(EntitlementError::Unavailable))
+            }
         }
-        Reply::Later(receiver)
     }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_crowds;
+#[cfg(test)]
+mod tests_licences;

@@ -60,11 +60,21 @@ pub struct Principal {
     token: Arc<AccessToken>,
     binding: SenderBinding,
     body: Option<Sha256Digest>,
+    uses_nonces: bool,
 }
 
 impl Principal {
     pub(crate) fn new(token: Arc<AccessToken>, binding: SenderBinding, body: Option<Sha256Digest>) -> Self {
-        Self { token, binding, body }
+        Self {
+            token,
+            binding,
+            body,
+            uses_nonces: false,
+        }
+    }
+
+    pub(crate) fn using_nonces(self, uses_nonces: bool) -> Self {
+        Self { uses_nonces, ..self }
     }
 
     /// The verified token.
@@ -75,6 +85,11 @@ impl Principal {
     /// How the sender was proven.
     pub fn binding(&self) -> SenderBinding {
         self.binding
+    }
+
+    /// Whether the proof carried a nonce of ours. Such a caller is to be told the next one in time (RFC 9449 §8.2).
+    pub fn uses_nonces(&self) -> bool {
+        self.uses_nonces
     }
 
     /// What the body must hash to, when the proof says so (`body_sha256`).

@@ -42,8 +42,10 @@ pub(super) async fn entitle(
 ) -> Result<Session<Entitled>, Failure> {
     timed(services, "entitlement", async {
         let poe = poe.ok_or(EntitlementError::Required).at(Stage::Entitlement)?;
-        let shard = services.entitlement.of(&poe.digest().to_hex());
-        let entitlement = match shard.ask(Resolve { poe }, context.deadline).await {
+        // By tenant, so that one shard sees every proof of a licence.
+        let tenant = session.principal().token().tenant.clone();
+        let shard = services.entitlement.of(tenant.as_str());
+        let entitlement = match shard.ask(Resolve { poe, tenant }, context.deadline).await {
             Err(AskError::Deadline) => Err(Failure::new(Stage::Entitlement, EntitlementError::Unavailable)),
             other => other.asked_at(Stage::Entitlement),
         }?;

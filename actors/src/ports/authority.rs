@@ -31,7 +31,9 @@ pub trait TokenVerifier: Send + Sync + fmt::Debug {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRejection {
     /// The header names a key that the snapshot does not have: fetch and try once more.
-    #[error("the token is signed by a key that the Authority does not publish")]
+    #[error(
+        "the token is signed by a key that the Authority does not publish: obtain a new one from the Authority"
+    )]
     UnknownKey {
         /// `kid` of the header, bounded.
         kid: String,
@@ -66,7 +68,9 @@ pub enum ProofRejection {
     Invalid(String),
     /// 401 `invalid_token`: a good proof, perhaps, but by a key that the token is not bound to (RFC 9449 §7.1, whose
     /// example answers so).
-    #[error("the proof's key is not the one that the token is bound to")]
+    #[error(
+        "the proof's key is not the one that the token is bound to: obtain a token with the key that signs the proofs"
+    )]
     WrongKey,
     /// 401 `use_dpop_nonce`.
     #[error("the proof needs a nonce of this server: use the value of the DPoP-Nonce field and try again")]

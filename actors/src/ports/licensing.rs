@@ -20,6 +20,12 @@ pub trait LicensingSource: Send + Sync + fmt::Debug {
         poe: Arc<str>,
         facts: Entitlement,
     ) -> PortFuture<Result<Introspection, SourceUnavailable>>;
+
+    /// What answers hang on besides their age: an answer given on another basis is void, whatever its TTL. `None`: there
+    /// is no basis now, and nothing that was said may be believed. Called for every request, so no I/O and no waiting.
+    fn basis(&self) -> Option<u64> {
+        Some(0)
+    }
 }
 
 /// What introspection said (RFC 7662 §2.2).
@@ -29,6 +35,8 @@ pub enum Introspection {
     Active(Box<Entitlement>),
     /// `active: false` on a token that has not expired locally: the licence was revoked.
     Revoked,
+    /// The licence file says nothing of this licence.
+    Unlisted,
     /// An identity member (`tid`, `inst`, `lic`, `sub`, `iss`, `cnf`) differs from the token's.
     Mismatch,
 }

@@ -24,6 +24,10 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn key_expiry(&self, _backend: &str, _not_after: Option<DateTime<Utc>>) {}
     /// A key set (`authority`, `licensing`) was fetched at this time.
     fn key_set(&self, _set: &'static str, _fetched: DateTime<Utc>) {}
+    /// A licence file of this version, good until then, is in use.
+    fn licence_file(&self, _version: u64, _expires: DateTime<Utc>) {}
+    /// A licence file was refused, or one in use lost its ground.
+    fn licence_file_refused(&self) {}
     /// The audit trail made this many records durable with one sync that took this long.
     fn audit_synced(&self, _records: usize, _elapsed: Duration) {}
     /// The wall clock was seen to go back by more than a second.

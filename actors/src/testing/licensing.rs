@@ -13,8 +13,14 @@ pub struct FakeLicensing {
     pub keys_up: Dial<bool>,
     /// Held back while false, to let requests pile up.
     pub open: Dial<bool>,
+    /// The proof whose introspection alone is held back.
+    pub held: Dial<Option<String>>,
     /// Times introspected.
     pub introspections: Arc<AtomicU32>,
+    /// What answers hang on.
+    pub basis: Dial<Option<u64>>,
+    /// Introspections under way, and the most there ever were.
+    under_way: Arc<(AtomicU32, AtomicU32)>,
     /// Times the keys were fetched.
     pub fetches: Arc<AtomicU32>,
     /// Makes introspection panic.
@@ -28,10 +34,20 @@ impl Default for FakeLicensing {
             online: Dial::new(Ok(None)),
             keys_up: Dial::new(true),
             open: Dial::new(true),
+            held: Dial::new(None),
             introspections: Arc::default(),
+            basis: Dial::new(Some(0)),
+            under_way: Arc::default(),
             fetches: Arc::default(),
             bomb: Bomb::default(),
         }
+    }
+}
+
+impl FakeLicensing {
+    /// The most introspections that were under way at once.
+    pub fn most_at_once(&self) -> u32 {
+        self.under_way.1.load(Ordering::SeqCst)
     }
 }
 
@@ -49,18 +65,26 @@ impl LicensingSource for FakeLicensing {
 
     fn introspect(
         &self,
-        _: Arc<str>,
+        poe: Arc<str>,
         facts: Entitlement,
     ) -> PortFuture<Result<Introspection, SourceUnavailable>> {
         self.introspections.fetch_add(1, Ordering::SeqCst);
         self.bomb.tick();
         let this = self.clone();
+        let now = this.under_way.0.fetch_add(1, Ordering::SeqCst) + 1;
+        this.under_way.1.fetch_max(now, Ordering::SeqCst);
         Box::pin(async move {
             this.open.until(|open| *open).await;
+            this.held.until(|held| held.as_deref() != Some(&*poe)).await;
+            this.under_way.0.fetch_sub(1, Ordering::SeqCst);
             this.online
                 .get()
                 .map(|answer| answer.unwrap_or_else(|| Introspection::Active(Box::new(facts))))
         })
+    }
+
+    fn basis(&self) -> Option<u64> {
+        self.basis.get()
     }
 }
 

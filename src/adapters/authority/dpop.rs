@@ -110,12 +110,16 @@ impl DpopVerifier {
     ) -> Result<Facts, Refused> {
         // §4.3 step 8: methods are case-sensitive (RFC 9110 §9.1).
         if claims.string("htm")? != credentials.method {
-            return Err("its `htm` is not the request's method".into());
+            return Err("its `htm` is not the request's method, in capitals".into());
         }
         // Step 9.
         let htu = self.expected_htu(&credentials.path)?;
         if htu::normalise(claims.string("htu")?).as_deref() != Some(htu.as_str()) {
-            return Err("its `htu` is not this endpoint under the service's public origin".into());
+            return Err(
+                "its `htu` is not the URL of this endpoint: compare its scheme, host and port with the service's \
+                 server.public_origin, its path with the request's"
+                    .into(),
+            );
         }
         // Step 11, whether or not a nonce is present.
         let issued = claims.required_date("iat")?;
@@ -123,10 +127,22 @@ impl DpopVerifier {
         if age > TimeDelta::seconds(MAX_AGE) || age < TimeDelta::seconds(-MAX_AHEAD) {
             return Err("its `iat` is not within the last 60 or next 30 seconds: check the clocks".into());
         }
+        // Not asked for by RFC 9449, but what a JWT says of its own life holds (RFC 7519 §4.1.4, §4.1.5).
+        let skew = TimeDelta::seconds(MAX_AHEAD);
+        if claims.date("exp")?.is_some_and(|expires| now >= expires + skew)
+            || claims.date("nbf")?.is_some_and(|from| from > now + skew)
+        {
+            return Err(
+                "its own `exp` is past or its `nbf` in the future: leave them out, `iat` is enough".into(),
+            );
+        }
         // Step 12: bound to this token.
-        let ath = digest(claims, "ath")?.ok_or_else(|| Refused::from("it has no `ath`"))?;
+        let ath = digest(claims, "ath")?
+            .ok_or_else(|| Refused::from("it has no `ath`: put the hash of the token there"))?;
         if !memcmp::eq(&ath.0, &token.digest.0) {
-            return Err("its `ath` is not the hash of the token".into());
+            return Err(
+                "its `ath` is not the hash of the token: hash the token that the request carries".into(),
+            );
         }
         let jti = claims.string("jti")?;
         if !(1..=MAX_JTI).contains(&jti.len()) {
@@ -207,7 +223,11 @@ impl ProofVerifier for DpopVerifier {
         let nonce = self.check_nonce(&claims, now)?;
         // Step 6, the dear one, last.
         if !jwk.verify(compact.signing_input.as_bytes(), &compact.signature) {
-            return Err(invalid("its signature does not hold".into()));
+            return Err(invalid(
+                "its signature does not hold: sign with the key in `jwk`, and write r and s of ECDSA as they are, not \
+                 in DER"
+                    .into(),
+            ));
         }
         Ok(VerifiedProof {
             thumbprint,

@@ -212,11 +212,77 @@ fn claims_decide() {
     check("body_sha256", json!("AAAA"), "`body_sha256`");
     check("body_sha256", json!(null), "`body_sha256`");
     check("nonce", json!("whatever"), "ok");
+    // RFC 7519 §2: a number, however it is written; §4.1.4, §4.1.5: what the proof says of its own life holds.
+    for exp in [json!(NOW - 29), json!(NOW + 300)] {
+        check("exp", exp, "ok");
+    }
+    for exp in [json!(NOW - 30), json!(0), json!("9999999999"), json!(null)] {
+        check("exp", exp, "`exp`");
+    }
+    check("nbf", json!(NOW + 30), "ok");
+    for nbf in [json!(NOW + 31), json!(true)] {
+        check("nbf", nbf, "`nbf`");
+    }
     for name in ["htm", "htu", "iat", "ath", "jti"] {
         let mut claims = bench.claims();
         claims.as_object_mut().unwrap().remove(name);
         bench.check(&bench.sign(&claims), &format!("`{name}`"));
     }
+}
+
+/// Claims that `serde_json` would not write, spliced in as text.
+#[test]
+fn numbers_are_numbers_however_they_are_written() {
+    let bench = Bench::new(NonceMode::Off);
+    let header = b64url(
+        json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": mint::jwk_of(&bench.key).unwrap() })
+            .to_string()
+            .as_bytes(),
+    );
+    let check = |iat: &str, expected: &str| {
+        let claims = bench
+            .with("iat", json!("IAT"))
+            .to_string()
+            .replace("\"IAT\"", iat);
+        let input = format!("{header}.{}", b64url(claims.as_bytes()));
+        let signature = b64url(&mint::sign_bytes(input.as_bytes(), &bench.key).unwrap());
+        bench.check(&format!("{input}.{signature}"), expected);
+    };
+    for same in [
+        "1562262616",
+        "1562262616.0",
+        "1.562262616e9",
+        "1562262616E0",
+        "15622626160e-1",
+        "1562262616.999",
+    ] {
+        check(same, "ok");
+    }
+    for other in ["-0", "0", "1e9", "-1562262616", "1e18", "1e308", "1562262616e1"] {
+        check(other, "`iat`");
+    }
+    for none in [
+        "1e999",
+        "+1562262616",
+        "01562262616",
+        "0x5d1f0000",
+        "NaN",
+        "1562262616.",
+        "1_562_262_616",
+    ] {
+        check(none, "no JSON");
+    }
+    check("1562262616,\"iat\":1562262616", "twice");
+    check("1562262616,\"\\u0069at\":1562262616", "twice");
+    check("1562262616,\"x\":[[[[{\"a\":1,\"a\":1}]]]]", "twice");
+    check(
+        &format!("1562262616,\"x\":{}{}", "[".repeat(100), "]".repeat(100)),
+        "ok",
+    );
+    check(
+        &format!("1562262616,\"x\":{}{}", "[".repeat(2000), "]".repeat(2000)),
+        "no JSON",
+    );
 }
 
 #[test]

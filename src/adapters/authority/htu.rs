@@ -36,7 +36,8 @@ pub fn normalise(uri: &str) -> Option<String> {
     Some(normal)
 }
 
-/// Host in lower case, port without leading zeros and only if not the default. No user information: RFC 9110 §4.2.4.
+/// Host in lower case, port without leading zeros and only if not the default. No user information: RFC 9110 §4.2.4. An
+/// IPv6 literal is compared as the address that it is, as the `url` crate rewrites the one of the public origin, too.
 fn normalise_authority(authority: &str, default_port: &str) -> Option<String> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -224,6 +225,30 @@ mod tests {
     }
 
     #[test]
+    fn what_rfc_3986_leaves_different_stays_different() {
+        let same = |a: &str, b: &str| normalise(a).is_some() && normalise(a) == normalise(b);
+        assert!(same("https://S.EXAMPLE:443/%7Ea/b", "https://s.example:/~a/b"));
+        for other in [
+            "https://s.example./a/b", // the root's dot
+            "https://s.example//a/b", // an empty segment
+            "https://s.example/a//b",
+            "https://s.example/a/b/",
+            "https://s.example/a%2Fb", // a reserved character (§2.2)
+            "https://s.example/a/b%00",
+            "https://s.example/A/b",
+            "https://s.example/a/b;",
+            "https://s.example/a/b%3B",
+            "https://s.example:8443/a/b",
+            "http://s.example:443/a/b",
+            "https://xn--s-exmple-7ya/a/b",
+        ] {
+            assert!(normalise(other).is_some(), "{other}");
+            assert!(!same(other, "https://s.example/a/b"), "{other}");
+        }
+        assert!(!same("https://s.example/;", "https://s.example/%3B"));
+    }
+
+    #[test]
     fn refuses_what_is_no_http_uri() {
         for bad in [
             "",
@@ -258,6 +283,23 @@ mod tests {
             "https://s.example/?a b",
             "https://s.example/#a b",
             "https://s.example/<a>",
+            "https://s.example\t/a",
+            "https://s.exam\nple/a",
+            "\thttps://s.example/a",
+            "https://s.example/a\n",
+            "https://:443/a",
+            "https://@s.example/a",
+            "https://u:p@s.example/a",
+            "https://s.example:/a:b@c\0",
+            "https://s.example:00000/",
+            "https://s.example:４４３/",
+            "https://[::1%25eth0]/",
+            "https://[v1.x]/",
+            "https://s.example/#a#b",
+            "https://s!example/",
+            "https:\\\\s.example\\a",
+            "http s://s.example/",
+            "%68ttps://s.example/",
         ] {
             assert_eq!(normalise(bad), None, "{bad:?}");
         }

@@ -96,7 +96,7 @@ impl TokenVerifier for OpTokVerifier {
 impl OpTokPolicy {
     fn check_lifetime(&self, jwt: &VerifiedJwt) -> Result<(), Refused> {
         if jwt.validity.expires - jwt.validity.issued > self.max_lifetime {
-            return Err("its life, `exp` less `iat`, is longer than accepted".into());
+            return Err("its life, `exp` less `iat`, is longer than this service accepts".into());
         }
         Ok(())
     }

@@ -11,6 +11,10 @@ use super::{Refused, array_from_b64url, is_visible, json};
 /// Longest accepted identifier (`sub`, `client_id`, `jti`, `lic`, `plan`), in characters.
 pub const MAX_IDENTIFIER: usize = 256;
 
+/// Members of `cnf` that name a key or a certificate in ways not checked here: RFC 7800 §3.2 to §3.5, RFC 9203 §9.4, and as
+/// in RFC 7515 §4.1.5 to §4.1.7.
+const OTHER_KEYS: [&str; 8] = ["jwk", "jwe", "kid", "jku", "osc", "x5u", "x5c", "x5t"];
+
 /// The claims of a JWT, or the members of an introspection answer.
 #[derive(Clone)]
 pub struct Claims(Map<String, Value>);
@@ -27,6 +31,22 @@ impl Claims {
         json::parse_object(payload)
             .map(Self)
             .map_err(|why| Refused(format!("its claims: {why}")))
+    }
+
+    /// The members of an object inside of a payload that was parsed.
+    pub fn of(members: Map<String, Value>) -> Self {
+        Self(members)
+    }
+
+    /// Refuses members that are none of these: for documents in which an unknown one could be a condition misspelt.
+    pub fn only(&self, known: &[&str]) -> Result<(), Refused> {
+        if self.0.keys().all(|name| known.contains(&name.as_str())) {
+            return Ok(());
+        }
+        Err(Refused(format!(
+            "it has a member that is none of {}",
+            known.join(", ")
+        )))
     }
 
     /// A claim as it is.
@@ -91,26 +111,34 @@ impl Claims {
         }
     }
 
-    /// `cnf` (RFC 7800 §3.1) with `jkt` (RFC 9449 §6.1), `x5t#S256` (RFC 8705 §3.1) or both. A confirmation method that
-    /// is not checked here is refused: ignoring it would free the token of a condition its issuer set.
+    /// `cnf` (RFC 7800 §3.1) with `jkt` (RFC 9449 §6.1), `x5t#S256` (RFC 8705 §3.1) or both. Members that are not understood
+    /// are ignored, as that section wants (Keycloak adds `kc-jkt-type`). Those that name a key in a way which is not
+    /// checked here are understood, and refused: ignoring one would free the token of a condition its issuer set.
     pub fn confirmation(&self) -> Result<Option<Confirmation>, Refused> {
         let members = match self.get("cnf") {
             None => return Ok(None),
             Some(Value::Object(members)) => members,
             Some(_) => return Err("its `cnf` is not an object".into()),
         };
-        let mut confirmation = Confirmation::default();
-        for (name, value) in members {
-            let digest = value.as_str().and_then(array_from_b64url).map(Sha256Digest);
-            let digest = || {
-                digest.ok_or_else(|| Refused::from("its `cnf` has a value that is not base64url of 32 bytes"))
-            };
-            match name.as_str() {
-                "jkt" => confirmation.jkt = Some(digest()?),
-                "x5t#S256" => confirmation.x5t_s256 = Some(digest()?),
-                _ => return Err("its `cnf` has a member other than `jkt` and `x5t#S256`".into()),
-            }
+        if OTHER_KEYS.iter().any(|name| members.contains_key(*name)) {
+            return Err("its `cnf` names a key by other means than `jkt` and `x5t#S256`".into());
         }
+        let digest = |name: &str| match members.get(name) {
+            None => Ok(None),
+            Some(value) => value
+                .as_str()
+                .and_then(array_from_b64url)
+                .map(|digest| Some(Sha256Digest(digest)))
+                .ok_or_else(|| {
+                    Refused(format!(
+                        "its `cnf` has a `{name}` that is not base64url of 32 bytes"
+                    ))
+                }),
+        };
+        let confirmation = Confirmation {
+            jkt: digest("jkt")?,
+            x5t_s256: digest("x5t#S256")?,
+        };
         if confirmation.is_empty() {
             return Err("its `cnf` confirms nothing: set `jkt` or `x5t#S256`".into());
         }
@@ -204,9 +232,23 @@ mod tests {
             json!({ "jkt": null, "x5t#S256": good }),
             json!({ "jwk": {} }),
             json!({ "jkt": good, "kid": "k" }),
+            json!({ "jkt": good, "osc": {} }),
+            json!({ "jkt": good, "jwk": {} }),
+            json!({ "jkt": good, "jwe": "e" }),
+            json!({ "x5t#S256": good, "jku": "https://a.example" }),
+            json!({ "JKT": good }),
+            json!({ "x5t#s256": good }),
+            json!({ "x5t": good }),
+            json!({ "jkt": good, "x5t": "AAAA" }),
+            json!({ "kc-jkt-type": "DPoP" }),
         ] {
             assert!(read(bad.clone()).is_err(), "{bad}");
         }
+        // RFC 7800 §3.1: what is not understood is ignored.
+        let more = read(json!({ "jkt": good, "kc-jkt-type": "DPoP" }))
+            .unwrap()
+            .unwrap();
+        assert!(more.jkt.is_some() && more.x5t_s256.is_none());
         assert_eq!(claims(json!({})).confirmation(), Ok(None));
     }
 }

@@ -94,6 +94,11 @@ pub(crate) async fn read_body(url: &Url, mut response: Response) -> Result<Vec<u
 
 /// A regular file of at most [`MAX_BODY`] bytes, read off the async threads.
 pub async fn read_file(path: PathBuf) -> Result<Vec<u8>, SourceUnavailable> {
+    read_file_within(path, MAX_BODY).await
+}
+
+/// The same with another bound, in bytes.
+pub async fn read_file_within(path: PathBuf, most: usize) -> Result<Vec<u8>, SourceUnavailable> {
     let shown = path.display().to_string();
     let read = tokio::task::spawn_blocking(move || {
         let file = std::fs::File::open(&path)?;
@@ -101,12 +106,15 @@ pub async fn read_file(path: PathBuf) -> Result<Vec<u8>, SourceUnavailable> {
             return Err(std::io::Error::other("not a regular file"));
         }
         let mut bytes = Vec::new();
-        file.take(MAX_BODY as u64 + 1).read_to_end(&mut bytes)?;
+        file.take(most as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     });
     match read.await {
-        Ok(Ok(bytes)) if bytes.len() <= MAX_BODY => Ok(bytes),
-        Ok(Ok(_)) => Err(unavailable(&format!("{shown}: the file is longer than 64 KiB"))),
+        Ok(Ok(bytes)) if bytes.len() <= most => Ok(bytes),
+        Ok(Ok(_)) => Err(unavailable(&format!(
+            "{shown}: the file is longer than {} KiB",
+            most / 1024
+        ))),
         Ok(Err(error)) => Err(unavailable(&format!("{shown}: {error}"))),
         Err(_) => Err(unavailable(&format!("{shown}: the reading task ended"))),
     }

@@ -50,8 +50,13 @@ pub enum Use {
 impl<'a> Compact<'a> {
     /// Splits, bounds and decodes strictly. Refuses every header that asks for what is not done here.
     pub fn parse(token: &'a str, used_as: Use) -> Result<Self, Refused> {
-        if token.len() > MAX_TOKEN {
-            return Err("it is longer than 8 KiB".into());
+        Self::parse_within(token, used_as, MAX_TOKEN)
+    }
+
+    /// The same with another bound, in bytes as received.
+    pub fn parse_within(token: &'a str, used_as: Use, most: usize) -> Result<Self, Refused> {
+        if token.len() > most {
+            return Err(Refused(format!("it is longer than {} KiB", most / 1024)));
         }
         let mut parts = token.split('.');
         let (Some(header), Some(payload), Some(signature), None) =

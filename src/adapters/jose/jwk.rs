@@ -1,5 +1,6 @@
 //! Public JWKs (RFC 7517), parsed strictly from JSON, and direct signature verification with them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -19,7 +20,7 @@ use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::jws::JwsAlgorithm;
 
 use super::header::MAX_KID;
-use super::{Refused, array_from_b64url, b64url, from_b64url, is_visible};
+use super::{Refused, array_from_b64url, b64url, ed25519, from_b64url, is_visible};
 use crate::openssl_errors;
 
 /// Members that hold a private or symmetric key (RFC 7518 §6.2.2, §6.3.2, §6.4.1; RFC 8037 §2).
@@ -71,9 +72,7 @@ impl PublicJwk {
                 x: coordinate(jwk, "x")?,
                 y: coordinate(jwk, "y")?,
             },
-            ("OKP", Some("Ed25519")) => Material::Ed25519 {
-                x: coordinate(jwk, "x")?,
-            },
+            ("OKP", Some("Ed25519")) => ed25519_material(jwk)?,
             ("RSA", _) => rsa_material(jwk)?,
             _ => return Err("the key is none of EC P-256, EC P-384, Ed25519, RSA".into()),
         };
@@ -99,8 +98,8 @@ impl PublicJwk {
         }
         match jwk.get("key_ops") {
             None => Ok(()),
-            Some(Value::Array(ops)) if ops.iter().any(|op| op == "verify") => Ok(()),
-            Some(_) => Err("the key's `key_ops` do not contain `verify`".into()),
+            Some(Value::Array(ops)) if ops.iter().any(|op| op == "verify") && are_unique_texts(ops) => Ok(()),
+            Some(_) => Err("the key's `key_ops` are not strings, each once, with `verify` among them".into()),
         }
     }
 
@@ -251,6 +250,23 @@ fn text<'a>(jwk: &'a Map<String, Value>, name: &str) -> Result<&'a str, Refused>
 fn coordinate<const N: usize>(jwk: &Map<String, Value>, name: &str) -> Result<[u8; N], Refused> {
     array_from_b64url(text(jwk, name)?)
         .ok_or_else(|| Refused(format!("the key's `{name}` is not base64url of {N} bytes")))
+}
+
+/// RFC 7517 §4.3: strings, none of them twice.
+fn are_unique_texts(values: &[Value]) -> bool {
+    let mut seen = HashSet::new();
+    values
+        .iter()
+        .all(|value| value.as_str().is_some_and(|text| seen.insert(text)))
+}
+
+/// RFC 8037 §2. OpenSSL takes any 32 bytes, so they are looked at here (RFC 8725 §3.4).
+fn ed25519_material(jwk: &Map<String, Value>) -> Result<Material, Refused> {
+    let x = coordinate(jwk, "x")?;
+    if !ed25519::is_canonical_and_of_large_order(&x) {
+        return Err("the key's `x` is no canonical point, or one of small order".into());
+    }
+    Ok(Material::Ed25519 { x })
 }
 
 /// RFC 7518 §6.3.1: `n` and `e` as Base64urlUInt, which has no leading zero octet.

@@ -60,6 +60,65 @@ fn a_proof_key_of_each_kind_verifies_what_it_signed_and_nothing_else() {
     }
 }
 
+/// A little-endian sum of 32 bytes; what overflows is dropped.
+fn plus(a: &[u8], b: &[u8]) -> Vec<u8> {
+    let mut carry = 0u16;
+    let add = |(a, b): (&u8, &u8)| {
+        carry = u16::from(*a) + u16::from(*b) + (carry >> 8);
+        carry as u8
+    };
+    a.iter().zip(b).map(add).collect()
+}
+
+#[test]
+fn an_ed25519_signature_has_one_spelling() {
+    // RFC 8032 §5.1.7: S is below the order L = 2^252 + 27742317777372353535851937790883648493.
+    let order = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+    let key = PKey::generate_ed25519().unwrap();
+    let jwk = parse(&mint::jwk_of(&key).unwrap()).unwrap();
+    let signature = mint::sign_bytes(b"input", &key).unwrap();
+    let (r, s) = signature.split_at(32);
+    assert!(jwk.verify(b"input", &signature));
+    assert!(!jwk.verify(b"input", &[r, &plus(s, &order)].concat()));
+}
+
+#[test]
+fn ecdsa_numbers_are_in_range_or_refused() {
+    // The order of P-256 (FIPS 186-4 D.1.2.3).
+    let order =
+        BigNum::from_hex_str("FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551").unwrap();
+    let order = order.to_vec();
+    let key = testkit::p256();
+    let jwk = parse(&mint::jwk_of(&key).unwrap()).unwrap();
+    let signature = mint::sign_bytes(b"input", &key).unwrap();
+    let (r, s) = signature.split_at(32);
+    let zero = [0; 32];
+    let mut one = zero;
+    one[31] = 1;
+    for bad in [
+        [&zero[..], s],
+        [r, &zero],
+        [&zero, &zero],
+        [&order, s],
+        [r, &order],
+        [&order, &order],
+        [&one, &zero],
+    ] {
+        assert!(!jwk.verify(b"input", &bad.concat()), "{bad:?}");
+    }
+    // The other of the two valid spellings (r, n − s): no new proof, as single use hangs on key, URL and `jti`.
+    let mut other = BigNum::new().unwrap();
+    let order = BigNum::from_slice(&order).unwrap();
+    other
+        .checked_sub(&order, &BigNum::from_slice(s).unwrap())
+        .unwrap();
+    let other = other.to_vec_padded(32).unwrap();
+    assert!(jwk.verify(b"input", &[r, &other].concat()));
+}
+
 #[test]
 fn a_pss_salt_of_another_length_is_refused() {
     let key = testkit::rsa();
@@ -133,6 +192,19 @@ fn refuses_keys_that_are_not_exactly_right() {
         with(okp_example(), "alg", json!(["Ed25519"])),
         with(ec_example(), "key_ops", json!(["sign"])),
         with(ec_example(), "key_ops", json!("verify")),
+        with(ec_example(), "key_ops", json!(["verify", "verify"])),
+        with(ec_example(), "key_ops", json!(["verify", 1])),
+        with(ec_example(), "key_ops", json!([])),
+        // RFC 7518 §6.2.1.2: exactly as long as the curve's coordinates, zeros and all.
+        with(ec_example(), "y", json!(b64url(&[1; 31]))),
+        with(ec_example(), "y", json!(b64url(&[1; 33]))),
+        with(rsa_example(), "e", json!("")),
+        with(rsa_example(), "n", json!("")),
+        json!({ "kty": "OKP", "crv": "Ed25519", "x": b64url(&[0; 32]) }),
+        json!({ "kty": "OKP", "crv": "Ed25519", "x": b64url(&[1; 31]) }),
+        json!({ "kty": "OKP", "crv": "Ed448", "x": b64url(&[9; 57]) }),
+        json!({ "kty": "OKP", "crv": "X25519", "x": b64url(&[9; 32]) }),
+        json!({ "kty": "EC", "crv": "Ed25519", "x": b64url(&[9; 32]), "y": b64url(&[9; 32]) }),
         with(ec_example(), "kid", json!(1)),
         with(ec_example(), "kid", json!("a b")),
         with(rsa_example(), "e", json!("Aw")),

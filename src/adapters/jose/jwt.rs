@@ -13,14 +13,14 @@ use signer_actors::domain::validity::{NotNow, Validity};
 
 use super::Refused;
 use super::claims::Claims;
-use super::header::{Compact, MAX_KID, Use, media_type};
+use super::header::{Compact, MAX_KID, MAX_TOKEN, Use, media_type};
 use super::jwks::{IssuerKey, KeySet};
 use crate::openssl_errors;
 
 /// Longest accepted clock skew (contract §3).
 pub const MAX_SKEW: Duration = Duration::from_secs(30);
 
-const BAD_SIGNATURE: &str = "its signature does not hold";
+const BAD_SIGNATURE: &str = "its signature does not hold: it was changed, or another key made it";
 
 /// What a token must be to be accepted.
 #[derive(Clone, Debug)]
@@ -30,6 +30,7 @@ pub struct Policy {
     types: Vec<String>,
     algorithms: Vec<JwsAlgorithm>,
     skew: TimeDelta,
+    most: usize,
 }
 
 /// A token whose type, signature, issuer, audience and times hold.
@@ -87,12 +88,18 @@ impl Policy {
             types: types.iter().map(|typ| media_type(typ)).collect(),
             algorithms: algorithms.to_vec(),
             skew: TimeDelta::from_std(skew.min(MAX_SKEW)).unwrap_or_default(),
+            most: MAX_TOKEN,
         }
+    }
+
+    /// The same for tokens of up to this many bytes instead of [`MAX_TOKEN`].
+    pub fn up_to(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// Verifies the token. CPU only: about 200 µs, most of it the library building the key.
     pub fn verify(&self, token: &str, keys: &KeySet, now: DateTime<Utc>) -> Result<VerifiedJwt, Rejection> {
-        let compact = Compact::parse(token, Use::Token)?;
+        let compact = Compact::parse_within(token, Use::Token, self.most)?;
         if !self.types.contains(&compact.header.typ) {
             // RFC 8725 §3.11: a token of another kind by the same issuer must not pass.
             return Err("its `typ` is not that of a token accepted here".into());
@@ -152,8 +159,8 @@ impl Policy {
             Ok(_) => return Ok(()),
             Err(error) => match error.kind() {
                 ErrorKind::InvalidSignature => BAD_SIGNATURE,
-                ErrorKind::InvalidIssuer => "its `iss` is not the configured issuer",
-                ErrorKind::InvalidAudience => "its `aud` is not this service",
+                ErrorKind::InvalidIssuer => "its `iss` is not the issuer that this service trusts",
+                ErrorKind::InvalidAudience => "its `aud` does not name this service",
                 ErrorKind::MissingRequiredClaim(_) => {
                     "it lacks one of `iss`, `aud`, `exp`, or has it mistyped"
                 }
@@ -168,10 +175,10 @@ impl Policy {
     fn check_claims(&self, claims: &Claims, now: DateTime<Utc>) -> Result<Validity, Rejection> {
         // One string, never an array that contains the issuer (RFC 7519 §4.1.1).
         if claims.string("iss")? != self.issuer {
-            return Err("its `iss` is not the configured issuer".into());
+            return Err("its `iss` is not the issuer that this service trusts".into());
         }
         if !claims.is_for(&self.audience) {
-            return Err("its `aud` is not this service".into());
+            return Err("its `aud` does not name this service".into());
         }
         let validity = Validity {
             issued: claims.required_date("iat")?,

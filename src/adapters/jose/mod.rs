@@ -7,6 +7,7 @@
 
 pub mod claims;
 mod discovery;
+mod ed25519;
 pub mod fetch;
 pub mod header;
 pub mod json;

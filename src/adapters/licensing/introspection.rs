@@ -6,7 +6,8 @@ use serde_json::Value;
 use signer_actors::domain::entitlement::Entitlement;
 use signer_actors::ports::{Introspection, SourceUnavailable};
 
-use super::{IntrospectionSettings, poe};
+use super::IntrospectionSettings;
+use super::narrowing::Narrowing;
 use crate::adapters::jose::Refused;
 use crate::adapters::jose::claims::Claims;
 use crate::adapters::jose::fetch::{self, Http, unavailable};
@@ -93,25 +94,6 @@ fn judge(answer: &Claims, token: &Claims, facts: Entitlement) -> Result<Introspe
     if !identity.into_iter().all(same) {
         return Ok(Introspection::Mismatch);
     }
-    narrow(answer, facts).map(|facts| Introspection::Active(Box::new(facts)))
-}
-
-/// Whatever the answer says, nothing gets wider than the signed token.
-fn narrow(answer: &Claims, facts: Entitlement) -> Result<Entitlement, Refused> {
-    let expires = answer.date("exp")?.unwrap_or(facts.expires);
-    Ok(Entitlement {
-        expires: facts.expires.min(expires),
-        // A name for people, without power.
-        plan: poe::plan(answer)?.unwrap_or(facts.plan),
-        limits: poe::Limits::read(answer)?.narrow(facts.limits),
-        versions: match (facts.versions, poe::versions(answer)?) {
-            (Some(token), Some(answer)) => Some(token.narrowed_by(answer)),
-            (token, answer) => token.or(answer),
-        },
-        features: match poe::features(answer)? {
-            Some(answer) => facts.features.narrowed_by(&answer),
-            None => facts.features,
-        },
-        ..facts
-    })
+    let narrowing = Narrowing::read(answer)?;
+    Ok(Introspection::Active(Box::new(narrowing.apply(facts))))
 }

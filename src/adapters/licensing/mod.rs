@@ -1,9 +1,15 @@
 //! Licensing: proofs of entitlement and their introspection.
 //!
 //! [`poe`] verifies a proof of entitlement (PoE) locally; [`introspection`] asks Licensing whether it still holds and
-//! narrows it. The order, caches and grace are the EntitlementActor's.
+//! narrows it; [`offline`] does the same by a signed [licence file](licence). The order, caches and grace are the
+//! EntitlementActor's.
 
+mod clock_guard;
+mod high_water;
 pub mod introspection;
+pub mod licence;
+mod narrowing;
+pub mod offline;
 pub mod poe;
 
 use std::fmt;

@@ -118,8 +118,6 @@ impl Link {
             // A server that has forgotten the scripts is connected to anew, which teaches it them.
             answers.into_iter().map(sound).collect()
         });
-            refused.map_or(Ok(answers), Err)
-        });
         let result = result.await;
         self.observed(name, begun, result)
     }

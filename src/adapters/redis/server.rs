@@ -34,7 +34,8 @@ impl fmt::Display for Server {
 impl Server {
     pub(super) async fn look_at(connection: &mut MultiplexedConnection) -> Result<Self, Failure> {
         let answer = connection.send_packed_command(&redis::cmd("INFO")).await?;
-        let info = String::from_redis_value(sound(answer)?).map_err(|_| Failure::Answer("INFO is no text".into()))?;
+        let info = String::from_redis_value(sound(answer)?)
+            .map_err(|_| Failure::Answer("INFO is no text".into()))?;
         Self::of(&info)
     }
 

@@ -7,7 +7,7 @@ use reqwest::{Client, StatusCode, redirect};
 use url::Url;
 
 use super::finding::{Finding, Probe, probe};
-use crate::config::{AuthorityKeys, Backend, LicensingKeys, Settings};
+use crate::config::{AuthorityKeys, Backend, LicensingKeys, Settings, Standing};
 
 /// Time for one answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,8 +53,13 @@ fn targets(settings: &Settings) -> Vec<(String, Url, Expect)> {
         LicensingKeys::File(_) => None,
     };
     add("Licensing keys", licensing, Expect::Document);
-    let introspection = settings.entitlement.introspection_url.clone();
-    add("introspection", Some(introspection), Expect::Presence);
+    let introspection = match &settings.entitlement.standing {
+        Standing::Online {
+            introspection_url, ..
+        } => Some(introspection_url.clone()),
+        Standing::Offline { .. } => None,
+    };
+    add("introspection", introspection, Expect::Presence);
     for backend in &settings.signing.backends {
         if let Backend::Fulcio(fulcio) = backend {
             add("Fulcio", Some(fulcio.url.clone()), Expect::Presence);

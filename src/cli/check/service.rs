@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::finding::{Finding, Probe, probe};
-use crate::bootstrap::probes::{Answer, key_sets, shared_state, signing_keys};
+use crate::bootstrap::probes::{Answer, key_sets, licence_file, shared_state, signing_keys};
 use crate::config::Settings;
 
 pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
@@ -38,6 +38,21 @@ pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
             }
         }),
     ]
+}
+
+/// Needs no network, so it is looked at with `--offline`, too.
+pub(super) fn licence_probe(settings: &Settings) -> Box<dyn Probe> {
+    let settings = Arc::new(settings.clone());
+    probe(move || {
+        let settings = Arc::clone(&settings);
+        async move {
+            let answer = licence_file(&settings).await;
+            findings(
+                answer.into_iter().collect(),
+                "see docs/runbooks/entitlement-unavailable.md",
+            )
+        }
+    })
 }
 
 fn findings(answers: Vec<Answer>, advice: &str) -> Vec<Finding> {

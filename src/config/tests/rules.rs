@@ -123,13 +123,18 @@ fn values_out_of_bounds_are_refused() {
         ),
         (
             "[entitlement]",
-            "mode = \"offline\"",
-            "entitlement.mode: offline is not available in this version",
+            "mode = \"on-line\"",
+            "entitlement.mode: \"on-line\"",
         ),
         (
             "[entitlement]",
-            "licence_file = \"x\"",
-            "entitlement.licence_file: needs mode offline",
+            "licence_file = \"licensing-jwks.json\"",
+            "entitlement.licence_file: is for mode offline, and mode is online",
+        ),
+        (
+            "[entitlement]",
+            "licence_file = \"no-such-file\"",
+            "entitlement.licence_file: cannot read",
         ),
         (
             "[release]",
@@ -188,7 +193,7 @@ fn values_out_of_bounds_are_refused() {
             "signing.default_key: other is not the id of an active backend",
         ),
     ] {
-        let base = format!("{LOCAL}\n[server]\n");
+        let base = format!("{LOCAL}\n[server]\n[state]\n");
         check(&site, &base, section, &format!("{section}\n{line}"), expected);
     }
 }
@@ -316,18 +321,14 @@ fn proxies_are_few() {
             false,
         ),
         (
-            r#""fd00::/8", "fe80::/10", "::1", "2001:db8:1::/48", "2001:db8::7""#,
+            r#""fd00::/8", "fe80::/64", "::1", "2001:db8:1::/48", "2001:db8::7""#,
             false,
         ),
         (r#""203.0.112.0/23""#, true),
         (r#""100.0.0.0/8""#, true),
         (r#""2001:db8::/47""#, true),
     ] {
-        let text = LOCAL.replacen(
-            "\n[server]\n",
-            &format!("\n[server]\ntrusted_proxies = [{ranges}]\n"),
-            1,
-        );
+        let text = format!("{LOCAL}\n[server]\ntrusted_proxies = [{ranges}]\n");
         let settings = site.load(&text).expect(ranges);
         let keys: Vec<&str> = settings.warnings.iter().map(|warning| &*warning.key).collect();
         assert_eq!(keys.contains(&"server.trusted_proxies"), warned, "{ranges}");
@@ -354,6 +355,69 @@ fn private_keys_must_be_private() {
             .warnings
             .iter()
             .any(|warning| warning.key == "entitlement.credential")
+    );
+}
+
+/// Each mode has what it needs, and nothing of the other.
+#[test]
+fn entitlement_is_online_or_offline() {
+    const URL: &str = "introspection_url = \"http://127.0.0.1:9001/license/introspect\"\n";
+    const CREDENTIAL: &str = "credential = \"file:licensing.token\"\n";
+    const KEYS: &str = "jwks_file = \"licensing-jwks.json\"\n";
+    const OFFLINE: &str = "[entitlement]\nmode = \"offline\"\nlicence_file = \"licence.jwt\"\n";
+    let site = Site::new();
+    site.write("licence.jwt", b"read by who uses it");
+    for (without, remedy) in [(URL, "introspection_url"), (CREDENTIAL, "credential")] {
+        check(
+            &site,
+            LOCAL,
+            without,
+            "",
+            &format!("entitlement.{remedy}: is empty; mode online needs it"),
+        );
+    }
+    let offline = LOCAL.replace("[entitlement]\n", OFFLINE);
+    let nothing_online = offline.replace(URL, "").replace(CREDENTIAL, "");
+    let loaded = site.load(&nothing_online).expect("a good offline configuration");
+    let standing = loaded.entitlement.standing;
+    assert!(
+        matches!(standing, crate::config::Standing::Offline { licence_file } if licence_file == site.path().join("licence.jwt"))
+    );
+    check(
+        &site,
+        &offline,
+        CREDENTIAL,
+        "",
+        "entitlement.introspection_url: is for mode online, and mode is offline",
+    );
+    check(
+        &site,
+        &offline,
+        URL,
+        "",
+        "entitlement.credential: is for mode online, and mode is offline",
+    );
+    let line = "licence_file = \"licence.jwt\"\n";
+    check(
+        &site,
+        &nothing_online,
+        line,
+        "",
+        "entitlement.licence_file: is empty; mode offline needs it",
+    );
+    let uri = "jwks_uri = \"https://licensing.example/jwks\"\n";
+    check(
+        &site,
+        &nothing_online,
+        KEYS,
+        uri,
+        "entitlement.jwks_uri: is for mode online",
+    );
+    let graceful = nothing_online.replace(line, &format!("{line}grace = \"1m\"\n"));
+    let warnings = site.load(&graceful).expect("valid").warnings;
+    assert!(
+        warnings.iter().any(|warning| warning.key == "entitlement.grace"),
+        "{warnings:?}"
     );
 }
 

@@ -7,10 +7,15 @@ const PATIENCE: Patience = Patience {
     idle: Duration::from_secs(15),
 };
 
+fn guarded(io: DuplexStream) -> Guarded<DuplexStream> {
+    let refusals = |status| (status == 400).then(|| Bytes::from_static(b"a document"));
+    Guarded::new(io, PATIENCE, Rc::new(refusals))
+}
+
 /// A guarded connection and its caller.
 fn connected() -> (Guarded<DuplexStream>, DuplexStream) {
     let (ours, theirs) = duplex(1024);
-    (Guarded::new(ours, PATIENCE), theirs)
+    (guarded(ours), theirs)
 }
 
 /// Reads until the end; how long that took, in seconds.
@@ -124,7 +129,7 @@ async fn a_refusal_comes_without_an_invitation() {
 #[tokio::test]
 async fn an_invitation_is_written_whole_through_a_narrow_pipe() {
     let (ours, mut theirs) = duplex(7);
-    let mut guarded = Guarded::new(ours, PATIENCE);
+    let mut guarded = guarded(ours);
     let request = guarded.connection().enter();
     guarded.write_all(CONTINUE).await.expect("taken");
     guarded.connection().invite_body();
@@ -137,4 +142,35 @@ async fn an_invitation_is_written_whole_through_a_narrow_pipe() {
     drop((request, guarded));
     let expected = [CONTINUE, b"HTTP/1.1 200 OK"].concat();
     assert_eq!(reading.await.expect("read"), expected);
+}
+
+#[tokio::test]
+async fn what_was_no_request_is_answered_in_our_words() {
+    const BARE: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let ours = b"HTTP/1.1 400 Bad Request\r\nx-correlation-id: 1\r\n\r\n";
+    let longer = [BARE, b"x"].concat();
+    let good = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let unknown = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+    for (written, expected) in [
+        (BARE, &b"a document"[..]),
+        (ours, ours),
+        (&longer, &longer),
+        (good, good),
+        (unknown, unknown),
+    ] {
+        let (mut guarded, mut caller) = connected();
+        guarded.write_all(written).await.expect("room");
+        guarded.flush().await.expect("flushed");
+        drop(guarded);
+        let mut seen = Vec::new();
+        caller.read_to_end(&mut seen).await.expect("an end");
+        assert_eq!(seen, expected);
+    }
+    // A handler's own word is left as it is.
+    let (mut guarded, mut caller) = connected();
+    let _request = guarded.connection().enter();
+    guarded.write_all(BARE).await.expect("room");
+    let mut seen = vec![0; BARE.len()];
+    caller.read_exact(&mut seen).await.expect("all of it");
+    assert_eq!(seen, BARE);
 }

@@ -6,13 +6,13 @@ pub mod trust;
 pub mod unknown;
 pub mod verify;
 
-use actix_web::HttpRequest;
+use actix_web::{HttpMessage, HttpRequest};
 use signer_actors::domain::caller::Scope;
 use signer_actors::pipeline::Context;
 use signer_actors::pipeline::state::{Authenticated, Session};
 use signer_actors::runtime::Deadline;
 
-use super::around::correlation;
+use super::around::{UsesNonces, correlation};
 use super::credentials::credentials;
 use super::problem::Problem;
 use super::state::AppState;
@@ -31,5 +31,8 @@ async fn authenticate(
     let session =
         signer_actors::pipeline::authenticate(&state.services, Session::new(credentials), scope, &context)
             .await?;
+    if session.principal().uses_nonces() {
+        request.extensions_mut().insert(UsesNonces);
+    }
     Ok((session, context))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::http::header::HeaderName;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use signer_actors::domain::caller::Scope;
+use signer_actors::domain::caller::{Scope, SenderBinding};
 use signer_actors::domain::code::Code;
 use signer_actors::domain::statement::StatementDraft;
 use signer_actors::entitlement::Poe;
@@ -39,7 +39,9 @@ pub async fn sign_dsse(
 ) -> Result<HttpResponse, Problem> {
     body::check_headers(&request, &state.limits)?;
     let (session, context) = authenticate(&state, &request, Scope::Sign).await?;
-    if state.body_hash_required && session.principal().body().is_none() {
+    // Without a proof, over mTLS, there is nothing to name the body in; TLS keeps it whole.
+    let proven = !matches!(session.principal().binding(), SenderBinding::Mtls(_));
+    if state.body_hash_required && proven && session.principal().body().is_none() {
         return Err(Failure::new(Stage::Authentication, Refusal::BodyUnbound).into());
     }
     let (bytes, held) = body::read(&request, payload, &state.limits, &state.bodies).await?;

@@ -20,6 +20,8 @@ fn busy() -> Metrics {
     metrics.key_set("authority", DateTime::from_timestamp(1_790_000_000, 0).unwrap());
     metrics.audit_synced(5, Duration::from_millis(1));
     metrics.audit_failed();
+    metrics.licence_file(7, DateTime::from_timestamp(1_800_000_001, 0).unwrap());
+    metrics.licence_file_refused();
     metrics.clock_went_back();
     metrics.state("spend", Duration::from_millis(1), None);
     metrics.state("admit", Duration::ZERO, Some("down"));
@@ -68,6 +70,9 @@ fn observations_are_rendered() {
         "signer_audit_records_total 5",
         "signer_audit_sync_seconds_count 1",
         "signer_audit_failures_total 1",
+        "signer_licence_file_version 7",
+        "signer_licence_file_expiry_timestamp_seconds 1800000001",
+        "signer_licence_file_refusals_total 1",
         "signer_clock_steps_back_total 1",
         r#"signer_build_info{version="1.2.3"} 1"#,
     ] {

@@ -100,7 +100,7 @@ cases! {
         "send `poe`",
         |app| app.sign().json(|body| { body.as_object_mut().unwrap().remove("poe"); }).send().await;
     EntitlementInvalid 403 "entitlement",
-        "the proof of entitlement is not from Licensing, not for this service, malformed, or bound to another sender",
+        "the proof of entitlement is not from Licensing, not for this service, malformed, bound to another sender, or of a licence that the licence file does not list",
         "obtain a new one from Licensing",
         |app| app.sign().poe(|poe| poe.claim("aud", "another")).send().await;
     EntitlementExpired 403 "entitlement",
@@ -164,7 +164,7 @@ cases! {
             answer
         };
     RequestTimeout 408 "body",
-        "the body did not arrive in time",
+        "the head or the body of the request did not arrive in time",
         "send it faster, or a smaller one",
         |_app| {
             let app = TestApp::with("server.body_timeout = \"300ms\"").await;
@@ -252,7 +252,7 @@ cases! {
             TestApp::with(changes).await.sign().send().await
         };
     EntitlementUnavailable 503 "entitlement",
-        "Licensing does not answer, and no grace covers the entitlement",
+        "Licensing does not answer, and no grace covers the entitlement; in mode `offline`, no licence file holds now",
         "try again shortly",
         |app| {
             app.licensing.says(Says::Status(500));

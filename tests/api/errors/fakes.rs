@@ -70,6 +70,7 @@ pub(super) fn brittle() -> String {
         routes: Routes::new(&metrics, signer::http::routes::PATTERNS),
         metrics,
         algorithms: "ES256 ES384".into(),
+        certificates: false,
         body_hash_required: false,
         proxies: Default::default(),
         bodies: signer::http::budget::BodyBudget::new(8 << 20),

@@ -1,9 +1,11 @@
 //! The service inside of the test's own process.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use signer::bootstrap::{self, Service};
 use signer::config::Settings;
+use signer_actors::ports::{Clock, SystemClock};
 
 use super::World;
 
@@ -44,8 +46,18 @@ impl TestApp {
     pub(crate) async fn tuned(world: World, edit: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = world.settings();
         edit(&mut settings);
+        Self::begun(world, &settings, Arc::new(SystemClock::default())).await
+    }
+
+    /// In this world, by this clock.
+    pub(crate) async fn at(world: World, clock: Arc<dyn Clock>) -> Self {
+        let settings = world.settings();
+        Self::begun(world, &settings, clock).await
+    }
+
+    async fn begun(world: World, settings: &Settings, clock: Arc<dyn Clock>) -> Self {
         let log = slog::Logger::root(slog::Discard, slog::o!());
-        let service = bootstrap::start(&settings, log).await.unwrap();
+        let service = bootstrap::start_at(settings, log, clock).await.unwrap();
         let scheme = settings.server.tls.as_ref().map_or("http", |_| "https");
         let base = format!("{scheme}://{}", service.listen);
         world.base.set(base).unwrap();

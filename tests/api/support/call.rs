@@ -1,9 +1,10 @@
 //! One request, changed at will before it is sent.
 
+use openssl::pkey::{PKey, Private};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, Draft, SIGN, World};
+use super::{Answer, Draft, ORIGIN, SIGN, World, jwk, thumbprint};
 
 type Edit = Box<dyn FnOnce(&mut Draft)>;
 
@@ -28,6 +29,9 @@ pub(crate) struct Call<'a> {
     body: Vec<u8>,
     json: Value,
     poe: String,
+    line: Option<String>,
+    host: String,
+    framing: Option<String>,
 }
 
 impl<'a> Call<'a> {
@@ -68,7 +72,20 @@ impl<'a> Call<'a> {
             body: Vec::new(),
             json: Value::Null,
             poe: String::new(),
+            line: None,
+            host: format!("host: {}\r\n", ORIGIN.trim_start_matches("https://")),
+            framing: None,
         }
+    }
+
+    /// Where the request comes to.
+    pub(crate) fn world(&self) -> &'a World {
+        self.world
+    }
+
+    /// The token as it stands.
+    pub(crate) fn sent_token(&self) -> &str {
+        &self.token
     }
 
     /// Another token.
@@ -102,10 +119,27 @@ impl<'a> Call<'a> {
         self.proofs(&[])
     }
 
-    /// Another proof.
+    /// Another proof; edits add up.
     pub(crate) fn proof(mut self, edit: impl FnOnce(&mut Draft) + 'static) -> Self {
-        self.proof = Proof::Good(Box::new(edit));
+        self.proof = match self.proof {
+            Proof::Good(before) => Proof::Good(Box::new(|draft| {
+                before(draft);
+                edit(draft);
+            })),
+            Proof::Raw(_) => Proof::Good(Box::new(edit)),
+        };
         self
+    }
+
+    /// Everything as before, but the token is bound to this key and the proof is made with it.
+    pub(crate) fn by(self, key: &PKey<Private>) -> Self {
+        let jkt = thumbprint(key);
+        let key = key.clone();
+        self.token(|token| token.claims["cnf"]["jkt"] = json!(jkt))
+            .proof(move |proof| {
+                proof.header["jwk"] = jwk(&key);
+                proof.by(&key);
+            })
     }
 
     /// Exactly these `DPoP` fields.
@@ -162,6 +196,51 @@ impl<'a> Call<'a> {
     pub(crate) fn field(mut self, name: &str, value: impl Into<String>) -> Self {
         self.fields.push((name.to_owned(), value.into()));
         self
+    }
+
+    /// Exactly this request line; the proof is for method and path as before. For [`Self::on_the_wire`].
+    pub(crate) fn line(mut self, line: impl Into<String>) -> Self {
+        self.line = Some(line.into());
+        self
+    }
+
+    /// `POST` to this target instead; the proof is for method and path as before. For [`Self::on_the_wire`].
+    pub(crate) fn target(self, target: &str) -> Self {
+        self.line(format!("POST {target} HTTP/1.1"))
+    }
+
+    /// Exactly these lines in place of `Host`, each with its end. For [`Self::on_the_wire`].
+    pub(crate) fn host(mut self, lines: &str) -> Self {
+        self.host = lines.to_owned();
+        self
+    }
+
+    /// Exactly these lines in place of `Content-Length`, each with its end. For [`Self::on_the_wire`].
+    pub(crate) fn framing(mut self, lines: &str) -> Self {
+        self.framing = Some(lines.to_owned());
+        self
+    }
+
+    /// HTTP/1.1 as text, and what is secret in it.
+    pub(crate) fn on_the_wire(self) -> (Vec<u8>, Vec<String>) {
+        let query = if self.query.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", self.query)
+        };
+        let line = self.line.clone();
+        let line = line.unwrap_or_else(|| format!("{} {}{query} HTTP/1.1", self.method, self.path));
+        let (host, framing) = (self.host.clone(), self.framing.clone());
+        let (fields, body, secrets) = self.into_parts();
+        let mut wire = format!("{line}\r\n{host}");
+        for (name, value) in fields {
+            wire.push_str(&format!("{name}: {value}\r\n"));
+        }
+        wire.push_str(&framing.unwrap_or_else(|| format!("content-length: {}\r\n", body.len())));
+        wire.push_str("\r\n");
+        let mut wire = wire.into_bytes();
+        wire.extend(body);
+        (wire, secrets)
     }
 
     /// The body as it will be sent.

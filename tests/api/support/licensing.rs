@@ -23,6 +23,12 @@ pub(crate) enum Says {
     Status(u16),
     /// This body.
     Raw(&'static str),
+    /// This status, with these fields and this body.
+    Exactly(u16, Vec<(&'static str, &'static str)>, Vec<u8>),
+    /// A body that is announced as longer than it is.
+    Truncated,
+    /// Nothing, until the test says something else.
+    Silence,
 }
 
 /// The scripted service.
@@ -85,8 +91,26 @@ async fn introspect(request: HttpRequest, shared: web::Data<Shared>, form: web::
     let claims = form.token.split('.').nth(1).map(unb64).unwrap_or_default();
     let mut claims: Value = serde_json::from_slice(&claims).unwrap();
     claims["active"] = json!(true);
-    let says = shared.says.borrow().clone();
+    let mut settled = shared.says.clone();
+    let spoken = settled.wait_for(|says| !matches!(says, Says::Silence)).await;
+    let says = spoken.map(|says| says.clone()).unwrap();
     match says {
+        Says::Silence => unreachable!("waited for"),
+        Says::Exactly(status, fields, body) => {
+            let mut answer = HttpResponse::build(status.try_into().unwrap());
+            for field in fields {
+                answer.append_header(field);
+            }
+            answer.body(body)
+        }
+        Says::Truncated => {
+            let all = claims.to_string();
+            let half = web::Bytes::copy_from_slice(&all.as_bytes()[..all.len() / 2]);
+            let pieces = futures_util::stream::iter([Ok(half), Err(std::io::Error::other("cut"))]);
+            HttpResponse::Ok()
+                .content_type("application/json")
+                .streaming(pieces)
+        }
         Says::Active => HttpResponse::Ok().json(claims),
         Says::With(members) => {
             for (name, value) in members.as_object().unwrap() {

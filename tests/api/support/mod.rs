@@ -16,7 +16,9 @@ pub(crate) use app::TestApp;
 pub(crate) use call::Call;
 pub(crate) use child::{Child, SIGNER};
 pub(crate) use licensing::{CREDENTIAL, Says};
-pub(crate) use mint::{Draft, Mint, b64, p256, sha256_hex, unb64};
+pub(crate) use mint::{
+    AUTHORITY, Draft, LICENSING, Mint, b64, jwk, now, p256, sha256_hex, thumbprint, thumbprint_of, unb64,
+};
 pub(crate) use raw::Raw;
 pub(crate) use wire::Wire;
 pub(crate) use world::{KEY, OTHER_KEY, RETIRED_KEY, World};

@@ -47,6 +47,11 @@ impl Raw {
         body
     }
 
+    /// What answers must not repeat.
+    pub(crate) fn secret(&mut self, secrets: Vec<String>) {
+        self.secrets = secrets;
+    }
+
     /// Sends bytes; a peer that has closed already is no failure here.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()

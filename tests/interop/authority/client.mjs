@@ -8,7 +8,7 @@
 //   dpop                 proofs by its key                   mtls                    the certificate it is bound to
 //   dpop-other-key       proofs by another key               mtls-other-certificate  another of the same CA
 //   dpop-as-bearer       scheme Bearer, no proof             mtls-no-certificate     none
-//   dpop-sent-twice      the good request once more          both, both-…            as mtls, with proofs
+//   dpop-sent-twice      the good request once more
 //
 // Prints one line: the header of the token, what each server answered, and why. Exit code 0: signed, 1: not.
 
@@ -59,15 +59,14 @@ function shown(jwt) {
 
 async function run() {
   const [kind, ...misuse] = scenario.split('-');
-  const showsCertificate = kind !== 'dpop';
-  const auth = showsCertificate ? oauth.TlsClientAuth() : oauth.ClientSecretBasic(options['client-secret']);
+  const auth = kind === 'mtls' ? oauth.TlsClientAuth() : oauth.ClientSecretBasic(options['client-secret']);
   const own = fetchShowing(options.certificate, options.key);
   const config = await oauth.discovery(
-    new URL(options.issuer), options['client-id'], { use_mtls_endpoint_aliases: showsCertificate }, auth,
+    new URL(options.issuer), options['client-id'], { use_mtls_endpoint_aliases: kind === 'mtls' }, auth,
     { execute: [oauth.allowInsecureRequests], [oauth.customFetch]: own },
   );
   const handle = async () => oauth.getDPoPHandle(config, await oauth.randomDPoPKeyPair(options['proof-alg']));
-  let proofs = kind === 'mtls' ? undefined : await handle();
+  let proofs = kind === 'dpop' ? await handle() : undefined;
   const accessToken = await token(config, proofs);
   switch (misuse.join('-')) {
     case '': case 'sent-twice': break;

@@ -20,7 +20,8 @@ def main(issuer: str, client: str, secret: str, resource: str, service: str, req
     class Counting(requests.adapters.HTTPAdapter):
         def send(self, request, **kwargs):
             answer = super().send(request, **kwargs)
-            seen["service" if request.url.startswith(service) else "authority"].append(answer.status_code)
+            if request.method == "POST":
+                seen["service" if request.url.startswith(service) else "authority"].append(answer.status_code)
             return answer
 
     session = requests.Session()
@@ -28,7 +29,7 @@ def main(issuer: str, client: str, secret: str, resource: str, service: str, req
     session.trust_env = False  # a bundle named in the environment would win over the CA
     for scheme in ("http://", "https://"):
         session.mount(scheme, Counting())
-    metadata = requests.get(f"{issuer}/.well-known/openid-configuration", timeout=10).json()
+    metadata = session.get(f"{issuer}/.well-known/openid-configuration", timeout=10).json()
     # `testing` accepts plain HTTP, which here is loopback.
     authority = OAuth2Client(metadata["token_endpoint"], issuer=issuer, auth=ClientSecretBasic(client, secret),
                              session=session, dpop_bound_access_tokens=True, testing=True)

@@ -23,14 +23,18 @@ const resource = 'urn:stellaops:signer';
 const scope = 'signer.sign signer.verify';
 
 const algorithms = {
-  ES256: ['ec', { namedCurve: 'P-256' }], ES384: ['ec', { namedCurve: 'P-384' }], PS256: ['rsa', { modulusLength: 2048 }],
-  EdDSA: ['ed25519', {}], Ed25519: ['ed25519', {}],
+  ES256: ['ec', { namedCurve: 'P-256' }], ES384: ['ec', { namedCurve: 'P-384' }],
+  PS256: ['rsa', { modulusLength: 2048 }], EdDSA: ['ed25519', {}], Ed25519: ['ed25519', {}],
 };
 
 function signingKeys() {
   return Object.entries(algorithms).map(([alg, [kind, parameters]]) => ({
     ...generateKeyPairSync(kind, parameters).privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid: randomUUID(),
   }));
+}
+
+function algorithmOf({ clientId }) {
+  return Object.keys(algorithms).find((alg) => clientId === `scanner-${alg.toLowerCase()}`) ?? 'ES256';
 }
 
 // One client for each algorithm that its tokens are signed by, and one that shows a certificate.
@@ -73,7 +77,7 @@ function configuration(mtlsOrigin) {
         enabled: true,
         getResourceServerInfo: (ctx, indicator, client) => ({
           scope, audience: 'signer', accessTokenTTL: 300, accessTokenFormat: 'jwt',
-          jwt: { sign: { alg: Object.keys(algorithms).find((alg) => client.clientId.endsWith(alg.toLowerCase())) ?? 'ES256' } },
+          jwt: { sign: { alg: algorithmOf(client) } },
         }),
         useGrantedResource: () => true,
       },

@@ -4,7 +4,7 @@
     sign_request.py make CREDENTIALS.json PREDICATE.json REQUEST.json
     sign_request.py take RESPONSE.json KEYS.json ENVELOPE.json PUBLIC_KEY.pem
 
-The proof of entitlement and the scanner's digest are those of `signer dev`; KEYS.json is what `GET /trust/keys` answered.
+The proof of entitlement and the scanner's digest are those of `signer dev`; KEYS.json is what `GET /trust/keys` said.
 """
 
 import json
