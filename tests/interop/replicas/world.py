@@ -319,9 +319,15 @@ class World:
         self.write("signing.pem", Key().pem())
         self.introspection, self.registry = Server(Licensing), Registry(self.data, delay=0.3)
         self.store = Store(store, self.folder)
-        self.replicas = [Replica(self, number) for number in range(replicas)]
-        for replica in self.replicas:
-            wait_for("a replica", replica.is_ready)
+        self.replicas = []
+        try:
+            for number in range(replicas):
+                self.replicas.append(Replica(self, number))
+            for replica in self.replicas:
+                wait_for("a replica", replica.is_ready)
+        except BaseException:
+            self.stop()
+            raise
 
     def write(self, name: str, content: bytes) -> None:
         path = self.folder / name
