@@ -37,11 +37,6 @@ pub(super) const NOT_MET: &[(Code, u16, &str)] = &[
         502,
         "no timestamp authority can be configured; asking for one is `invalid_request`",
     ),
-    (
-        Code::StateUnavailable,
-        503,
-        "there is no shared store that could be down",
-    ),
 ];
 
 macro_rules! cases {
@@ -289,6 +284,10 @@ cases! {
             }
             app.referrers("").send().await
         };
+    StateUnavailable 503 "authentication",
+        "the state that replicas share cannot be reached, so nobody knows what was used; nothing is signed",
+        "try again shortly; the operator looks at the store",
+        |_app| TestApp::within(crate::shared::world(9).await).await.sign().send().await;
     ShuttingDown 503 "http",
         "this replica ends",
         "try another one",
