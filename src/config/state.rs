@@ -18,7 +18,7 @@ use crate::urls::is_loopback;
 pub struct State {
     /// Shared by replicas, or `None`: in this process.
     pub shared: Option<SharedStore>,
-    /// Folder of the embedded idempotency store.
+    /// Folder of what must outlive a restart: the version of the licence file.
     pub directory: PathBuf,
     /// How long an answer is kept for retries with the same `Idempotency-Key`.
     pub idempotency_ttl: Duration,
@@ -74,14 +74,18 @@ pub(crate) fn section(root: &mut Section<'_>) -> Option<State> {
         );
         let shared = shared(s);
         let directory = s.text(
-            key("directory", "state", "Folder of the embedded idempotency store."),
+            key(
+                "directory",
+                "state",
+                "Folder for what must outlive a restart: in entitlement mode offline the version of the licence file, else nothing.",
+            ),
             files::resolve,
         );
         let idempotency_ttl = s.duration(
             key(
                 "idempotency_ttl",
                 "24h",
-                "How long an answer is kept for a retry with the same Idempotency-Key.",
+                "How long an answer is kept for a retry with the same Idempotency-Key. No effect: this version refuses the header.",
             ),
             Duration::from_secs(60)..=Duration::from_secs(7 * 86_400),
         );

@@ -186,8 +186,8 @@ cases! {
         "correct the subject that `detail` names",
         |app| app.sign().json(|body| body["subject"] = serde_json::json!([])).send().await;
     InvalidPredicate 422 "shape",
-        "the predicate is no object, or has a number that canonical JSON would change, or a member name beyond 1 KB",
-        "write such numbers as strings",
+        "the predicate is no object or an empty one, or has a number that canonical JSON would change, or a member name beyond 1 KiB",
+        "correct what `detail` names; write such numbers as strings",
         |app| app.sign().json(|body| body["predicate"] = "text".into()).send().await;
     RateLimited 429 "quota",
         "the plan's rate is used up",
