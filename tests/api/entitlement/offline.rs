@@ -133,13 +133,21 @@ async fn a_new_file_counts_within_seconds_and_an_old_one_never_again() {
     put(&app.world, 3, licence(|licence| licence["revoked"] = json!(true)));
     let answer = until_signing(&app, |answer| answer.status != 200).await;
     answer.refused(403, "entitlement_revoked", "entitlement");
-    let versions: Vec<Value> = app
-        .audit()
-        .into_iter()
-        .filter(|record| record["what"] == "licence-file")
-        .map(|record| record["facts"]["licenceFileVersion"].clone())
-        .collect();
-    assert_eq!(versions, ["2", "3"], "changes of trust are in the trail");
+    let versions = || -> Vec<Value> {
+        app.audit()
+            .into_iter()
+            .filter(|record| record["what"] == "licence-file")
+            .map(|record| record["facts"]["licenceFileVersion"].clone())
+            .collect()
+    };
+    // Recorded beside requests, so perhaps a moment after the first that felt it.
+    let recorded = async {
+        while versions().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(10), recorded).await;
+    assert_eq!(versions(), ["2", "3"], "changes of trust are in the trail");
 }
 
 #[actix::test]
