@@ -53,6 +53,8 @@ struct Shared {
     invited: Cell<bool>,
     /// actix-http has written `100 Continue`, and it was kept back.
     kept_back: Cell<bool>,
+    /// Counts what was read, written, begun and ended.
+    progress: Cell<u64>,
 }
 
 impl fmt::Debug for Connection {
@@ -72,6 +74,7 @@ impl Connection {
             closing: Cell::new(false),
             invited: Cell::new(false),
             kept_back: Cell::new(false),
+            progress: Cell::new(0),
         }))
     }
 
@@ -81,6 +84,7 @@ impl Connection {
         self.0.head_since.set(None);
         self.0.invited.set(false);
         self.0.kept_back.set(false);
+        self.advance();
         Entered(self.clone())
     }
 
@@ -97,6 +101,15 @@ impl Connection {
     /// Lets the body come: the headers are in order, and whoever waits for `100 Continue` gets it now.
     pub fn invite_body(&self) {
         self.0.invited.set(true);
+    }
+
+    /// Changes whenever something is read, written, begun or ended.
+    pub(super) fn progress(&self) -> u64 {
+        self.0.progress.get()
+    }
+
+    fn advance(&self) {
+        self.0.progress.set(self.0.progress.get().wrapping_add(1));
     }
 
     /// When to give up waiting; `None` while a request is worked on.
@@ -120,6 +133,7 @@ impl Drop for Entered {
         shared.requests.set(shared.requests.get().saturating_sub(1));
         shared.since.set(Instant::now());
         shared.kept_back.set(false);
+        self.0.advance();
     }
 }
 
@@ -242,6 +256,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
             Poll::Pending if this.overdue(cx) => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
             Poll::Ready(result) => {
+                this.connection.advance();
                 if buffer.filled().len() > before {
                     this.heard();
                 }
@@ -268,6 +283,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, bytes))?;
         if written > 0 {
             this.connection.0.since.set(Instant::now());
+            this.connection.advance();
         }
         Poll::Ready(Ok(written))
     }
