@@ -3,8 +3,8 @@
 //!
 //! actix-http times the head of the first request alone and stops its idle timer at the first byte of the next, so a
 //! caller could hold a connection for ever with one good request and a second that never ends. It writes `100 Continue`
-//! before a handler has looked at the headers. And it answers what its parser refuses with a bare status. [`Guarded`] lies
-//! between it and the socket and mends all three.
+//! before a handler has looked at the headers. It answers what its parser refuses with a bare status. And it waits for a
+//! slow reader for ever. [`Guarded`] lies between it and the socket and mends all four.
 
 use std::cell::Cell;
 use std::fmt;
@@ -18,6 +18,8 @@ use actix_web::web::Bytes;
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::budget::time_for;
 
 /// RFC 9110 §15.2.1, exactly as actix-http writes it.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -148,6 +150,37 @@ pub struct Guarded<T> {
     refusals: Refusals,
     /// Bytes of our own, to be written before any other.
     pending: Bytes,
+    /// How the answers under way are read.
+    reading: Option<Reading>,
+    /// All that was to be written is.
+    drained: bool,
+}
+
+/// Answers on their way to their reader.
+struct Reading {
+    since: Instant,
+    /// What the socket has taken since, in bytes.
+    written: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Reading {
+    fn begins() -> Self {
+        Self {
+            since: Instant::now(),
+            written: 0,
+            timer: None,
+        }
+    }
+
+    /// Whether the caller, for whom the socket has no room, reads more slowly than it may. Wakes the task when that may
+    /// be so.
+    fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
+        let until = self.since + time_for(self.written);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        timer.as_mut().reset(until);
+        timer.as_mut().poll(cx).is_ready()
+    }
 }
 
 impl<T> fmt::Debug for Guarded<T> {
@@ -167,6 +200,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             timer,
             refusals,
             pending: Bytes::new(),
+            reading: None,
+            drained: true,
         }
     }
 
@@ -251,6 +286,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.drained {
+            this.reading = None;
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buffer) {
             Poll::Pending if this.overdue(cx) => Poll::Ready(Ok(())),
@@ -280,7 +318,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
             this.pending = answer;
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = ready!(Pin::new(&mut this.io).poll_write(cx, bytes))?;
+        this.drained = false;
+        let reading = this.reading.get_or_insert_with(Reading::begins);
+        let written = match Pin::new(&mut this.io).poll_write(cx, bytes) {
+            Poll::Ready(result) => result?,
+            Poll::Pending if reading.is_too_slow(cx) => {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        reading.written = reading.written.saturating_add(written as u64);
         if written > 0 {
             this.connection.0.since.set(Instant::now());
             this.connection.advance();
@@ -291,6 +338,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_pending(cx))?;
+        // actix-http flushes when its buffer is empty; if more of an answer follows, nothing is read before.
+        this.drained = true;
         Pin::new(&mut this.io).poll_flush(cx)
     }
 
