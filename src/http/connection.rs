@@ -264,12 +264,33 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
         let status = idle.then(|| bare_status(bytes)).flatten()?;
         (self.refusals)(status)
     }
+
+    /// Where such an answer begins behind others; the end where there is none.
+    fn bare_from(&self, bytes: &[u8]) -> usize {
+        const BEGIN: &[u8] = b"HTTP/1.1 ";
+        let idle = self.connection.0.requests.get() == 0;
+        let last = || {
+            let tail = bytes.len().saturating_sub(MAX_BARE);
+            let begins = bytes
+                .get(tail..)?
+                .windows(BEGIN.len())
+                .rposition(|window| window == BEGIN)?;
+            bare_status(bytes.get(tail + begins..)?).map(|_| tail + begins)
+        };
+        idle.then(last)
+            .flatten()
+            .filter(|at| *at > 0)
+            .unwrap_or(bytes.len())
+    }
 }
+
+/// An answer that actix-http makes itself is shorter than this, in bytes.
+const MAX_BARE: usize = 256;
 
 /// The status of an answer that actix-http has made itself: one short head, nothing behind it, and without the field that
 /// every answer of ours has.
 fn bare_status(bytes: &[u8]) -> Option<u16> {
-    let short = Some(bytes).filter(|bytes| bytes.len() < 256)?;
+    let short = Some(bytes).filter(|bytes| bytes.len() < MAX_BARE)?;
     let head = std::str::from_utf8(short).ok()?;
     let rest = head.strip_prefix("HTTP/1.1 ")?;
     let whole = rest.find("\r\n\r\n")? == rest.len() - 4;
@@ -318,6 +339,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
             this.pending = answer;
             return Poll::Ready(Ok(bytes.len()));
         }
+        let bytes = bytes.get(..this.bare_from(bytes)).unwrap_or(bytes);
         this.drained = false;
         let reading = this.reading.get_or_insert_with(Reading::begins);
         let written = match Pin::new(&mut this.io).poll_write(cx, bytes) {

@@ -260,6 +260,11 @@ async fn requests_in_one_go_are_answered_in_order() {
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: signer.test\r\n\r\n");
     let all = [get("/livez"), get("/nowhere"), get("/readyz"), get("/nowhere")].concat();
     assert_eq!(statuses(&app, &all).await, [200, 404, 200, 404]);
+    // What is no request gets its document behind others, too.
+    assert_eq!(
+        statuses(&app, &format!("{}\u{1}\r\n\r\n", all)).await,
+        [200, 404, 200, 404, 400]
+    );
     // A protocol that we do not speak is none that we change to (RFC 9110 §7.8).
     let offered = "GET /livez HTTP/1.1\r\nhost: signer.test\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n";
     assert_eq!(statuses(&app, offered).await, [200]);

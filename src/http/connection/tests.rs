@@ -166,6 +166,15 @@ async fn what_was_no_request_is_answered_in_our_words() {
         caller.read_to_end(&mut seen).await.expect("an end");
         assert_eq!(seen, expected);
     }
+    // Behind other answers, too, which actix-http writes in one go.
+    let both = [ours, BARE].concat();
+    let (mut guarded, mut caller) = connected();
+    guarded.write_all(&both).await.expect("room");
+    guarded.flush().await.expect("flushed");
+    drop(guarded);
+    let mut seen = Vec::new();
+    caller.read_to_end(&mut seen).await.expect("an end");
+    assert_eq!(seen, [&ours[..], b"a document"].concat());
     // A handler's own word is left as it is.
     let (mut guarded, mut caller) = connected();
     let _request = guarded.connection().enter();
