@@ -77,6 +77,7 @@ impl Bench {
             algorithms: JwsAlgorithm::ALL.to_vec(),
             nonce: NonceMode::Off,
             nonce_key: None,
+            epoch: Default::default(),
         }));
         Self {
             token: token(&authority, &caller),

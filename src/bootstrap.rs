@@ -39,6 +39,8 @@ const MAILBOX_CAPACITY: usize = 4096;
 const REGISTRY_CONCURRENCY: usize = 16;
 /// How long one waits for its turn.
 const REGISTRY_QUEUE: Duration = Duration::from_secs(5);
+/// How long a start waits for the shared state.
+const STATE_PATIENCE: Duration = Duration::from_secs(2);
 /// Most header fields of a request, and their bytes.
 const HEADER_FIELDS: usize = 64;
 const HEADER_BYTES: usize = 32 * 1024;
@@ -160,6 +162,12 @@ pub async fn start_at(
 
     let arbiters = Arbiters::new(settings.state.shards);
     let services = start_actors(built.parts, tuning(settings), &arbiters.placement());
+    if let Some(shared) = &built.shared {
+        arbiters.state.spawn(shared.keep(log.clone()));
+        // Without it the service starts all the same, answers 503, and is not ready.
+        let mut up = shared.up();
+        let _ = tokio::time::timeout(STATE_PATIENCE, up.wait_for(|up| *up)).await;
+    }
     let state = AppState {
         services,
         limits: limits(settings),

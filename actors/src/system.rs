@@ -8,14 +8,14 @@ use actix::{Arbiter, ArbiterHandle};
 use tokio::sync::watch;
 
 use crate::audit::{Append, Audit, AuditError, Durability, Flush};
-use crate::auth::{Auth, AuthParts};
+use crate::auth::{Auth, AuthParts, SharedReplay, TENANT_FRACTION};
 use crate::domain::audit::AuditRecord;
 use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{BackendHandle, Policy, Services};
 use crate::ports::{
-    AuditLog, AuthoritySource, Clock, Ids, LicensingSource, Observer, ProofVerifier, ReleaseSource,
-    SigningBackend,
+    AuditLog, AuthoritySource, Clock, Ids, LicensingSource, Observer, ProofVerifier, QuotaStore,
+    ReleaseSource, ReplayStore, SigningBackend,
 };
 use crate::quota::Quota;
 use crate::referrer::{ReferrerPolicy, Referrers};
@@ -40,6 +40,8 @@ pub struct Parts {
     pub audit: Box<dyn AuditLog>,
     /// Identifies this replica's trail.
     pub audit_origin: Arc<str>,
+    /// What replicas share; `None`: this one is alone.
+    pub shared: Option<SharedState>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Identifiers.
@@ -48,6 +50,17 @@ pub struct Parts {
     pub observer: Arc<dyn Observer>,
     /// Log.
     pub log: slog::Logger,
+}
+
+/// State that replicas share.
+#[derive(Clone, Debug)]
+pub struct SharedState {
+    /// Spent proofs.
+    pub replay: Arc<dyn ReplayStore>,
+    /// Quotas.
+    pub quota: Arc<dyn QuotaStore>,
+    /// Whether it can be asked now.
+    pub up: watch::Receiver<bool>,
 }
 
 /// Sizes and lifetimes.
@@ -103,6 +116,10 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
             policy: tuning.keys,
             published: keys.clone(),
             replay_capacity: tuning.replay_capacity / shards,
+            shared: parts.shared.as_ref().map(|shared| SharedReplay {
+                store: Arc::clone(&shared.replay),
+                most: (tuning.replay_capacity / TENANT_FRACTION).max(1),
+            }),
         };
         // Made here, not when its arbiter gets to it: the store of spent proofs is born before the first proof can be made
         // for this service, however busy the machine is.
@@ -122,8 +139,12 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
 
     let (first, others) = on_each(placement, |arbiter| {
         let (clock, observer) = (Arc::clone(&parts.clock), Arc::clone(&parts.observer));
-        start(arbiter, capacity, vitals.clone(), move || {
-            Quota::new(clock, observer)
+        let store = parts.shared.as_ref().map(|shared| Arc::clone(&shared.quota));
+        // The random half of a UUIDv7.
+        let (_, holder) = parts.ids.uuid().as_u64_pair();
+        start(arbiter, capacity, vitals.clone(), move || match store {
+            None => Quota::new(clock, observer),
+            Some(store) => Quota::shared(clock, observer, store, holder),
         })
     });
     let quota = Shards::new(first, others);
@@ -169,6 +190,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         backends: backends.into(),
         audit,
         audit_healthy,
+        shared_up: parts.shared.map(|shared| shared.up),
         audit_origin: parts.audit_origin,
         clock: parts.clock,
         ids: parts.ids,

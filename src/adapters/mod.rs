@@ -4,4 +4,5 @@ pub mod audit_files;
 pub mod authority;
 pub mod jose;
 pub mod licensing;
+pub mod redis;
 pub mod registry;

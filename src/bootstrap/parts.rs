@@ -7,8 +7,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::ids::AuditId;
-use signer_actors::ports::{Clock, LicensingSource, Observer, SourceUnavailable, SystemIds};
-use signer_actors::system::Parts;
+use signer_actors::ports::{Clock, LicensingSource, Observer, SourceUnavailable, StoreEpoch, SystemIds};
+use signer_actors::system::{Parts, SharedState};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -20,6 +20,7 @@ use crate::adapters::jose::source::KeysLocation;
 use crate::adapters::licensing::licence::LicenceFile;
 use crate::adapters::licensing::offline::{LicenceSettings, OfflineLicensing, Surroundings};
 use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licensing};
+use crate::adapters::redis::{self, RedisState};
 use crate::adapters::registry::{self, RegistryReleases};
 use crate::config::{self, LicensingKeys, NoncePolicy, Settings, Standing};
 
@@ -30,6 +31,8 @@ pub(super) struct Built {
     pub(super) published_keys: Bytes,
     pub(super) orphans: Vec<AuditId>,
     pub(super) facts: BTreeMap<String, String>,
+    /// The state that replicas share, to be kept connected.
+    pub(super) shared: Option<RedisState>,
     pub(super) licence: Option<LicenceChanges>,
 }
 
@@ -46,7 +49,9 @@ pub(super) async fn build(
     let backends =
         backends::build(&settings.signing.backends, &clock).map_err(StartError::of("signing.backends"))?;
     let authority = AuthorityKeys::new(&authority_settings(settings)).map_err(unavailable("auth"))?;
-    let proofs = DpopVerifier::new(&dpop_settings(settings))
+    let epoch = StoreEpoch::default();
+    let shared = shared_state(settings, epoch.clone(), Arc::clone(&observer))?;
+    let proofs = DpopVerifier::new(&dpop_settings(settings, epoch))
         .map_err(|error| StartError::of("auth.dpop")(error.to_string()))?;
     let releases = RegistryReleases::new(&registry_settings(&settings.release)?, Arc::clone(&clock))
         .map_err(StartError::of("release"))?;
@@ -75,6 +80,11 @@ pub(super) async fn build(
             backends: backends.all,
             audit: Box::new(audit),
             audit_origin: settings.audit.origin.as_str().into(),
+            shared: shared.as_ref().map(|state| SharedState {
+                replay: Arc::new(state.clone()),
+                quota: Arc::new(state.clone()),
+                up: state.up(),
+            }),
             clock,
             ids: Arc::new(SystemIds),
             observer,
@@ -84,6 +94,7 @@ pub(super) async fn build(
         published_keys: backends.published_keys,
         orphans,
         facts,
+        shared,
         licence,
     })
 }
@@ -130,6 +141,32 @@ pub(super) fn licence_facts(file: Option<&LicenceFile>) -> BTreeMap<String, Stri
         ("licenceFileDigest".to_owned(), file.digest.to_hex()),
         ("licenceFileExpires".to_owned(), file.expires.to_rfc3339()),
     ])
+}
+
+/// The store that replicas share, not connected yet; `None` where one replica keeps its state to itself.
+pub(super) fn shared_state(
+    settings: &Settings,
+    epoch: StoreEpoch,
+    observer: Arc<dyn Observer>,
+) -> Result<Option<RedisState>, StartError> {
+    let Some(store) = &settings.state.shared else {
+        return Ok(None);
+    };
+    let password = store.password.as_ref();
+    let settings = redis::Settings {
+        host: store.host.clone(),
+        port: store.port,
+        tls: store.tls,
+        roots: store.roots.as_ref().map(|file| file.bytes.clone()),
+        database: store.database,
+        username: store.username.clone(),
+        password: password.map(|secret| Zeroizing::new(secret.expose_text().to_owned())),
+        prefix: store.prefix.clone(),
+        timeout: store.timeout,
+        lease_life: store.lease_ttl,
+    };
+    let state = RedisState::new(settings, epoch, observer).map_err(StartError::of("state"))?;
+    Ok(Some(state))
 }
 
 /// What the audit trail says of a start: version, and what was trusted.
@@ -189,7 +226,8 @@ pub(super) fn authority_settings(settings: &Settings) -> authority::Settings {
     }
 }
 
-fn dpop_settings(settings: &Settings) -> DpopSettings {
+fn dpop_settings(settings: &Settings, epoch: StoreEpoch) -> DpopSettings {
+    let nonce_key = settings.auth.dpop.nonce_key.as_ref();
     DpopSettings {
         public_origin: settings.server.public_origin.clone(),
         algorithms: settings.auth.algorithms.clone(),
@@ -198,7 +236,10 @@ fn dpop_settings(settings: &Settings) -> DpopSettings {
             NoncePolicy::Optional => NonceMode::Optional,
             NoncePolicy::Required => NonceMode::Required,
         },
-        nonce_key: None,
+        // A hash, so that any text may be the key, and a file's last line break is no part of it.
+        nonce_key: nonce_key
+            .map(|secret| Zeroizing::new(Sha256Digest::of(secret.expose_text().trim().as_bytes()).0)),
+        epoch,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use signer_actors::ports::{Clock, SystemClock, Unobserved};
+use signer_actors::ports::{Clock, StoreEpoch, SystemClock, Unobserved};
 
 use super::{backends, parts};
 use crate::adapters::authority::AuthorityKeys;
@@ -35,6 +35,16 @@ pub async fn key_sets(settings: &Settings) -> Vec<Answer> {
             licensing.await.map(|keys| usable(keys.keys().count())),
         ),
     ]
+}
+
+/// The state that replicas share, if any: connects as the service does.
+pub async fn shared_state(settings: &Settings) -> Vec<Answer> {
+    let found = match parts::shared_state(settings, StoreEpoch::default(), Arc::new(Unobserved)) {
+        Ok(None) => return Vec::new(),
+        Ok(Some(state)) => state.probe().await,
+        Err(error) => Err(error.to_string()),
+    };
+    vec![("shared state".to_owned(), found)]
 }
 
 /// The licence file, as the service would take it; `None` in mode online. Nothing is written.

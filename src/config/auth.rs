@@ -7,6 +7,7 @@ use url::Url;
 
 use super::files::{self, PublicFile};
 use super::reader::{Section, key, required};
+use super::secret::{Secret, Use};
 use super::{net, parse, pem};
 
 /// How tokens of the Authority are verified.
@@ -54,6 +55,8 @@ pub enum AuthorityKeys {
 pub struct Dpop {
     /// Server nonces (RFC 9449 §8).
     pub nonce: NoncePolicy,
+    /// The key of the nonces, shared by replicas; `None`: random, of this process.
+    pub nonce_key: Option<Secret>,
     /// Whether proofs must carry `body_sha256`.
     pub body_hash: BodyHashPolicy,
     /// Proof ids remembered at once; full is 503, never eviction.
@@ -81,6 +84,8 @@ pub enum BodyHashPolicy {
 }
 
 const DOC: &str = "Who may call: operational tokens (OpTok) of the Authority.";
+/// Fewest characters of a key of nonces: 128 bits in hex digits.
+const MIN_NONCE_KEY: usize = 32;
 const DPOP_DOC: &str = "Proof of possession by DPoP (RFC 9449).";
 
 pub(crate) fn section(root: &mut Section<'_>) -> Option<Auth> {
@@ -262,6 +267,24 @@ fn read_dpop(s: &mut Section<'_>) -> Option<Dpop> {
             ("required", NoncePolicy::Required),
         ],
     );
+    let nonce_key = s.secret(
+        key(
+            "nonce_key",
+            "",
+            "Key of the nonces, by reference, the same for all replicas: make one with openssl rand -hex 32. Only and always \
+             with state.store redis, unless nonces are off.",
+        ),
+        Use::Text,
+    );
+    if let Some(Some(secret)) = &nonce_key
+        && secret.expose_text().len() < MIN_NONCE_KEY
+    {
+        s.refuse(
+            "nonce_key",
+            "is shorter than 32 characters",
+            "make one: openssl rand -hex 32",
+        );
+    }
     let body_hash = s.choice(
         key(
             "body_hash",
@@ -283,6 +306,7 @@ fn read_dpop(s: &mut Section<'_>) -> Option<Dpop> {
     );
     Some(Dpop {
         nonce: nonce?,
+        nonce_key: nonce_key?,
         body_hash: body_hash?,
         replay_capacity: replay_capacity?,
     })

@@ -1,7 +1,7 @@
 //! What must hold between sections.
 
 use super::Draft;
-use super::auth::AuthorityKeys;
+use super::auth::{AuthorityKeys, NoncePolicy};
 use super::backends::Backend;
 use super::entitlement::LicensingKeys;
 use super::error::Problem;
@@ -14,6 +14,7 @@ pub(crate) fn check(reader: &mut Reader, draft: &mut Draft) {
     identities_are_disjoint(reader, draft);
     identities_have_roots(reader, draft);
     folders_differ(reader, draft);
+    nonces_are_shared_with_the_store(reader, draft);
 }
 
 /// A key and the dotted key that names it.
@@ -120,6 +121,27 @@ fn identities_have_roots(reader: &mut Reader, draft: &mut Draft) {
             Problem::new(problem, "name the roots of the release certificates"),
         );
     }
+}
+
+/// A nonce of one replica must be good at the others; without a shared store a shared key would let a nonce from before
+/// a restart excuse a proof that was used before it (ADR 0009, ADR 0014).
+fn nonces_are_shared_with_the_store(reader: &mut Reader, draft: &Draft) {
+    let (Some(auth), Some(state)) = (&draft.auth, &draft.state) else {
+        return;
+    };
+    let nonces = auth.dpop.nonce != NoncePolicy::Off;
+    let problem = match (&state.shared, &auth.dpop.nonce_key) {
+        (Some(_), None) if nonces => Problem::new(
+            "is empty, and state.store is redis",
+            "make one key for all replicas: openssl rand -hex 32",
+        ),
+        (None, Some(_)) => Problem::new(
+            "is set, and state.store is memory",
+            "leave it empty: each start makes a key of its own",
+        ),
+        _ => return,
+    };
+    reader.report("auth.dpop.nonce_key", problem);
 }
 
 fn folders_differ(reader: &mut Reader, draft: &Draft) {

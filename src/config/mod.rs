@@ -22,6 +22,7 @@ mod secret;
 mod server;
 mod signing;
 mod small;
+mod state;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,8 @@ pub use release::{Binding, PrivateNetwork, RegistryCredential, Release, ReleaseI
 pub use secret::{Secret, SecretRef};
 pub use server::{ClientAuth, Server, Tls};
 pub use signing::Signing;
-pub use small::{Audit, Log, LogFormat, State};
+pub use small::{Audit, Log, LogFormat};
+pub use state::{SharedStore, State};
 
 use layers::Layers;
 use reader::{Reader, Section};
@@ -99,7 +101,7 @@ pub(crate) fn read_sections(root: &mut Section<'_>) -> Draft {
     let server = server::section(root);
     let auth = auth::section(root);
     let entitlement = entitlement::section(root);
-    let state = small::state(root);
+    let state = state::section(root);
     let release = release::section(root);
     let signing = signing::section(root);
     // Nothing to keep: this version has no timestamps, and says so when one is configured.

@@ -1,4 +1,4 @@
-//! The small sections: `[state]`, `[timestamp]`, `[audit]`, `[log]`.
+//! The small sections: `[timestamp]`, `[audit]`, `[log]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,17 +8,6 @@ use super::parse;
 use super::reader::{Section, key, required};
 use super::secret::{Secret, Use};
 use super::{files, pem};
-
-/// Where quotas, replay ids and idempotency keys are kept.
-#[derive(Clone, Debug)]
-pub struct State {
-    /// Folder of the embedded idempotency store.
-    pub directory: PathBuf,
-    /// How long an answer is kept for retries with the same `Idempotency-Key`.
-    pub idempotency_ttl: Duration,
-    /// Threads that replay ids and quotas are spread over, by tenant.
-    pub shards: usize,
-}
 
 /// The audit trail.
 #[derive(Clone, Debug)]
@@ -51,66 +40,9 @@ pub enum LogFormat {
     Pretty,
 }
 
-const STATE_DOC: &str =
-    "What outlives a request. In this version everything is in memory and in files of one replica.";
 const TIMESTAMP_DOC: &str = "Timestamps (RFC 3161). Not part of this version: leave both keys empty.";
 const AUDIT_DOC: &str = "The audit trail: every signature that leaves is in it first.";
 const LOG_DOC: &str = "Log lines, on standard error.";
-
-pub(crate) fn state(root: &mut Section<'_>) -> Option<State> {
-    root.section("state", STATE_DOC, |s| {
-        let store = s.text(
-            key(
-                "store",
-                "memory",
-                "memory. (redis is not part of this version: run one replica.)",
-            ),
-            |text, _| match text {
-                "redis" => Err(Problem::new(
-                    "redis is not available in this version",
-                    "set store = \"memory\" and run one replica",
-                )),
-                other => parse::choice(other, &[("memory", ())]),
-            },
-        );
-        let url = s.optional(
-            key("url", "", "Address of a shared store; empty in this version."),
-            |_, _| {
-                Err::<(), _>(Problem::new(
-                    "needs a shared store, which this version does not have",
-                    "leave it empty and run one replica",
-                ))
-            },
-        );
-        let directory = s.text(
-            key("directory", "state", "Folder of the embedded idempotency store."),
-            files::resolve,
-        );
-        let idempotency_ttl = s.duration(
-            key(
-                "idempotency_ttl",
-                "24h",
-                "How long an answer is kept for a retry with the same Idempotency-Key.",
-            ),
-            Duration::from_secs(60)..=Duration::from_secs(7 * 86_400),
-        );
-        let shards = s.integer(
-            key(
-                "shards",
-                1,
-                "Threads that replay ids, entitlements and quotas are spread over. Raise it when the actors auth or quota keep \
-                 a core busy. Each tenant lives in one shard and holds at most an eighth of its part of replay_capacity.",
-            ),
-            1..=8,
-        );
-        store.zip(url)?;
-        Some(State {
-            directory: directory?,
-            idempotency_ttl: idempotency_ttl?,
-            shards: shards?,
-        })
-    })
-}
 
 pub(crate) fn timestamp(root: &mut Section<'_>) -> Option<()> {
     let absent = |_: &str, _: &_| {

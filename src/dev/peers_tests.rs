@@ -115,6 +115,7 @@ async fn the_service_accepts_the_token_and_a_proof_by_its_key() {
         algorithms: vec![JwsAlgorithm::Es256],
         nonce: NonceMode::Optional,
         nonce_key: None,
+        epoch: signer_actors::ports::StoreEpoch::default(),
     })
     .unwrap();
     let presented = Credentials {

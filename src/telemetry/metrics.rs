@@ -49,6 +49,10 @@ const SYNC_BUCKETS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0,
 ];
 
+const STATE_BUCKETS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+];
+
 /// All metrics of one service. No singletons: tests run side by side.
 pub struct Metrics {
     registry: Registry,
@@ -80,6 +84,11 @@ pub struct Metrics {
     audit_synced_at: IntGauge,
     audit_failures: IntCounter,
     clock_steps_back: IntCounter,
+    state_seconds: HistogramVec,
+    state_errors: IntCounterVec,
+    state_up: IntGaugeVec,
+    leases: IntGauge,
+    leases_broken: IntCounterVec,
 }
 
 impl fmt::Debug for Metrics {
@@ -234,6 +243,31 @@ impl Metrics {
             clock_steps_back: make.counter(
                 "signer_clock_steps_back_total",
                 "Times that the wall clock was seen to have gone back by more than a second.",
+            )?,
+            state_seconds: make.histograms(
+                "signer_state_seconds",
+                "Time that a call of the shared state took, failures included.",
+                &["operation"],
+                STATE_BUCKETS,
+            )?,
+            state_errors: make.counters(
+                "signer_state_errors_total",
+                "Calls of the shared state without a usable answer.",
+                &["operation", "kind"],
+            )?,
+            state_up: make.gauges(
+                "signer_state_up",
+                "1 while the shared state can be asked; absent where nothing is shared.",
+                &["store"],
+            )?,
+            leases: make.gauge(
+                "signer_state_leases",
+                "Units of concurrency that this replica holds in the shared state.",
+            )?,
+            leases_broken: make.counters(
+                "signer_state_leases_broken_total",
+                "Units of concurrency that ended while their work was running.",
+                &["why"],
             )?,
             registry: make.0,
         })
@@ -428,6 +462,27 @@ impl Observer for Metrics {
 
     fn audit_failed(&self) {
         self.audit_failures.inc();
+    }
+
+    fn state(&self, operation: &'static str, elapsed: Duration, failure: Option<&'static str>) {
+        self.state_seconds
+            .with_label_values(&[operation])
+            .observe(elapsed.as_secs_f64());
+        if let Some(kind) = failure {
+            self.state_errors.with_label_values(&[operation, kind]).inc();
+        }
+    }
+
+    fn state_up(&self, up: bool) {
+        self.state_up.with_label_values(&["redis"]).set(i64::from(up));
+    }
+
+    fn leases_held(&self, change: i64) {
+        self.leases.add(change);
+    }
+
+    fn leases_broken(&self, why: &'static str, count: u64) {
+        self.leases_broken.with_label_values(&[why]).inc_by(count);
     }
 }
 

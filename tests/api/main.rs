@@ -28,6 +28,7 @@ mod quota;
 mod release;
 mod remembered;
 mod replay;
+mod shared;
 mod sign;
 mod signing;
 mod support;

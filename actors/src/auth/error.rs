@@ -28,6 +28,10 @@ pub enum AuthError {
     /// 503 `overloaded`: the replay store is full, for this tenant or altogether.
     #[error("too many proofs in the last minute and a half: try again shortly")]
     ReplayStoreFull,
+    /// 503 `state_unavailable`: the store of spent proofs that replicas share was not reached, so nobody knows whether the
+    /// proof was used.
+    #[error("the state that replicas share is not available: try again shortly")]
+    StateUnavailable,
 }
 
 impl From<TokenRejection> for AuthError {

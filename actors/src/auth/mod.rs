@@ -17,11 +17,14 @@ use tokio::sync::{oneshot, watch};
 pub use binding::{check_binding, proof_required};
 pub use error::AuthError;
 pub use messages::{KeysFor, SpendProof};
-pub use replay::{Moment, ReplayError, ReplayTable};
+pub use replay::{Moment, ReplayError, ReplayTable, TENANT_FRACTION};
 
 use self::steps::Steps;
 use crate::keyring::{Decision, KeyPolicy, Keyring, Knows, Snapshot};
-use crate::ports::{AuthoritySource, Clock, Observer, SourceUnavailable, TokenVerifier};
+use crate::ports::{
+    AuthoritySource, Clock, Observer, ReplayStore, SourceUnavailable, Spend, Spent, StateUnavailable,
+    TokenVerifier,
+};
 use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
 
 /// Most callers that wait for the fetch of a key id which current keys do not have. Such a token costs nothing to make,
@@ -46,6 +49,7 @@ pub struct Auth {
     waiting: Vec<Waiter>,
     replay: ReplayTable,
     steps: Steps,
+    shared: Option<SharedReplay>,
 }
 
 /// What an [`Auth`] needs.
@@ -65,6 +69,17 @@ pub struct AuthParts {
     pub published: watch::Sender<Option<AuthorityKeys>>,
     /// Most proof ids remembered by this shard.
     pub replay_capacity: usize,
+    /// Where replicas remember spent proofs together; `None`: here.
+    pub shared: Option<SharedReplay>,
+}
+
+/// Spent proofs that replicas share.
+#[derive(Clone, Debug)]
+pub struct SharedReplay {
+    /// The store.
+    pub store: Arc<dyn ReplayStore>,
+    /// Most ids of one tenant in it.
+    pub most: usize,
 }
 
 impl Auth {
@@ -81,6 +96,7 @@ impl Auth {
             waiting: Vec::new(),
             replay: ReplayTable::new(parts.replay_capacity, born.wall),
             steps: Steps::since(born),
+            shared: parts.shared,
         }
     }
 
@@ -194,12 +210,52 @@ impl Serve<KeysFor> for Auth {
 }
 
 impl Serve<SpendProof> for Auth {
-    fn serve(&mut self, proof: SpendProof, _cx: &mut Cx<'_, Self>) -> Reply<Result<(), AuthError>> {
-        let window = Duration::from_secs(u64::try_from(proof.window_seconds).unwrap_or(0));
+    fn serve(&mut self, proof: SpendProof, cx: &mut Cx<'_, Self>) -> Reply<Result<(), AuthError>> {
+        let window = seconds(proof.window_seconds);
         let now = self.look_at_the_clock();
-        let (tenant, ahead) = (&proof.tenant, proof.ahead_seconds);
-        let spent = self.replay.spend(tenant, &proof.proof, window, ahead, now);
-        Reply::Now(spent.map_err(AuthError::from))
+        let Some(shared) = &self.shared else {
+            let (tenant, ahead) = (&proof.tenant, proof.ahead_seconds);
+            let spent = self.replay.spend(tenant, &proof.proof, window, ahead, now);
+            return Reply::Now(spent.map_err(AuthError::from));
+        };
+        // One that was young enough when it was checked, and waited since. The store's margins begin where this ends.
+        let age = (now.wall - proof.proof.issued).to_std().unwrap_or_default();
+        if age > window {
+            return Reply::Now(Err(AuthError::Proof(
+                "the proof became too old while it waited: make a new one for every request".into(),
+            )));
+        }
+        let spend = Spend {
+            tenant: proof.tenant,
+            id: proof.proof.replay_id,
+            issued: proof.proof.issued,
+            now: now.wall,
+            window,
+            ahead: seconds(proof.ahead_seconds),
+            nonce_epoch: proof.proof.nonce,
+            most: shared.most,
+        };
+        let (sender, receiver) = oneshot::channel();
+        cx.run(shared.store.spend(spend), move |_: &mut Self, outcome, _cx| {
+            // Nobody is told who has gone.
+            let _ = sender.send(judged(outcome));
+        });
+        Reply::Later(receiver)
+    }
+}
+
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// Only a proof that the store has recorded now passes.
+fn judged(outcome: Result<Result<Spent, StateUnavailable>, Panicked>) -> Result<(), AuthError> {
+    match outcome {
+        Ok(Ok(Spent::Recorded)) => Ok(()),
+        Ok(Ok(Spent::Replayed)) => Err(ReplayError::Spent.into()),
+        Ok(Ok(Spent::OlderThanStore)) => Err(ReplayError::OlderThanStore.into()),
+        Ok(Ok(Spent::Full)) => Err(ReplayError::Full.into()),
+        Ok(Err(_)) | Err(Panicked) => Err(AuthError::StateUnavailable),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::domain::caller::VerifiedProof;
 use crate::domain::tenant::TenantId;
 
 /// One tenant may hold this fraction of the store (contract §3).
-const TENANT_FRACTION: usize = 8;
+pub const TENANT_FRACTION: usize = 8;
 /// How far a proof's `iat` may lie ahead of our clock, in seconds (contract §3).
 const MAX_AHEAD: u64 = 30;
 /// Ids forgotten in passing by one that is recorded: more than one, so that none pile up; few, so that none waits long.
@@ -118,7 +118,7 @@ impl ReplayTable {
         if expiry <= self.forgotten {
             return Err(ReplayError::Forgotten);
         }
-        if issued < self.born.saturating_add(ahead) && !proof.has_nonce {
+        if issued < self.born.saturating_add(ahead) && proof.nonce.is_none() {
             return Err(ReplayError::OlderThanStore);
         }
         if self.is_full_for(tenant) {

@@ -10,7 +10,7 @@ use super::*;
 use crate::domain::caller::VerifiedProof;
 use crate::domain::digest::Sha256Digest;
 use crate::runtime::{AskError, Deadline, Mailbox, start};
-use crate::testing::{self, FakeAuthority, FakeClock};
+use crate::testing::{self, FakeAuthority, FakeClock, FakeState};
 
 struct Bench {
     authority: FakeAuthority,
@@ -36,6 +36,7 @@ fn bench_observed(observer: Arc<dyn Observer>) -> Bench {
         policy: KeyPolicy::default(),
         published: sender,
         replay_capacity: 1000,
+        shared: None,
     };
     Bench {
         authority,
@@ -43,6 +44,25 @@ fn bench_observed(observer: Arc<dyn Observer>) -> Bench {
         auth: start(&Arbiter::current(), 256, vitals, move || Auth::new(parts)),
         published,
     }
+}
+
+/// With a store that replicas share.
+fn shared_bench(clock: &FakeClock, store: &FakeState) -> Mailbox<Auth> {
+    let vitals = testing::vitals();
+    let parts = AuthParts {
+        source: Arc::new(FakeAuthority::default()),
+        clock: Arc::new(clock.clone()),
+        observer: Arc::clone(&vitals.observer),
+        log: vitals.log.clone(),
+        policy: KeyPolicy::default(),
+        published: watch::Sender::new(None),
+        replay_capacity: 1000,
+        shared: Some(SharedReplay {
+            store: Arc::new(store.clone()),
+            most: 3,
+        }),
+    };
+    start(&Arbiter::current(), 256, vitals, move || Auth::new(parts))
 }
 
 fn soon() -> Deadline {
@@ -235,7 +255,7 @@ async fn a_clock_that_is_set_back_lets_nobody_use_a_proof_again_and_is_counted()
     let numbered = |n: u8, issued: DateTime<Utc>| VerifiedProof {
         replay_id: Sha256Digest([n; 32]),
         issued,
-        has_nonce: true,
+        nonce: Some(0),
         ..testing::proof()
     };
     let captured = numbered(1, testing::NOW());
@@ -291,4 +311,55 @@ async fn tokens_with_made_up_keys_do_not_fill_the_mailbox() {
     );
     assert!(honest.iter().all(Result::is_ok));
     assert_eq!(bench.fetches(), 2);
+}
+
+#[actix::test]
+async fn replicas_with_one_store_accept_a_proof_once() {
+    let clock = FakeClock::default();
+    let store = FakeState::new(&clock);
+    let replicas: Vec<_> = (0..3).map(|_| shared_bench(&clock, &store)).collect();
+    let spend = async |replica: usize, id: u8, age: i64, nonce| {
+        let proof = VerifiedProof {
+            replay_id: Sha256Digest([id; 32]),
+            issued: testing::NOW() - chrono::Duration::seconds(age),
+            nonce,
+            ..testing::proof()
+        };
+        let spend = SpendProof {
+            tenant: testing::tenant("acme"),
+            proof,
+            window_seconds: 60,
+            ahead_seconds: 30,
+        };
+        replicas[replica]
+            .ask(spend, soon())
+            .await
+            .expect("the actor answers")
+    };
+    let all = join_all((0..30).map(|n| spend(n % 3, 1, 0, Some(1)))).await;
+    assert_eq!(all.iter().filter(|spent| spent.is_ok()).count(), 1);
+    assert!(
+        all.iter()
+            .all(|spent| matches!(spent, Ok(()) | Err(AuthError::Proof(_))))
+    );
+    // Without a nonce of the store's own memory a proof must be surely younger than it.
+    assert_eq!(spend(0, 2, 0, None).await, Err(AuthError::NonceRequired));
+    assert_eq!(spend(0, 2, -30, None).await, Ok(()));
+    assert_eq!(spend(0, 3, 0, Some(0)).await, Err(AuthError::NonceRequired));
+    store.forget();
+    assert_eq!(
+        spend(1, 3, 0, Some(1)).await,
+        Err(AuthError::NonceRequired),
+        "of the lost memory"
+    );
+    assert_eq!(spend(1, 3, 0, Some(2)).await, Ok(()));
+    for id in [4, 5] {
+        assert_eq!(spend(2, id, 0, Some(2)).await, Ok(()));
+    }
+    assert_eq!(spend(2, 6, 0, Some(2)).await, Err(AuthError::ReplayStoreFull));
+    assert!(matches!(spend(0, 7, 61, Some(2)).await, Err(AuthError::Proof(_))));
+    store.up.set(false);
+    assert_eq!(spend(0, 7, 0, Some(2)).await, Err(AuthError::StateUnavailable));
+    store.bomb.arm();
+    assert_eq!(spend(0, 7, 0, Some(2)).await, Err(AuthError::StateUnavailable));
 }

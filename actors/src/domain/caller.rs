@@ -173,8 +173,9 @@ pub struct VerifiedProof {
     pub replay_id: Sha256Digest,
     /// `iat`
     pub issued: DateTime<Utc>,
-    /// True when the proof carried a nonce of ours that is still good.
-    pub has_nonce: bool,
+    /// The epoch of the replay store that a nonce of ours names, when the proof carried one that is still good
+    /// (`ports::StoreEpoch`; 0 where each replica has a store of its own).
+    pub nonce: Option<u64>,
     /// `body_sha256`, when the client binds the body too (contract §3).
     pub body: Option<Sha256Digest>,
 }

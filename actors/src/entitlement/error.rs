@@ -13,7 +13,7 @@ pub enum EntitlementError {
     #[error("the proof of entitlement has expired: obtain a new one from Licensing")]
     Expired,
     /// 403 `entitlement_revoked`
-    #[error("the licence was revoked: contact the licence holder")]
+    #[error("the licence was revoked: talk to Licensing")]
     Revoked,
     /// 403 `tenant_mismatch`
     #[error("the proof of entitlement was issued to another tenant or installation than the token")]

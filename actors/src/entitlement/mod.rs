@@ -317,7 +317,3 @@ impl Serve<Resolve> for Entitlements {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_crowds;
-#[cfg(test)]
-mod tests_licences;

@@ -1,5 +1,8 @@
 //! The actor through its mailbox, with a fake Licensing.
 
+mod crowds;
+mod licences;
+
 use std::sync::atomic::Ordering;
 
 use actix::Arbiter;
@@ -10,20 +13,20 @@ use super::*;
 use crate::runtime::{AskError, Deadline, Mailbox, start};
 use crate::testing::{self, FakeClock, FakeLicensing};
 
-pub(super) struct Bench {
-    pub(super) licensing: FakeLicensing,
-    pub(super) clock: FakeClock,
-    pub(super) mailbox: Mailbox<Entitlements>,
+struct Bench {
+    licensing: FakeLicensing,
+    clock: FakeClock,
+    mailbox: Mailbox<Entitlements>,
 }
 
 /// As many places as the bench's mailbox has.
 const CAPACITY: usize = 256;
 
-pub(super) fn bench(grace: u64) -> Bench {
+fn bench(grace: u64) -> Bench {
     bench_with(grace, Bounds::of_mailbox(CAPACITY), CAPACITY)
 }
 
-pub(super) fn bench_with(grace: u64, bounds: Bounds, capacity: usize) -> Bench {
+fn bench_with(grace: u64, bounds: Bounds, capacity: usize) -> Bench {
     let (licensing, clock, vitals) = (FakeLicensing::default(), FakeClock::default(), testing::vitals());
     let policy = EntitlementPolicy {
         grace: Duration::from_secs(grace),
@@ -46,7 +49,7 @@ pub(super) fn bench_with(grace: u64, bounds: Bounds, capacity: usize) -> Bench {
 
 /// What a PoE came to, as far as these tests tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Came {
+enum Came {
     Good,
     Invalid,
     Expired,
@@ -56,11 +59,11 @@ pub(super) enum Came {
 }
 
 impl Bench {
-    pub(super) async fn resolve(&self, value: &str) -> Came {
+    async fn resolve(&self, value: &str) -> Came {
         self.resolve_for("acme", value).await
     }
 
-    pub(super) async fn resolve_for(&self, tenant: &str, value: &str) -> Came {
+    async fn resolve_for(&self, tenant: &str, value: &str) -> Came {
         let poe = Poe::new(value).expect("a proof");
         let deadline = Deadline::after(Duration::from_secs(5));
         let ask = Resolve {
@@ -78,7 +81,7 @@ impl Bench {
         }
     }
 
-    pub(super) async fn facts(&self, value: &str) -> Arc<Entitlement> {
+    async fn facts(&self, value: &str) -> Arc<Entitlement> {
         let ask = Resolve {
             poe: Poe::new(value).expect("a proof"),
             tenant: testing::tenant("acme"),
@@ -91,7 +94,7 @@ impl Bench {
     }
 
     /// At each second, what one PoE comes to and how often Licensing was asked so far.
-    pub(super) async fn expect(&self, steps: &[(u64, Came, u32)]) {
+    async fn expect(&self, steps: &[(u64, Came, u32)]) {
         for &(second, came, asked) in steps {
             self.at(second);
             assert_eq!(self.resolve("poe").await, came, "at {second}");
@@ -99,21 +102,21 @@ impl Bench {
         }
     }
 
-    pub(super) fn at(&self, second: u64) {
+    fn at(&self, second: u64) {
         let now = self.clock.monotonic();
         self.clock
             .advance(Duration::from_secs(second).saturating_sub(now));
     }
 
-    pub(super) fn asked(&self) -> u32 {
+    fn asked(&self) -> u32 {
         self.licensing.introspections.load(Ordering::SeqCst)
     }
 
-    pub(super) fn says(&self, answer: Introspection) {
+    fn says(&self, answer: Introspection) {
         self.licensing.online.set(Ok(Some(answer)));
     }
 
-    pub(super) fn down(&self) {
+    fn down(&self) {
         self.licensing.online.set(Err(SourceUnavailable("down".into())));
     }
 }

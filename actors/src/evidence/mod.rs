@@ -134,14 +134,19 @@ impl Grant {
 /// One unit of a tenant's concurrency, given back when dropped. Owned by the work, not by the caller's connection.
 #[derive(Debug)]
 pub struct Permit {
-    _seat: Arc<()>,
+    _seat: Arc<dyn Seat>,
 }
 
 impl Permit {
-    pub(crate) fn new(seat: Arc<()>) -> Self {
+    pub(crate) fn new(seat: Arc<dyn Seat>) -> Self {
         Self { _seat: seat }
     }
 }
+
+/// What a permit occupies: given back when its last owner drops it.
+pub(crate) trait Seat: Send + Sync + std::fmt::Debug {}
+
+impl Seat for () {}
 
 /// The scanner image is a trusted release inside the plan's version window.
 #[derive(Debug)]

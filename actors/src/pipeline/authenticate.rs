@@ -45,7 +45,7 @@ pub async fn authenticate(
             return Err(Failure::new(Stage::Authentication, AuthError::Scope(scope)));
         }
         let body = proof.as_ref().and_then(|proof| proof.body);
-        let uses_nonces = proof.as_ref().is_some_and(|proof| proof.has_nonce);
+        let uses_nonces = proof.as_ref().is_some_and(|proof| proof.nonce.is_some());
         if let Some(proof) = proof {
             let window_seconds = services.proofs.window_seconds();
             // Where no nonce can be asked for, a proof is taken at its word about its age.

@@ -96,6 +96,7 @@ impl Refusal {
             Self::Quota(QuotaError::Rate { .. }) => Code::RateLimited,
             Self::Quota(QuotaError::Concurrency { .. }) => Code::ConcurrencyLimited,
             Self::Quota(QuotaError::Size { .. }) => Code::ArtifactTooLarge,
+            Self::Quota(QuotaError::StateUnavailable) => Code::StateUnavailable,
             Self::Referrer(error) => referrer_code(error),
             Self::Signer(error) => signer_code(error),
             Self::Audit(AuditError::Unavailable) => Code::AuditUnavailable,
@@ -116,6 +117,7 @@ fn auth_code(error: &AuthError) -> Code {
         AuthError::Scope(_) => Code::InsufficientScope,
         AuthError::AuthorityUnavailable => Code::AuthorityUnavailable,
         AuthError::ReplayStoreFull => Code::Overloaded,
+        AuthError::StateUnavailable => Code::StateUnavailable,
     }
 }
 

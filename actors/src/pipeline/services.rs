@@ -79,6 +79,8 @@ pub struct Services {
     pub audit: Mailbox<Audit>,
     /// False while the audit trail cannot be written.
     pub audit_healthy: watch::Receiver<bool>,
+    /// Whether the state that replicas share can be asked; `None`: this one is alone.
+    pub shared_up: Option<watch::Receiver<bool>>,
     /// Identifies this replica's trail.
     pub audit_origin: Arc<str>,
     /// Time.

@@ -10,6 +10,7 @@ mod licensing;
 mod observe;
 mod release;
 mod signing;
+mod state;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,6 +22,10 @@ pub use licensing::{Introspection, LicensingSource, PoeRejection, PoeVerifier};
 pub use observe::{Observer, Unobserved};
 pub use release::{ReleaseError, ReleaseSource};
 pub use signing::{BackendError, BackendInfo, LAST_LIFE, SigningBackend, SigningKey};
+pub use state::{
+    LeaseId, Leases, QuotaStore, Rate, ReplayStore, SharedRate, Spend, Spent, Standing, StateUnavailable,
+    StoreEpoch,
+};
 
 /// A future that an actor can run on its own.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

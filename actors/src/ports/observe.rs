@@ -34,6 +34,16 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn clock_went_back(&self) {}
     /// The audit trail could not be written.
     fn audit_failed(&self) {}
+    /// The shared state answered (`spend`, `admit`, `charge`, `look`, `renew`, `release`, `connect`) after this time, or
+    /// failed to in this way (`down`, `timeout`, `connection`, `refused`, `memory`, `clock`, `answer`, `settling`).
+    fn state(&self, _operation: &'static str, _elapsed: Duration, _failure: Option<&'static str>) {}
+    /// The shared state can be used, or not.
+    fn state_up(&self, _up: bool) {}
+    /// This replica holds so many leases of the shared state more than before, or fewer.
+    fn leases_held(&self, _change: i64) {}
+    /// So many leases ended while their work was running (`lapsed`: not renewed in time; `lost`: the store had
+    /// forgotten them), so that more than a plan allows may have been in progress.
+    fn leases_broken(&self, _why: &'static str, _count: u64) {}
 }
 
 /// Observes nothing.

@@ -18,6 +18,17 @@ pub struct RateStatus {
     pub burst: u32,
 }
 
+impl RateStatus {
+    /// Of a bucket kept elsewhere, from what is missing from a full one in millionths of a token.
+    pub fn of_missing(limits: &PlanLimits, millionths: u64) -> Self {
+        let bucket = Bucket {
+            missing: u128::from(millionths).saturating_mul(TOKEN / 1_000_000),
+            ..Bucket::default()
+        };
+        bucket.status_now(limits)
+    }
+}
+
 /// One charge.
 #[derive(Clone, Copy, Debug)]
 pub struct Charged {
@@ -136,6 +147,20 @@ mod tests {
         assert!(bucket.take(&plan, t(100)).taken, "one token every 100 ms");
         assert!(!bucket.take(&plan, t(100)).taken);
         assert!(bucket.is_full(t(500)) && !bucket.is_full(t(399)));
+    }
+
+    #[test]
+    fn a_bucket_kept_elsewhere_is_told_alike() {
+        let (plan, mut bucket) = (limits(10, 3), Bucket::default());
+        for (micros, missing) in [(0, 1_000_000), (0, 2_000_000), (50_000, 2_500_000)] {
+            let charged = bucket.take(&plan, Duration::from_micros(micros));
+            assert!(charged.taken);
+            assert_eq!(charged.status, RateStatus::of_missing(&plan, missing));
+        }
+        // Half a token is left, and more than a bucket can be missing after a change of plan.
+        let refused = bucket.take(&plan, Duration::from_micros(50_000));
+        assert_eq!(refused.status, RateStatus::of_missing(&plan, 2_500_000));
+        assert_eq!(RateStatus::of_missing(&plan, 9_000_000).remaining, 0);
     }
 
     #[test]

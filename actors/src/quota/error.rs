@@ -27,6 +27,9 @@ pub enum QuotaError {
         /// The plan's limit.
         limit: u64,
     },
+    /// 503 `state_unavailable`: the state that replicas share was not reached, so nobody knows what is left.
+    #[error("the state that replicas share is not available: try again shortly")]
+    StateUnavailable,
 }
 
 impl QuotaError {
@@ -36,6 +39,7 @@ impl QuotaError {
             Self::Rate { .. } => "rate",
             Self::Concurrency { .. } => "concurrency",
             Self::Size { .. } => "size",
+            Self::StateUnavailable => "state",
         }
     }
 }

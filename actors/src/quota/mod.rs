@@ -1,8 +1,12 @@
 //! QuotaActor: what a tenant may still use. One mailbox per shard of tenants, so that counts are exact without a lock.
+//!
+//! A service that is alone keeps the counts here. Replicas that share a plan ask a [`QuotaStore`] ([`shared`]).
 
 mod bucket;
 mod error;
+mod leases;
 mod messages;
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,8 +19,9 @@ pub use messages::{Admission, Admit, Charge, Lane, Look};
 use crate::domain::plan::PlanLimits;
 use crate::domain::tenant::TenantId;
 use crate::evidence::Permit;
-use crate::ports::{Clock, Observer};
+use crate::ports::{Clock, Observer, QuotaStore};
 use crate::runtime::{ActorState, Cx, Reply, Serve};
+use shared::{Shared, shared_rate};
 
 /// Tenants above this number make the actor look for idle ones to forget.
 const SWEEP_ABOVE: usize = 10_000;
@@ -51,6 +56,8 @@ pub struct Quota {
     observer: Arc<dyn Observer>,
     tenants: HashMap<TenantId, Tenant>,
     sweep_at: usize,
+    /// Where replicas keep their counts together; then only refusals are counted in `tenants`.
+    shared: Option<Shared>,
 }
 
 impl Quota {
@@ -61,6 +68,21 @@ impl Quota {
             observer,
             tenants: HashMap::new(),
             sweep_at: SWEEP_ABOVE,
+            shared: None,
+        }
+    }
+
+    /// A shard whose counts are in a store that replicas share. `holder` names it there: unlike any other shard's of any
+    /// process, now or before.
+    pub fn shared(
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+        store: Arc<dyn QuotaStore>,
+        holder: u64,
+    ) -> Self {
+        Self {
+            shared: Some(Shared::new(store, holder)),
+            ..Self::new(clock, observer)
         }
     }
 
@@ -83,6 +105,10 @@ impl Quota {
 
 impl ActorState for Quota {
     const NAME: &'static str = "quota";
+
+    fn started(&mut self, cx: &mut Cx<'_, Self>) {
+        self.tend(cx);
+    }
 
     fn recover(&mut self) {
         // Counts are kept: forgetting them would hand out every quota anew.
@@ -109,15 +135,19 @@ impl Serve<Admit> for Quota {
     fn serve(
         &mut self,
         ask: Admit,
-        _cx: &mut Cx<'_, Self>,
+        cx: &mut Cx<'_, Self>,
     ) -> Reply<(Option<RateStatus>, Result<Admission, QuotaError>)> {
+        if self.shared.is_some() {
+            return self.admit_shared(ask, cx);
+        }
         let now = self.clock.monotonic();
         let tenant = self.tenant(&ask.tenant, now);
         let rate = tenant.sign.take(&ask.limits, now);
         let status = rate.status;
         let result = if rate.taken {
             check_capacity(tenant.in_use(), &ask.limits, ask.artifact_bytes).map(|()| Admission {
-                permit: Permit::new(Arc::clone(&tenant.seats)),
+                // Erased, it is the same count.
+                permit: Permit::new(Arc::<()>::clone(&tenant.seats)),
             })
         } else {
             Err(QuotaError::Rate { status })
@@ -130,7 +160,10 @@ impl Serve<Admit> for Quota {
 }
 
 impl Serve<Charge> for Quota {
-    fn serve(&mut self, ask: Charge, _cx: &mut Cx<'_, Self>) -> Reply<Result<RateStatus, QuotaError>> {
+    fn serve(&mut self, ask: Charge, cx: &mut Cx<'_, Self>) -> Reply<Result<RateStatus, QuotaError>> {
+        if let Some(rate) = shared_rate(ask.lane).filter(|_| self.shared.is_some()) {
+            return self.charge_shared(ask, rate, cx);
+        }
         let now = self.clock.monotonic();
         let tenant = self.tenant(&ask.tenant, now);
         let bucket = match ask.lane {
@@ -155,7 +188,10 @@ impl Serve<Charge> for Quota {
 }
 
 impl Serve<Look> for Quota {
-    fn serve(&mut self, ask: Look, _cx: &mut Cx<'_, Self>) -> Reply<Result<(), QuotaError>> {
+    fn serve(&mut self, ask: Look, cx: &mut Cx<'_, Self>) -> Reply<Result<(), QuotaError>> {
+        if self.shared.is_some() {
+            return self.look_shared(ask, cx);
+        }
         let now = self.clock.monotonic();
         let tenant = self.tenant(&ask.tenant, now);
         let status = tenant.sign.status(&ask.limits, now);

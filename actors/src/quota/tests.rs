@@ -252,6 +252,34 @@ async fn a_panic_forgets_no_count() {
     assert_eq!(kind(bench.admit(narrow, 1).await), (0, "rate"));
 }
 
+#[actix::test]
+async fn in_flight_is_never_above_the_limit_however_many_ask() {
+    let bench = bench();
+    let wide = PlanLimits {
+        burst: 100_000,
+        ..PLAN
+    };
+    for concurrency in 0..8u32 {
+        let limits = PlanLimits { concurrency, ..wide };
+        let mut held = Vec::new();
+        for round in 0..20usize {
+            let asked = futures_util::future::join_all((0..16).map(|_| bench.admit(limits, 1))).await;
+            let new = asked.into_iter().filter_map(|(_, result)| result.ok());
+            held.extend(new);
+            assert_eq!(
+                held.len(),
+                concurrency as usize,
+                "never above, and no seat is lost"
+            );
+            // Some end, in another order than they began.
+            let keep = held.len() / 2;
+            let by = round % held.len().max(1);
+            held.rotate_left(by);
+            held.truncate(keep);
+        }
+    }
+}
+
 #[test]
 fn only_idle_tenants_are_swept() {
     let clock = FakeClock::default();

@@ -13,7 +13,7 @@ pub struct FakeLicensing {
     pub keys_up: Dial<bool>,
     /// Held back while false, to let requests pile up.
     pub open: Dial<bool>,
-    /// The proof whose introspection alone is held back.
+    /// Proofs that begin like this are held back.
     pub held: Dial<Option<String>>,
     /// Times introspected.
     pub introspections: Arc<AtomicU32>,
@@ -45,6 +45,11 @@ impl Default for FakeLicensing {
 }
 
 impl FakeLicensing {
+    /// Introspections under way.
+    pub fn under_way(&self) -> u32 {
+        self.under_way.0.load(Ordering::SeqCst)
+    }
+
     /// The most introspections that were under way at once.
     pub fn most_at_once(&self) -> u32 {
         self.under_way.1.load(Ordering::SeqCst)
@@ -75,7 +80,9 @@ impl LicensingSource for FakeLicensing {
         this.under_way.1.fetch_max(now, Ordering::SeqCst);
         Box::pin(async move {
             this.open.until(|open| *open).await;
-            this.held.until(|held| held.as_deref() != Some(&*poe)).await;
+            this.held
+                .until(|held| !held.as_deref().is_some_and(|prefix| poe.starts_with(prefix)))
+                .await;
             this.under_way.0.fetch_sub(1, Ordering::SeqCst);
             this.online
                 .get()

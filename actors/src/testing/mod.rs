@@ -38,6 +38,7 @@ mod dial;
 mod licensing;
 mod log;
 mod releases;
+mod state;
 mod values;
 
 pub use authority::{FakeAuthority, FakeProofs};
@@ -47,6 +48,7 @@ pub use dial::{Bomb, Dial};
 pub use licensing::FakeLicensing;
 pub use log::FakeLog;
 pub use releases::FakeReleases;
+pub use state::{FakeState, LeaseModel};
 pub use values::{
     AUTHORITY_KEY, KEY, NOW, access_token, context, credentials, entitlement, image, installation, proof,
     report, tenant,
@@ -100,6 +102,7 @@ impl Fakes {
             backends: vec![Arc::new(self.keyful.clone()), Arc::new(self.keyless.clone())],
             audit: Box::new(self.log.clone()),
             audit_origin: "test/audit".into(),
+            shared: None,
             clock: Arc::new(self.clock.clone()),
             ids: Arc::new(FakeIds::default()),
             observer: Arc::new(Unobserved),

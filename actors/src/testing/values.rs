@@ -60,7 +60,7 @@ pub fn proof() -> VerifiedProof {
         thumbprint: KEY,
         replay_id: Sha256Digest::of(b"jti"),
         issued: NOW(),
-        has_nonce: false,
+        nonce: None,
         body: None,
     }
 }

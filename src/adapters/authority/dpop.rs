@@ -8,7 +8,7 @@ use serde_json::Value;
 use signer_actors::domain::caller::{AccessToken, Credentials, VerifiedProof};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::jws::JwsAlgorithm;
-use signer_actors::ports::{ProofRejection, ProofVerifier};
+use signer_actors::ports::{ProofRejection, ProofVerifier, StoreEpoch};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -47,9 +47,11 @@ pub struct DpopSettings {
     /// Whether nonces are used.
     pub nonce: NonceMode,
     /// A secret that replicas behind one origin share, so that each accepts the others' nonces; `None`: random at start.
-    /// Only together with a shared replay store: a nonce from before a restart excuses a proof from being younger than
-    /// the store, which a store that forgot everything cannot afford.
+    /// Only together with a shared replay store that sets `epoch`: a nonce from before a restart excuses a proof from
+    /// being younger than the store, which a store that forgot everything cannot afford.
     pub nonce_key: Option<Zeroizing<[u8; 32]>>,
+    /// What the shared replay store calls its memory; nonces carry it. Left at 0 without one.
+    pub epoch: StoreEpoch,
 }
 
 impl fmt::Debug for DpopSettings {
@@ -81,7 +83,7 @@ impl DpopVerifier {
             .and_then(|normal| normal.strip_suffix('/'))
             .filter(|_| url.query().is_none() && url.fragment().is_none())
             .ok_or_else(|| Refused::from("the public origin is not scheme, host and port alone"))?;
-        let nonces = Nonces::new(settings.nonce_key.as_deref())
+        let nonces = Nonces::new(settings.nonce_key.as_deref(), settings.epoch.clone())
             .map_err(|_| Refused::from("openssl could not make the key of the nonces"))?;
         Ok(Self {
             origin: origin.to_owned(),
@@ -154,14 +156,16 @@ impl DpopVerifier {
         })
     }
 
-    /// Step 10. True when the proof carries a good nonce.
-    fn check_nonce(&self, claims: &Claims, now: DateTime<Utc>) -> Result<bool, ProofRejection> {
+    /// Step 10. The epoch of the good nonce that the proof carries.
+    fn check_nonce(&self, claims: &Claims, now: DateTime<Utc>) -> Result<Option<u64>, ProofRejection> {
         match (self.mode, claims.get("nonce")) {
-            (NonceMode::Off, _) | (NonceMode::Optional, None) => Ok(false),
+            (NonceMode::Off, _) | (NonceMode::Optional, None) => Ok(None),
             (NonceMode::Required, None) => Err(ProofRejection::NonceRequired),
-            (_, Some(Value::String(nonce))) if self.nonces.accepts(nonce, now) => Ok(true),
-            // Old, or of another replica or start: the answer brings a fresh one (RFC 9449 §9).
-            (_, Some(Value::String(_))) => Err(ProofRejection::NonceRequired),
+            (_, Some(Value::String(nonce))) => match self.nonces.accepts(nonce, now) {
+                Some(epoch) => Ok(Some(epoch)),
+                // Old, or of another replica or start: the answer brings a fresh one (RFC 9449 §9).
+                None => Err(ProofRejection::NonceRequired),
+            },
             (_, Some(_)) => Err(invalid("its `nonce` is not a string".into())),
         }
     }
@@ -216,7 +220,7 @@ impl ProofVerifier for DpopVerifier {
         let facts = self
             .check_claims(&claims, credentials, token, now)
             .map_err(invalid)?;
-        let has_nonce = self.check_nonce(&claims, now)?;
+        let nonce = self.check_nonce(&claims, now)?;
         // Step 6, the dear one, last.
         if !jwk.verify(compact.signing_input.as_bytes(), &compact.signature) {
             return Err(invalid(
@@ -229,7 +233,7 @@ impl ProofVerifier for DpopVerifier {
             thumbprint,
             replay_id: facts.replay_id(thumbprint),
             issued: facts.issued,
-            has_nonce,
+            nonce,
             body: facts.body,
         })
     }

@@ -25,6 +25,7 @@ fn verifier(origin: &str, nonce: NonceMode) -> DpopVerifier {
         algorithms: JwsAlgorithm::ALL.to_vec(),
         nonce,
         nonce_key: None,
+        epoch: signer_actors::ports::StoreEpoch::default(),
     })
     .unwrap()
 }
@@ -77,7 +78,7 @@ fn the_example_of_rfc_9449_for_a_resource_is_accepted() {
         .unwrap();
     assert_eq!(b64url(&proof.thumbprint.0), EXAMPLE_JKT);
     assert_eq!(proof.issued, at(1_562_262_618));
-    assert!(!proof.has_nonce);
+    assert_eq!(proof.nonce, None);
     assert_eq!(proof.body, None);
 }
 
@@ -406,7 +407,7 @@ fn nonces() {
         let bench = Bench::new(mode);
         let nonce = bench.verifier.nonce(at(NOW)).unwrap();
         let good = bench.sign(&bench.with("nonce", json!(nonce)));
-        assert!(bench.verify(&good, NOW).unwrap().has_nonce);
+        assert_eq!(bench.verify(&good, NOW).unwrap().nonce, Some(0));
         bench.check(
             &bench.sign(&bench.claims()),
             if mode == NonceMode::Required {
@@ -433,6 +434,7 @@ fn the_public_origin_is_an_origin() {
             algorithms: vec![],
             nonce: NonceMode::Off,
             nonce_key: None,
+            epoch: signer_actors::ports::StoreEpoch::default(),
         })
     };
     for good in [

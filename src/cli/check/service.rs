@@ -3,13 +3,22 @@
 use std::sync::Arc;
 
 use super::finding::{Finding, Probe, probe};
-use crate::bootstrap::probes::{Answer, key_sets, licence_file, signing_keys};
+use crate::bootstrap::probes::{Answer, key_sets, licence_file, shared_state, signing_keys};
 use crate::config::Settings;
 
 pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
     let settings = Arc::new(settings.clone());
-    let for_keys = Arc::clone(&settings);
+    let (for_keys, for_state) = (Arc::clone(&settings), Arc::clone(&settings));
     vec![
+        probe(move || {
+            let settings = Arc::clone(&for_state);
+            async move {
+                findings(
+                    shared_state(&settings).await,
+                    "see docs/runbooks/state-unavailable.md",
+                )
+            }
+        }),
         probe(move || {
             let settings = Arc::clone(&settings);
             async move {

@@ -199,21 +199,110 @@ fn values_out_of_bounds_are_refused() {
 }
 
 #[test]
-fn parts_that_this_version_lacks_are_named() {
-    let site = Site::new();
-    for (addition, expected) in [
+fn a_shared_store_is_whole_or_refused() {
+    let mut site = Site::new();
+    site.write("redis.password", b"hunter2\n");
+    site.set("NONCE_KEY", &"0f".repeat(32));
+    let shared = "[state]\nstore = \"redis\"\nurl = \"rediss://redis.example:6380/2\"\nusername = \"signer\"\n\
+                  password = \"file:redis.password\"\n[auth.dpop]\nnonce_key = \"env:NONCE_KEY\"\n[log]";
+    let base = LOCAL.replacen("[log]", shared, 1);
+    let settings = site.load(&base).expect("good");
+    let store = settings.state.shared.expect("a shared store");
+    assert_eq!(
+        (store.host.as_str(), store.port, store.tls, store.database),
+        ("redis.example", 6380, true, 2)
+    );
+    assert_eq!(store.password.expect("a password").expose_text(), "hunter2");
+    for (from, to, expected) in [
         (
-            "[state]\nstore = \"redis\"",
-            "state.store: redis is not available in this version; set store = \"memory\"",
+            "store = \"redis\"",
+            "store = \"disk\"",
+            "state.store: \"disk\" is not a choice",
         ),
-        ("[state]\nurl = \"rediss://r\"", "state.url: needs a shared store"),
         (
-            "[timestamp]\nurl = \"https://tsa.example\"",
-            "timestamp.url: timestamps are not available",
+            "store = \"redis\"",
+            "store = \"memory\"",
+            "state.url: is set, and store is memory",
+        ),
+        (
+            "url = \"rediss://redis.example:6380/2\"",
+            "url = \"\"",
+            "state.url: is empty, and store is redis",
+        ),
+        (
+            "rediss://redis.example",
+            "redis://redis.example",
+            "state.url: is redis:// to a host that is not loopback",
+        ),
+        (
+            "rediss://redis.example",
+            "rediss://u:hunter2@redis.example",
+            "state.url: has credentials in it",
+        ),
+        (
+            "file:redis.password",
+            "",
+            "state.password: is empty, and username is set",
+        ),
+        (
+            "file:redis.password",
+            "hunter2",
+            "state.password: is not a reference to a secret",
+        ),
+        (
+            "[auth.dpop]",
+            "timeout = \"4s\"\n[auth.dpop]",
+            "state.timeout: is more than a quarter of lease_ttl",
+        ),
+        (
+            "[auth.dpop]",
+            "lease_ttl = \"61s\"\n[auth.dpop]",
+            "state.lease_ttl: 61s is out of bounds",
+        ),
+        (
+            "[auth.dpop]",
+            "prefix = \"a{b\"\n[auth.dpop]",
+            "state.prefix: \"a{b\" is no prefix",
+        ),
+        (
+            "[auth.dpop]",
+            "roots = \"redis.password\"\n[auth.dpop]",
+            "state.roots: ",
+        ),
+        (
+            "env:NONCE_KEY",
+            "",
+            "auth.dpop.nonce_key: is empty, and state.store is redis",
+        ),
+        (
+            "env:NONCE_KEY",
+            "file:redis.password",
+            "auth.dpop.nonce_key: is shorter than 32 characters",
         ),
     ] {
-        check(&site, LOCAL, "[log]", &format!("{addition}\n[log]"), expected);
+        check(&site, &base, from, to, expected);
+        let errors = site.errors(&base.replacen(from, to, 1)).join("\n");
+        assert!(!errors.contains("hunter2"), "{errors}");
     }
+    let off = base.replace("nonce_key = \"env:NONCE_KEY\"", "nonce = \"off\"");
+    assert!(
+        site.load(&off).is_ok(),
+        "without nonces there is nothing to share"
+    );
+    let alone = LOCAL.replacen("[log]", "[auth.dpop]\nnonce_key = \"env:NONCE_KEY\"\n[log]", 1);
+    assert!(site.errors(&alone)[0].starts_with("auth.dpop.nonce_key: is set, and state.store is memory"));
+}
+
+#[test]
+fn parts_that_this_version_lacks_are_named() {
+    let site = Site::new();
+    check(
+        &site,
+        LOCAL,
+        "[log]",
+        "[timestamp]\nurl = \"https://tsa.example\"\n[log]",
+        "timestamp.url: timestamps are not available",
+    );
     for kind in ["pkcs11", "aws-kms", "vault-transit", "gcp-kms", "azure-kv"] {
         let errors = site.errors(&LOCAL.replace("kind = \"file\"", &format!("kind = {kind:?}")));
         let expected = format!("signing.backends[0].kind: {kind} is not available in this version");

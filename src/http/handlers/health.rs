@@ -66,6 +66,12 @@ async fn checks(state: &AppState) -> BTreeMap<String, &'static str> {
         "audit".to_owned(),
         say(*services.audit_healthy.borrow(), "the trail cannot be written"),
     );
+    if let Some(up) = &services.shared_up {
+        checks.insert(
+            "state".to_owned(),
+            say(*up.borrow(), "the shared state is not available"),
+        );
+    }
     // Asking also fetches the keys when there are none yet.
     let keys = services
         .auth

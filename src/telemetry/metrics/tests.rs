@@ -23,6 +23,12 @@ fn busy() -> Metrics {
     metrics.licence_file(7, DateTime::from_timestamp(1_800_000_001, 0).unwrap());
     metrics.licence_file_refused();
     metrics.clock_went_back();
+    metrics.state("spend", Duration::from_millis(1), None);
+    metrics.state("admit", Duration::ZERO, Some("down"));
+    metrics.state_up(true);
+    metrics.leases_held(3);
+    metrics.leases_held(-1);
+    metrics.leases_broken("lost", 2);
     metrics.mailbox("another", 1, 2);
     metrics.stage("another", Duration::ZERO);
     metrics.cache("another", true);
@@ -56,6 +62,11 @@ fn observations_are_rendered() {
         r#"signer_backend_seconds_count{backend="keyless",operation="open"} 1"#,
         r#"signer_signing_certificate_expiry_timestamp_seconds{backend="keyless"} 1800000000"#,
         r#"signer_key_set_fetched_timestamp_seconds{set="authority"} 1790000000"#,
+        r#"signer_state_seconds_count{operation="spend"} 1"#,
+        r#"signer_state_errors_total{kind="down",operation="admit"} 1"#,
+        r#"signer_state_up{store="redis"} 1"#,
+        "signer_state_leases 2",
+        r#"signer_state_leases_broken_total{why="lost"} 2"#,
         "signer_audit_records_total 5",
         "signer_audit_sync_seconds_count 1",
         "signer_audit_failures_total 1",

@@ -37,11 +37,6 @@ pub(super) const NOT_MET: &[(Code, u16, &str)] = &[
         502,
         "no timestamp authority can be configured; asking for one is `invalid_request`",
     ),
-    (
-        Code::StateUnavailable,
-        503,
-        "there is no shared store that could be down",
-    ),
 ];
 
 macro_rules! cases {
@@ -191,8 +186,8 @@ cases! {
         "correct the subject that `detail` names",
         |app| app.sign().json(|body| body["subject"] = serde_json::json!([])).send().await;
     InvalidPredicate 422 "shape",
-        "the predicate is no object, or has a number that canonical JSON would change, or a member name beyond 1 KB",
-        "write such numbers as strings",
+        "the predicate is no object or an empty one, or has a number that canonical JSON would change, or a member name beyond 1 KiB",
+        "correct what `detail` names; write such numbers as strings",
         |app| app.sign().json(|body| body["predicate"] = "text".into()).send().await;
     RateLimited 429 "quota",
         "the plan's rate is used up",
@@ -289,6 +284,10 @@ cases! {
             }
             app.referrers("").send().await
         };
+    StateUnavailable 503 "authentication",
+        "the state that replicas share cannot be reached, so nobody knows what was used; nothing is signed",
+        "try again shortly; the operator looks at the store",
+        |_app| TestApp::within(crate::shared::world(9).await).await.sign().send().await;
     ShuttingDown 503 "http",
         "this replica ends",
         "try another one",

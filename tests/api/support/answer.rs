@@ -125,7 +125,9 @@ impl Answer {
             assert!(self.header("dpop-nonce").is_some());
         }
         // Once the rate gate has answered (contract §2.6).
-        if ["quota", "release", "audit", "signing"].contains(&stage) && code != "internal" {
+        if ["quota", "release", "audit", "signing"].contains(&stage)
+            && !["internal", "state_unavailable"].contains(&code)
+        {
             self.rate();
         }
     }

@@ -31,7 +31,7 @@ fn proof(id: u8, issued: i64) -> VerifiedProof {
         thumbprint: Sha256Digest([0; 32]),
         replay_id: Sha256Digest([id; 32]),
         issued: at(issued),
-        has_nonce: false,
+        nonce: None,
         body: None,
     }
 }
@@ -101,7 +101,7 @@ fn after_a_step_back_what_may_have_been_forgotten_is_refused() {
     let now = clocks(4980, 5100);
     for issued in [4980, 4999, 5000] {
         let with_nonce = VerifiedProof {
-            has_nonce: true,
+            nonce: Some(0),
             ..proof(1, issued)
         };
         assert_eq!(
@@ -162,7 +162,7 @@ fn a_proof_from_before_the_store_needs_a_nonce() {
     assert_eq!(spend(&proof(2, 1029), 30), Err(ReplayError::OlderThanStore));
     assert_eq!(spend(&proof(3, 1030), 30), Ok(()));
     let with_nonce = VerifiedProof {
-        has_nonce: true,
+        nonce: Some(0),
         ..old
     };
     assert_eq!(spend(&with_nonce, 0), Ok(()));
@@ -221,7 +221,7 @@ impl Naive {
         if self.forgotten.is_some_and(|forgotten| issued <= forgotten) {
             return Err(ReplayError::Forgotten);
         }
-        if issued < 1000 + ahead && !proof.has_nonce {
+        if issued < 1000 + ahead && proof.nonce.is_none() {
             return Err(ReplayError::OlderThanStore);
         }
         let held = self.held.iter().filter(|(_, whose, ..)| *whose == tenant).count();
@@ -279,7 +279,7 @@ impl Scene {
         let proof = VerifiedProof {
             replay_id: Sha256Digest::of_parts(&[&id.to_be_bytes()]),
             issued: millis((self.wall - age).max(0)),
-            has_nonce: with_nonce,
+            nonce: with_nonce.then_some(0),
             ..proof(0, 0)
         };
         let nonce = with_nonce.then(|| self.nonce());
@@ -327,7 +327,8 @@ proptest::proptest! {
         for (whose, id, age, has_nonce, pause, step) in walk {
             monotonic += pause;
             wall = (wall + pause + step / 1000).max(0);
-            let proof = VerifiedProof { has_nonce, ..proof(id, (wall - age).max(0)) };
+            let nonce = has_nonce.then_some(0);
+            let proof = VerifiedProof { nonce, ..proof(id, (wall - age).max(0)) };
             let expected = naive.spend(capacity, whose, &proof, id, ahead, (wall, monotonic));
             let now = clocks(wall, monotonic);
             table.forget_all(now);

@@ -2,8 +2,8 @@
 
 use futures_util::FutureExt;
 
-use super::tests::{Came, bench};
-use super::*;
+use super::{Came, bench};
+use crate::entitlement::*;
 use crate::testing;
 
 fn of(license: &str) -> Entitlement {
