@@ -43,10 +43,8 @@ pub async fn around<B: MessageBody + 'static>(
     let connection = request.conn_data::<Connection>().cloned();
     let _entered = connection.as_ref().map(Connection::enter);
     let refused = refuse_early(&request, &state);
-    let last = is_last(&request);
-    if let (true, Some(connection)) = (last, &connection) {
-        connection.close();
-    }
+    // What follows the last request is refused, and ends the connection as well.
+    let mut last = is_last(&request) || connection.as_ref().is_some_and(Connection::is_closing);
     let unread = Unread::of(&mut request);
     let _in_flight = state.routes.enter();
     let handled = match refused {
@@ -56,6 +54,10 @@ pub async fn around<B: MessageBody + 'static>(
             settle(&state, &correlation, used, handled)
         }
     };
+    last |= unread.as_ref().is_some_and(|unread| !unread.has_ended());
+    if let (true, Some(connection)) = (last, &connection) {
+        connection.close();
+    }
     let elapsed = state.services.clock.monotonic().saturating_sub(begun);
     let close = |response: &mut HttpResponse| {
         if last {

@@ -130,7 +130,12 @@ impl MessageBody for Answer {
 
 /// Whether a caller that has read so much by now reads fast enough.
 fn keeps_pace(sent: u64, elapsed: Duration) -> bool {
-    elapsed <= PATIENCE.saturating_add(Duration::from_secs(sent / LEAST_PACE))
+    elapsed <= time_for(sent)
+}
+
+/// How long a caller may take to read so many bytes.
+pub(super) fn time_for(sent: u64) -> Duration {
+    PATIENCE.saturating_add(Duration::from_secs(sent / LEAST_PACE))
 }
 
 #[cfg(test)]

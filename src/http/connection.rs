@@ -3,8 +3,8 @@
 //!
 //! actix-http times the head of the first request alone and stops its idle timer at the first byte of the next, so a
 //! caller could hold a connection for ever with one good request and a second that never ends. It writes `100 Continue`
-//! before a handler has looked at the headers. And it answers what its parser refuses with a bare status. [`Guarded`] lies
-//! between it and the socket and mends all three.
+//! before a handler has looked at the headers. It answers what its parser refuses with a bare status. And it waits for a
+//! slow reader for ever. [`Guarded`] lies between it and the socket and mends all four.
 
 use std::cell::Cell;
 use std::fmt;
@@ -18,6 +18,8 @@ use actix_web::web::Bytes;
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::budget::time_for;
 
 /// RFC 9110 §15.2.1, exactly as actix-http writes it.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -53,6 +55,8 @@ struct Shared {
     invited: Cell<bool>,
     /// actix-http has written `100 Continue`, and it was kept back.
     kept_back: Cell<bool>,
+    /// Counts what was read, written, begun and ended.
+    progress: Cell<u64>,
 }
 
 impl fmt::Debug for Connection {
@@ -72,6 +76,7 @@ impl Connection {
             closing: Cell::new(false),
             invited: Cell::new(false),
             kept_back: Cell::new(false),
+            progress: Cell::new(0),
         }))
     }
 
@@ -81,6 +86,7 @@ impl Connection {
         self.0.head_since.set(None);
         self.0.invited.set(false);
         self.0.kept_back.set(false);
+        self.advance();
         Entered(self.clone())
     }
 
@@ -97,6 +103,15 @@ impl Connection {
     /// Lets the body come: the headers are in order, and whoever waits for `100 Continue` gets it now.
     pub fn invite_body(&self) {
         self.0.invited.set(true);
+    }
+
+    /// Changes whenever something is read, written, begun or ended.
+    pub(super) fn progress(&self) -> u64 {
+        self.0.progress.get()
+    }
+
+    fn advance(&self) {
+        self.0.progress.set(self.0.progress.get().wrapping_add(1));
     }
 
     /// When to give up waiting; `None` while a request is worked on.
@@ -120,6 +135,7 @@ impl Drop for Entered {
         shared.requests.set(shared.requests.get().saturating_sub(1));
         shared.since.set(Instant::now());
         shared.kept_back.set(false);
+        self.0.advance();
     }
 }
 
@@ -134,6 +150,37 @@ pub struct Guarded<T> {
     refusals: Refusals,
     /// Bytes of our own, to be written before any other.
     pending: Bytes,
+    /// How the answers under way are read.
+    reading: Option<Reading>,
+    /// All that was to be written is.
+    drained: bool,
+}
+
+/// Answers on their way to their reader.
+struct Reading {
+    since: Instant,
+    /// What the socket has taken since, in bytes.
+    written: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Reading {
+    fn begins() -> Self {
+        Self {
+            since: Instant::now(),
+            written: 0,
+            timer: None,
+        }
+    }
+
+    /// Whether the caller, for whom the socket has no room, reads more slowly than it may. Wakes the task when that may
+    /// be so.
+    fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
+        let until = self.since + time_for(self.written);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        timer.as_mut().reset(until);
+        timer.as_mut().poll(cx).is_ready()
+    }
 }
 
 impl<T> fmt::Debug for Guarded<T> {
@@ -153,6 +200,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             timer,
             refusals,
             pending: Bytes::new(),
+            reading: None,
+            drained: true,
         }
     }
 
@@ -215,12 +264,33 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
         let status = idle.then(|| bare_status(bytes)).flatten()?;
         (self.refusals)(status)
     }
+
+    /// Where such an answer begins behind others; the end where there is none.
+    fn bare_from(&self, bytes: &[u8]) -> usize {
+        const BEGIN: &[u8] = b"HTTP/1.1 ";
+        let idle = self.connection.0.requests.get() == 0;
+        let last = || {
+            let tail = bytes.len().saturating_sub(MAX_BARE);
+            let begins = bytes
+                .get(tail..)?
+                .windows(BEGIN.len())
+                .rposition(|window| window == BEGIN)?;
+            bare_status(bytes.get(tail + begins..)?).map(|_| tail + begins)
+        };
+        idle.then(last)
+            .flatten()
+            .filter(|at| *at > 0)
+            .unwrap_or(bytes.len())
+    }
 }
+
+/// An answer that actix-http makes itself is shorter than this, in bytes.
+const MAX_BARE: usize = 256;
 
 /// The status of an answer that actix-http has made itself: one short head, nothing behind it, and without the field that
 /// every answer of ours has.
 fn bare_status(bytes: &[u8]) -> Option<u16> {
-    let short = Some(bytes).filter(|bytes| bytes.len() < 256)?;
+    let short = Some(bytes).filter(|bytes| bytes.len() < MAX_BARE)?;
     let head = std::str::from_utf8(short).ok()?;
     let rest = head.strip_prefix("HTTP/1.1 ")?;
     let whole = rest.find("\r\n\r\n")? == rest.len() - 4;
@@ -237,11 +307,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.drained {
+            this.reading = None;
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buffer) {
             Poll::Pending if this.overdue(cx) => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
             Poll::Ready(result) => {
+                this.connection.advance();
                 if buffer.filled().len() > before {
                     this.heard();
                 }
@@ -265,9 +339,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
             this.pending = answer;
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = ready!(Pin::new(&mut this.io).poll_write(cx, bytes))?;
+        let bytes = bytes.get(..this.bare_from(bytes)).unwrap_or(bytes);
+        this.drained = false;
+        let reading = this.reading.get_or_insert_with(Reading::begins);
+        let written = match Pin::new(&mut this.io).poll_write(cx, bytes) {
+            Poll::Ready(result) => result?,
+            Poll::Pending if reading.is_too_slow(cx) => {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        reading.written = reading.written.saturating_add(written as u64);
         if written > 0 {
             this.connection.0.since.set(Instant::now());
+            this.connection.advance();
         }
         Poll::Ready(Ok(written))
     }
@@ -275,6 +360,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_pending(cx))?;
+        // actix-http flushes when its buffer is empty; if more of an answer follows, nothing is read before.
+        this.drained = true;
         Pin::new(&mut this.io).poll_flush(cx)
     }
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Request, Response};
-use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
-use actix_tls::accept::TlsError;
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config,
+};
 use actix_tls::accept::openssl::{Acceptor, TlsStream};
+use actix_tls::accept::{TlsError, max_concurrent_tls_connect};
 use actix_web::body::BoxBody;
 use actix_web::dev::{AppConfig, Extensions, Server, ServerHandle, ServiceResponse};
 use actix_web::middleware::from_fn;
@@ -26,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::around::{around, unparsed};
 use super::connection::{Guarded, Patience, Refusals};
 use super::credentials::remember_client_certificate;
+use super::paced::Paced;
 use super::routes;
 use super::state::AppState;
 
@@ -153,7 +156,7 @@ fn serve(
         async move { draining.notified().await }
     };
     let for_refusals = state.clone();
-    let remembered_tokens = shape.remembered_tokens;
+    let (remembered_tokens, max_connections) = (shape.remembered_tokens, shape.max_connections);
     let app = move || {
         // Called once on each worker's own thread.
         App::new()
@@ -181,6 +184,8 @@ fn serve(
                 let peer = peer(io.get_ref());
                 (Guarded::new(io, patience, Rc::clone(&refusals)), peer)
             };
+            // Handshakes are connections like others: by default 256 that go on no further would keep everyone out.
+            max_concurrent_tls_connect(max_connections);
             let mut acceptor = Acceptor::new(tls.clone());
             acceptor.set_handshake_timeout(patience.head);
             acceptor
@@ -209,7 +214,7 @@ where
     D: Future<Output = ()> + 'static,
 {
     let app = map_config(app, |()| AppConfig::default());
-    HttpService::build()
+    let service = HttpService::build()
         .graceful_shutdown_signal(drained)
         .keep_alive(if patience.idle.is_zero() {
             patience.idle
@@ -222,7 +227,11 @@ where
             data.insert(io.connection().clone());
             remember_client_certificate(io.get_ref(), data);
         })
-        .h1(app.map_err(|error: Error| Response::from(error.error_response())))
+        .h1(app.map_err(|error: Error| Response::from(error.error_response())));
+    apply_fn_factory(service, |accepted: Accepted<T>, service| {
+        let connection = accepted.0.connection().clone();
+        Paced::new(service.call(accepted), connection)
+    })
 }
 
 /// A running server.

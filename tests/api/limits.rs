@@ -260,6 +260,11 @@ async fn requests_in_one_go_are_answered_in_order() {
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: signer.test\r\n\r\n");
     let all = [get("/livez"), get("/nowhere"), get("/readyz"), get("/nowhere")].concat();
     assert_eq!(statuses(&app, &all).await, [200, 404, 200, 404]);
+    // What is no request gets its document behind others, too.
+    assert_eq!(
+        statuses(&app, &format!("{}\u{1}\r\n\r\n", all)).await,
+        [200, 404, 200, 404, 400]
+    );
     // A protocol that we do not speak is none that we change to (RFC 9110 §7.8).
     let offered = "GET /livez HTTP/1.1\r\nhost: signer.test\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n";
     assert_eq!(statuses(&app, offered).await, [200]);
@@ -301,6 +306,101 @@ async fn nothing_follows_the_last_request_of_a_connection() {
         }
         assert!(raw.is_closed().await, "{end:?}");
     }
+}
+
+#[actix::test]
+async fn nothing_follows_an_answer_that_says_close() {
+    let app = TestApp::start().await;
+    let begun = Instant::now();
+    let sign = "POST /api/v1/signer/sign/dsse HTTP/1.1\r\nhost: signer.test\r\n";
+    for (first, status) in [
+        (
+            "GET /livez HTTP/1.1\r\nhost: signer.test\r\nconnection: close\r\n\r\n".to_owned(),
+            200,
+        ),
+        // Bodies that nobody reads, and that are there when the answer is made.
+        (
+            "GET /livez HTTP/1.1\r\nhost: signer.test\r\ncontent-length: 2\r\n\r\n{}".to_owned(),
+            200,
+        ),
+        (
+            format!("{sign}content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"),
+            401,
+        ),
+        (
+            format!("{sign}content-type: text/plain\r\ncontent-length: 2\r\n\r\n{{}}"),
+            415,
+        ),
+    ] {
+        let mut raw = Raw::connect(app.base()).await;
+        raw.send(format!("{first}{SMUGGLED}{SMUGGLED}").as_bytes()).await;
+        let answer = raw.answer().await.expect("an answer");
+        assert_eq!(
+            (answer.status, answer.header("connection")),
+            (status, Some("close")),
+            "{first}"
+        );
+        while let Some(after) = raw.answer().await {
+            assert_eq!(
+                (after.status, after.header("connection")),
+                (400, Some("close")),
+                "{first}"
+            );
+        }
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "it is the end, not idleness"
+    );
+    // A body that was read is no reason to close.
+    let mut raw = Raw::connect(app.base()).await;
+    for _ in 0..2 {
+        let length = app.sign().sent_body().len();
+        let body = raw
+            .head(app.sign(), &[&format!("content-length: {length}")])
+            .await;
+        raw.send(&body).await;
+        let answer = raw.answer().await.expect("an answer");
+        answer.ok();
+        assert_eq!(answer.header("connection"), None);
+    }
+}
+
+#[actix::test]
+async fn http_1_0_is_never_answered_100() {
+    let app = TestApp::start().await;
+    // RFC 9110 §10.1.1, §15.2: the field is ignored, and interim answers are not sent.
+    let (fields, body, _) = app.sign().into_parts();
+    let mut head = String::from("POST /api/v1/signer/sign/dsse HTTP/1.0\r\nhost: signer.test\r\n");
+    for (name, value) in fields {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!(
+        "expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    ));
+    let mut raw = Raw::connect(app.base()).await;
+    raw.send(head.as_bytes()).await;
+    // The handler waits for it by now.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    raw.send(&body).await;
+    raw.answer().await.expect("an answer").ok();
+    assert!(raw.is_closed().await);
+}
+
+#[actix::test]
+async fn handshakes_that_go_on_no_further_keep_nobody_out() {
+    let tls = tls("optional", "workers = 1\nhead_timeout = \"30s\"").await;
+    let address = tls.app.base().trim_start_matches("https://");
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let client = tls.client(None);
+    let signing = tls.send(&client, tls.app.sign());
+    let signed = tokio::time::timeout(Duration::from_secs(10), signing).await;
+    signed.expect("an answer").ok();
+    drop(silent);
 }
 
 #[actix::test]

@@ -253,6 +253,11 @@ impl Shelf {
         observer.licence_file(read.file.version, read.file.expires);
         let same = self.current.borrow().file.as_deref() == Some(&read.file);
         if same {
+            // Nothing said by it changes, but perhaps the key that it is signed with.
+            self.current.send_if_modified(|current| {
+                current.bytes = read.bytes;
+                false
+            });
             return Ok(());
         }
         slog::info!(log, "licence file in use"; "version" => read.file.version,

@@ -5,6 +5,8 @@ use signer_actors::domain::jws::JwsAlgorithm;
 use signer_actors::testing::{self, FakeClock};
 
 use super::*;
+use crate::adapters::jose::from_b64url;
+use crate::adapters::jose::mint::sign_compact;
 use crate::adapters::jose::testkit::{Issuer, TIMEOUT, jwk_with_kid, p256};
 use crate::adapters::licensing::licence::TYPE;
 
@@ -281,6 +283,28 @@ async fn a_withdrawn_key_takes_what_it_signed_with_it() {
             .unwrap_err()
             .contains("no licence file is in use")
     );
+}
+
+#[tokio::test]
+async fn a_file_signed_anew_hangs_on_its_new_key() {
+    let site = Site::new();
+    let (old, new) = (jwk_with_kid(&site.issuer.key, "k1"), p256());
+    let signed = site.issue(1, &[]);
+    site.put(&signed);
+    let (licensing, mut poll) = site.open().await.unwrap();
+    let basis = licensing.basis();
+    let payload = signed.split('.').nth(1).and_then(from_b64url).unwrap();
+    let payload = serde_json::from_slice(&payload).unwrap();
+    site.keys(&json!({ "keys": [old, jwk_with_kid(&new, "k2")] }));
+    site.put(&sign_compact(&json!({ "typ": TYPE, "kid": "k2" }), &payload, &new).unwrap());
+    licensing.shelf.look(&mut poll).await;
+    assert_eq!((licensing.basis(), &poll.trouble), (basis, &None));
+    // The old key goes, and someone spoils the file.
+    site.keys(&json!({ "keys": [jwk_with_kid(&new, "k2")] }));
+    site.put("spoilt");
+    licensing.shelf.look(&mut poll).await;
+    assert!(poll.trouble.is_some());
+    assert_eq!(licensing.basis(), basis);
 }
 
 #[tokio::test]

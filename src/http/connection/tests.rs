@@ -166,6 +166,15 @@ async fn what_was_no_request_is_answered_in_our_words() {
         caller.read_to_end(&mut seen).await.expect("an end");
         assert_eq!(seen, expected);
     }
+    // Behind other answers, too, which actix-http writes in one go.
+    let both = [ours, BARE].concat();
+    let (mut guarded, mut caller) = connected();
+    guarded.write_all(&both).await.expect("room");
+    guarded.flush().await.expect("flushed");
+    drop(guarded);
+    let mut seen = Vec::new();
+    caller.read_to_end(&mut seen).await.expect("an end");
+    assert_eq!(seen, [&ours[..], b"a document"].concat());
     // A handler's own word is left as it is.
     let (mut guarded, mut caller) = connected();
     let _request = guarded.connection().enter();
@@ -173,4 +182,61 @@ async fn what_was_no_request_is_answered_in_our_words() {
     let mut seen = vec![0; BARE.len()];
     caller.read_exact(&mut seen).await.expect("all of it");
     assert_eq!(seen, BARE);
+}
+
+/// As actix-http does: reads, writes what it has, and flushes once that is empty; `answers` of so many bytes.
+async fn serve(guarded: &mut Guarded<DuplexStream>, answers: usize, bytes: usize) -> io::Result<()> {
+    drop(guarded.connection().enter());
+    let nothing = std::future::poll_fn(|cx| {
+        let (mut space, mut guarded) = ([0; 8], Pin::new(&mut *guarded));
+        let mut space = ReadBuf::new(&mut space);
+        Poll::Ready(guarded.as_mut().poll_read(cx, &mut space).is_pending())
+    });
+    assert!(nothing.await);
+    for _ in 0..answers {
+        guarded.write_all(&vec![b'x'; bytes]).await?;
+        guarded.flush().await?;
+    }
+    Ok(())
+}
+
+/// Reads so many bytes a second.
+fn read_slowly(mut caller: DuplexStream, pace: usize) {
+    tokio::spawn(async move {
+        let mut piece = vec![0; pace];
+        while caller.read_exact(&mut piece).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_read_too_slowly_end_the_connection() {
+    for (answers, bytes) in [(1, 8 << 20), (128, 64 << 10)] {
+        let (mut guarded, caller) = connected();
+        read_slowly(caller, 64 << 10);
+        let begun = Instant::now();
+        let error = serve(&mut guarded, answers, bytes).await.expect_err("too slow");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        // 10 s, and what was read by then at half the least pace.
+        assert_eq!(begun.elapsed().as_secs(), 19, "{answers}");
+        let (mut guarded, caller) = connected();
+        read_slowly(caller, 128 << 10);
+        serve(&mut guarded, answers, bytes).await.expect("fast enough");
+    }
+    let (mut guarded, _caller) = connected();
+    let begun = Instant::now();
+    serve(&mut guarded, 1, 2048).await.expect_err("nothing read");
+    assert_eq!(begun.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pace_of_one_answer_is_no_matter_of_the_next() {
+    let (mut guarded, caller) = connected();
+    read_slowly(caller, 2048);
+    // Each is stuck for a while, and all has been read in between.
+    for _ in 0..20 {
+        serve(&mut guarded, 1, 12 * 1024).await.expect("fast enough");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
 }
