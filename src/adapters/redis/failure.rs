@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use redis::{RedisError, ServerError};
+use redis::{RedisError, ServerError, Value};
 use signer_actors::ports::StateUnavailable;
 
 /// Why the store gave no usable answer. The texts are for the log; they hold no credential.
@@ -95,5 +95,13 @@ impl From<RedisError> for Failure {
             None if error.is_io_error() => Self::Connection(error.to_string()),
             None => Self::Answer(error.category().to_owned()),
         }
+    }
+}
+
+/// A server's error is an answer to the crate, and none to us.
+pub(super) fn sound(answer: Value) -> Result<Value, Failure> {
+    match answer {
+        Value::ServerError(error) => Err(Failure::from(error)),
+        answer => Ok(answer),
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Settings;
-use super::failure::Failure;
+use super::failure::{Failure, sound};
 use super::scripts::{Answer, Call, Digests, MEET, Script, run_text};
 use super::server::Server;
 
@@ -318,12 +318,4 @@ impl Link {
 async fn send(connection: &mut MultiplexedConnection, command: &Cmd, end: Instant) -> Result<Value, Failure> {
     let sent = timeout_at(end, connection.send_packed_command(command)).await;
     sound(sent.map_err(|_| Failure::Timeout)??)
-}
-
-/// A server's error is an answer to the crate, and none to us.
-pub(super) fn sound(answer: Value) -> Result<Value, Failure> {
-    match answer {
-        Value::ServerError(error) => Err(Failure::from(error)),
-        answer => Ok(answer),
-    }
 }

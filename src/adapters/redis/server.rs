@@ -7,8 +7,7 @@ use redis::FromRedisValue;
 use redis::aio::MultiplexedConnection;
 
 use super::MAX_CLOCK_DIFFERENCE;
-use super::failure::Failure;
-use super::link::sound;
+use super::failure::{Failure, sound};
 
 /// Oldest usable version: scripts write by their effects, and `INFO` may be asked in one.
 const OLDEST: u64 = 7;
