@@ -1,6 +1,6 @@
 //! QuotaActor: what a tenant may still use. One mailbox per shard of tenants, so that counts are exact without a lock.
 //!
-//! A service that is alone keeps the counts here. Replicas that share a plan ask a [`QuotaStore`] ([`shared`]).
+//! A service that is alone keeps the counts here. Replicas that share a plan ask a [`QuotaStore`] (`shared`).
 
 mod bucket;
 mod error;

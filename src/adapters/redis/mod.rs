@@ -1,7 +1,7 @@
 //! State that replicas share, in Redis 7 or Valkey 8: spent proofs and quotas.
 //!
-//! [`scripts`] holds what is decided, as scripts that run on the server and by its clock; [`link`] the one connection and
-//! what becomes of it; [`server`] which servers are fit. Why it is so: `docs/adr/0014-shared-state.md`.
+//! `scripts` holds what is decided, as scripts that run on the server and by its clock; `link` the one connection and
+//! what becomes of it; `server` which servers are fit. Why it is so: `docs/adr/0014-shared-state.md`.
 
 mod failure;
 mod link;
