@@ -1,5 +1,9 @@
-use super::*;
 use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use signer_actors::ports::Observer;
+
+use super::*;
 
 /// A service that has seen everything once.
 fn busy() -> Metrics {
