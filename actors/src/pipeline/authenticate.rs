@@ -49,7 +49,7 @@ pub async fn authenticate(
         if let Some(proof) = proof {
             let window_seconds = services.proofs.window_seconds();
             // Where no nonce can be asked for, a proof is taken at its word about its age.
-            let ahead_seconds = if services.proofs.nonce(now).is_some() {
+            let ahead_seconds = if services.proofs.uses_nonces() {
                 PROOF_AHEAD_SECONDS
             } else {
                 0
@@ -76,7 +76,7 @@ pub async fn authenticate(
 /// A server that hands out no nonces cannot ask for one.
 fn without_nonces(services: &Services, failure: Failure) -> Failure {
     let asks = failure.refusal == Refusal::Auth(AuthError::NonceRequired);
-    if asks && services.proofs.nonce(services.clock.now()).is_none() {
+    if asks && !services.proofs.uses_nonces() {
         let what = "the proof is older than this server: make a new one for every request";
         return Failure::new(failure.stage, AuthError::Proof(what.into()));
     }

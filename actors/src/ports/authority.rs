@@ -53,6 +53,9 @@ pub trait ProofVerifier: Send + Sync + fmt::Debug {
         now: DateTime<Utc>,
     ) -> Result<VerifiedProof, ProofRejection>;
 
+    /// Whether nonces are handed out at all: asked on every request, where making one would be wasted.
+    fn uses_nonces(&self) -> bool;
+
     /// A nonce to hand out (RFC 9449 §9), when nonces are on.
     fn nonce(&self, now: DateTime<Utc>) -> Option<String>;
 

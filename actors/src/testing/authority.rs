@@ -131,6 +131,10 @@ impl ProofVerifier for FakeProofs {
         Ok(proof)
     }
 
+    fn uses_nonces(&self) -> bool {
+        self.nonce.get().is_some()
+    }
+
     fn nonce(&self, _now: DateTime<Utc>) -> Option<String> {
         self.nonce.get()
     }

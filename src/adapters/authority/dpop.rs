@@ -238,11 +238,15 @@ impl ProofVerifier for DpopVerifier {
         })
     }
 
-    fn nonce(&self, now: DateTime<Utc>) -> Option<String> {
+    fn uses_nonces(&self) -> bool {
         match self.mode {
-            NonceMode::Off => None,
-            NonceMode::Optional | NonceMode::Required => self.nonces.current(now),
+            NonceMode::Off => false,
+            NonceMode::Optional | NonceMode::Required => true,
         }
+    }
+
+    fn nonce(&self, now: DateTime<Utc>) -> Option<String> {
+        self.uses_nonces().then(|| self.nonces.current(now)).flatten()
     }
 
     fn window_seconds(&self) -> i64 {

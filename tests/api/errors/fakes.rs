@@ -37,6 +37,10 @@ impl ProofVerifier for Brittle {
         self.inner.verify(credentials, token, now)
     }
 
+    fn uses_nonces(&self) -> bool {
+        self.inner.uses_nonces()
+    }
+
     fn nonce(&self, now: DateTime<Utc>) -> Option<String> {
         self.inner.nonce(now)
     }
