@@ -22,6 +22,8 @@ judge_store() {
     wait_for "$folder/out" 'Ready to accept connections' "$folder/out"
     accepts "$name" "scripts of the shared state, random calls" '^EQUAL' \
         "$python" "$here/replicas/scripts_model.py" "$port" "$root/src/adapters/redis/scripts"
+    accepts "$name" "weakened scripts, each noticed by the model" '^ALL NOTICED' \
+        "$python" "$here/replicas/scripts_model.py" "$port" "$root/src/adapters/redis/scripts" --weakened
     "$python" "$here/replicas/replicas.py" "$signer" "$program" "$root/src/adapters/registry/cosign/testdata" \
         "$folder/replicas" "$seconds" >"$folder/judged" 2>&1 || true
     for what in proofs rate concurrency "store lost" "store hung"; do
