@@ -29,13 +29,13 @@ judge_store() {
         "$root/src/adapters/registry/cosign/testdata" "$folder/replicas" >"$folder/judged" 2>&1 || true
     for what in proofs rate concurrency "store lost" "store hung" "store demoted" "store loading" "stores failover" \
         "stores failback" "stores cut-off" "stores partition" "stores late" "stores stale"; do
-        accepts "$name" "4 replicas: $what" "^ok $what: " said "$folder/judged" "^ok $what: "
+        accepts "$name" "4 replicas: $what" "^ok $what: " said "$folder/judged" "$what"
     done
 }
 
-# said FILE PATTERN: what was said about it, or else the end of everything.
+# said FILE WHAT: that all was well, or why not, or else the end of everything.
 said() {
-    grep -E "$2" "$1" || { tail -n 50 "$1"; return 1; }
+    grep "^ok $2: " "$1" || { sed -n "/^FAILED $2: /,/^ok /p" "$1" | grep . || tail -n 20 "$1"; return 1; }
 }
 
 # Sets `$redis_server`.

@@ -25,12 +25,15 @@ class Answer(NamedTuple):
 class Load:
     """Threads that ask one port after the other until told to stop, each once in `every` seconds at most, if it can."""
 
+    running: list["Load"] = []
+
     def __init__(self, caller: Caller, ports: list[int], threads: int, every: float, fresh: bool = False) -> None:
         self.caller, self.ports, self.every, self.fresh, self.ending = caller, ports, every, fresh, False
         self.answers, self.turn, self.begun = [], itertools.count(), time.monotonic()
         self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(threads)]
         for thread in self.threads:
             thread.start()
+        self.running.append(self)
 
     def run(self) -> None:
         due = time.monotonic()
@@ -49,6 +52,7 @@ class Load:
 
     def stop(self) -> list[Answer]:
         self.ending = True
+        self.running.remove(self)
         for thread in self.threads:
             thread.join(30)
             assert not thread.is_alive(), "a request hangs"
