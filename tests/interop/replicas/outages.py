@@ -12,7 +12,7 @@ from world import Caller, World
 QPS, LIMIT, LEASE = 10, 3, 2
 # What is answered when all goes well, and when the store does not answer.
 WELL = {"ok", "rate_limited", "concurrency_limited", "release_untrusted"}
-AWAY = {"state_unavailable", "balancer 503"}
+AWAY = {"state_unavailable", "balancer 503", "balancer gone"}
 
 
 class Outage(NamedTuple):

@@ -23,7 +23,7 @@ from world import Caller, World
 
 REPLICAS = 4
 # Of the plan whose rate is measured: ten times as much must be offered, by a machine that is busy with all of this.
-RATE = 5
+RATE = 10
 
 
 failed = []
@@ -78,7 +78,7 @@ def judge_rate(world: World, seconds: int) -> str:
     said = codes(answers)
     # A machine that is busy may stop the store for longer than replicas wait, once.
     late = said.pop("state_unavailable", 0) + said.pop("balancer 503", 0)
-    assert said.keys() == {"ok", "rate_limited"} and late <= len(answers) / 100, codes(answers)
+    assert said.keys() == {"ok", "rate_limited"} and late <= len(answers) / 50, codes(answers)
     passed, offered = accepted(answers), len(answers) / (end - begun)
     due = RATE * (end - begun)
     assert offered >= 10 * RATE, f"only {offered:.0f} requests a second were offered"
@@ -117,7 +117,7 @@ def judge_concurrency(world: World) -> str:
     assert most == LIMIT, f"{most} in progress, {LIMIT} allowed"
     assert again > full / 2, f"{again} in 2 s after a replica died, {full} before"
     # HAProxy ends a connection without a word when a server does so that had answered on it before.
-    broken = [answer for answer in answers if answer.code in ("balancer 502", "RemoteDisconnected")]
+    broken = [answer for answer in answers if answer.code in ("balancer 502", "balancer gone")]
     # Its work breaks off; nobody else's does, and it gets no more.
     assert all(answer.begun < taken_out for answer in broken), "the balancer asks a dead replica"
     said = codes([answer for answer in answers if answer not in broken])

@@ -96,7 +96,9 @@ class Caller:
             text = response.read()
         except (OSError, http.client.HTTPException) as error:
             connections.pop(port).close()
-            return 0, type(error).__name__, {}, time.monotonic() - begun
+            # A balancer ends connections as it likes; a replica never does.
+            what = "balancer gone" if port == self.world.balancer.port else type(error).__name__
+            return 0, what, {}, time.monotonic() - begun
         if response.status == 200:
             code = "ok"
         elif text.startswith(b"{"):
