@@ -16,7 +16,7 @@ from pathlib import Path
 
 from balancer import before_stores
 from load import Load, accepted, codes, slowest
-from outages import LEASE, LIMIT, QPS, Outage, judge_outage, judge_return
+from outages import LEASE, LIMIT, Outage, judge_outage, judge_return
 from servers import wait_for
 from stores import Pair, Store
 from world import Caller, World
