@@ -9,6 +9,7 @@ mod client;
 mod cosign;
 mod manifest;
 mod network;
+mod probe;
 mod referrers;
 mod settings;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 use self::client::{Failure, Session, Transport};
 use self::cosign::{Finding, Policy, TagFinding};
 use self::manifest::Manifest;
+pub use self::probe::{Listing, Seen};
 use self::referrers::Check;
 pub use self::settings::{Credentials, Identity, PrivateNetwork, Repository, Settings};
 
