@@ -104,10 +104,10 @@ proptest! {
         let mut refreshing = 0;
         for (what, who, n) in steps {
             match what {
-                0 | 1 => if !waiting.contains(&(who, n)) {
+                0 | 1 if !waiting.contains(&(who, n)) => {
                     turns.queue(&names[who], key(n));
                     waiting.push((who, n));
-                },
+                }
                 2 => if let Some(who) = running.pop() {
                     turns.end(&Turn::Of(names[who].clone()));
                 },
