@@ -394,6 +394,8 @@ async fn actors_on_arbiters_of_their_own_lose_nothing() {
         world.entitlement.limits.burst = 1000;
         world.tuning.replay_capacity = 100_000;
         world.tuning.audit_linger = Duration::from_millis(1);
+        // All of them may wait for the verdict about the one scanner image.
+        world.tuning.mailbox_capacity = 4 * COUNT;
         world.patience = Duration::from_secs(60);
     });
     let all = futures_util::future::join_all((0..COUNT).map(|_| rig.sign())).await;
