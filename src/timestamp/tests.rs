@@ -194,8 +194,8 @@ fn one_bit_changes_no_time() {
     ] {
         let honest = ours.verify(response, MESSAGE, now()).unwrap();
         let mut survivors = 0;
-        // One bit of every byte: another one each time.
-        for byte in 0..response.len() {
+        // One bit of every third byte: another one each time.
+        for byte in (0..response.len()).step_by(3) {
             let mut changed = response.to_vec();
             changed[byte] ^= 1 << (byte % 8);
             if let Ok(timestamp) = ours.verify(&changed, MESSAGE, now()) {
@@ -208,7 +208,7 @@ fn one_bit_changes_no_time() {
             }
         }
         // PKIStatus 1 for 0, the set of digest algorithms, and tags or signatures of certificates that are not needed.
-        assert!(survivors < 60, "{survivors}");
+        assert!(survivors < 20, "{survivors}");
     }
 }
 
