@@ -1,6 +1,7 @@
 //! `[release]`: which scanner images count as ours.
 
 mod policy;
+mod tables;
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::reader::{Section, key, required};
 use super::secret::{Secret, Use};
 use super::{net, parse};
 
-pub use self::policy::{ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
+pub use self::tables::{ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
 
 /// How a scanner's image is verified (contract §6).
 #[derive(Clone, Debug)]
@@ -110,22 +111,26 @@ fn read(s: &mut Section<'_>) -> Option<Release> {
     let policy = policy::read(s);
     let times = read_times(s);
     let credentials = s.tables("credentials", CREDENTIALS_DOC, 64, &[], read_credential);
+    let tables = tables::read(s);
+    if let (Some(policy), Some(tables)) = (&policy, &tables) {
+        policy::check(s, policy, tables);
+    }
     if let (Some(places), Some(credentials)) = (&places, &credentials) {
         check_hosts(s, places, credentials);
     }
-    let (places, policy, times) = (places?, policy?, times?);
+    let (places, policy, times, tables) = (places?, policy?, times?, tables?);
     Some(Release {
         repositories: places.repositories,
         binding: policy.binding,
         keys: policy.keys,
-        signers: policy.signers,
-        identities: policy.identities,
+        signers: tables.signers,
+        identities: tables.identities,
         roots: policy.roots,
         threshold: policy.threshold,
         revoked: policy.revoked,
         revoked_keys: policy.revoked_keys,
         timestamp_roots: policy.timestamp_roots,
-        logs: policy.logs,
+        logs: tables.logs,
         require: policy.require,
         tag_annotation: policy.tag_annotation,
         cache_ttl: times.cache_ttl,

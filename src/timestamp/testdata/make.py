@@ -35,7 +35,7 @@ def p256():
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def certify(name, key, issuer=None, ca=False, uses=(Use.TIME_STAMPING,), critical=True, start=-DAY, end=3650 * DAY):
+def certify(name, key, issuer=None, ca=False, uses=(Use.TIME_STAMPING,), critical=True, start=-DAY, end=3650 * DAY, serial=None):
     """A certificate by `issuer` (certificate and key), or a root."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     by, by_key = (issuer[0].subject, issuer[1]) if issuer else (subject, key)
@@ -44,7 +44,7 @@ def certify(name, key, issuer=None, ca=False, uses=(Use.TIME_STAMPING,), critica
         .subject_name(subject)
         .issuer_name(by)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(NOW + start)
         .not_valid_after(NOW + end)
         .add_extension(x509.BasicConstraints(ca, None), True)
@@ -104,7 +104,10 @@ def main():
     write("root", root)
     write("intermediate", intermediate)
     write("other-root", certify("test TSA root", p256(), ca=True, uses=()))
-    write("p256", certify("p256", p256(), intermediate))
+    pair = certify("p256", p256(), intermediate)
+    write("p256", pair)
+    # Another certificate of the same key, name and serial number: the signer is the one that the token names.
+    write("twin", certify("p256", pair[1], intermediate, serial=pair[0].serial_number, end=9 * DAY))
     write("p384", certify("p384", ec.generate_private_key(ec.SECP384R1()), intermediate))
     write("rsa", certify("rsa", rsa.generate_private_key(65537, 2048), intermediate))
     write("expired", certify("expired", p256(), intermediate, start=-9 * DAY, end=-DAY))
@@ -131,6 +134,7 @@ def main():
     for name in ("expired", "no-usage", "not-critical", "two-uses", "code"):
         sign(name, name)
     sign("foreign", "foreign", options=("-cades", "-certfile", "for-servers.crt"))
+    sign("twin", "p256", options=("-cades", "-nocerts", "-certfile", "twin.crt"))
     sign("no-signing-certificate", "p256", options=())
     sign("two-signers", "p256", "rsa")
     keep = {"message.bin", "root.crt", "intermediate.crt", "p256.crt", "other-root.crt", "make.py", "README.md"}

@@ -183,3 +183,83 @@ fn identity_of(signer: &ReleaseSigner) -> (&str, &str) {
         ReleaseSigner::Certificate { identity, issuer } => (issuer, identity),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::settings::Repository;
+    use super::*;
+
+    fn finding(signer: &str, tag: Option<&str>) -> Finding {
+        let annotations = tag.map(|tag| ("org.opencontainers.image.version".to_owned(), tag.to_owned()));
+        Finding {
+            place: Place {
+                manifest_digest: String::new(),
+                format: SignatureFormat::SigstoreBundle,
+            },
+            outcome: Ok(Signed {
+                signer: ReleaseSigner::Key {
+                    key_id: signer.into(),
+                },
+                annotations: annotations.into_iter().collect(),
+            }),
+        }
+    }
+
+    /// m of n must name the tag, and nobody another one.
+    #[test]
+    fn a_tag_needs_as_many_signers_as_the_image() {
+        let mut settings = Settings::new(vec![Repository::parse("registry.example/a").unwrap()]);
+        settings.keys = vec![
+            include_bytes!("testdata/p256.pub").to_vec(),
+            include_bytes!("testdata/p384.pub").to_vec(),
+        ];
+        settings.threshold = 2;
+        let policy = Policy::new(&settings).unwrap();
+        let tag = "2026.10";
+        let rows = [
+            (
+                vec![finding("a", Some(tag)), finding("b", Some(tag))],
+                TagFinding::Signed(tag.into()),
+            ),
+            (
+                vec![finding("a", Some(tag)), finding("b", None)],
+                TagFinding::Partly(tag.into()),
+            ),
+            // The same signer twice is one.
+            (
+                vec![
+                    finding("a", Some(tag)),
+                    finding("a", Some(tag)),
+                    finding("b", None),
+                ],
+                TagFinding::Partly(tag.into()),
+            ),
+            (
+                vec![finding("a", Some(tag)), finding("b", Some("2026.11"))],
+                TagFinding::Unusable,
+            ),
+            (
+                vec![
+                    finding("a", Some(tag)),
+                    finding("b", Some(tag)),
+                    finding("a", Some("2026.11")),
+                ],
+                TagFinding::Unusable,
+            ),
+            (
+                vec![finding("a", Some("\n")), finding("b", Some("\n"))],
+                TagFinding::Unusable,
+            ),
+            (vec![finding("a", None), finding("b", None)], TagFinding::Absent),
+        ];
+        for (findings, expected) in rows {
+            let conclusion = policy.conclude(&findings);
+            assert_eq!((conclusion.verdict, conclusion.tag), (Verdict::Trusted, expected));
+        }
+        let alone = policy.conclude(&[finding("a", Some(tag)), finding("a", Some(tag))]);
+        assert_eq!(
+            (alone.verdict, alone.tag),
+            (Verdict::Untrusted, TagFinding::Absent)
+        );
+    }
+}

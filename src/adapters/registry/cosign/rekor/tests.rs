@@ -173,10 +173,7 @@ fn entries_that_prove_nothing() {
         ("rekor2-checkpoint-missing-origin_fail", "no signed tree head"),
         ("rekor2-checkpoint-missing-root-hash_fail", "no signed tree head"),
         ("rekor2-checkpoint-missing-size_fail", "no signed tree head"),
-        (
-            "rekor2-checkpoint-no-matching-signature_fail",
-            "another origin",
-        ),
+        ("rekor2-checkpoint-no-matching-signature_fail", "another origin"),
         ("rekor2-dsse-mismatch-sig_fail", "another signature"),
         ("rekor2-no-inclusion-proof_fail", "neither"),
         ("set-invalid-signature_fail", "does not hold"),
@@ -192,8 +189,11 @@ fn entries_that_prove_nothing() {
         }
     }
     assert!(others.is_empty(), "{others:#?}");
-    // Its time lay in the future when it was made: 30 s are forgiven.
-    let (future, witnesses) = (case("integrated-time-in-future_fail"), Witnesses::new(&settings).unwrap());
+    // This time is outside the certificate's life, which is for the policy to see. Ahead of our clock, 30 s are forgiven.
+    let (future, witnesses) = (
+        case("integrated-time-in-future_fail"),
+        Witnesses::new(&settings).unwrap(),
+    );
     let time = future.hear_by(&witnesses, now()).unwrap().time().unwrap();
     for (behind, holds) in [(30, true), (31, false)] {
         let heard = future.hear_by(&witnesses, time - TimeDelta::seconds(behind));
