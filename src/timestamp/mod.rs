@@ -112,11 +112,7 @@ impl Authorities {
     /// # Errors
     /// Why it proves nothing, without anything of what it says.
     pub fn verify(&self, response: &[u8], message: &[u8], now: DateTime<Utc>) -> Result<Timestamp, Failure> {
-        if response.len() > MAX_RESPONSE {
-            return Err(invalid(format!(
-                "the timestamp is longer than {MAX_RESPONSE} bytes"
-            )));
-        }
+        check_length(response)?;
         self.verify_token(granted(response)?, message, now)
     }
 
@@ -130,6 +126,7 @@ impl Authorities {
         message: &[u8],
         now: DateTime<Utc>,
     ) -> Result<Timestamp, Failure> {
+        check_length(token)?;
         let signed = SignedData::read(token)?;
         let info = TstInfo::read(signed.content)
             .ok_or_else(|| invalid("the timestamp's TSTInfo is not strict DER of RFC 3161 §2.4.2"))?;
@@ -195,6 +192,15 @@ impl Authorities {
         }
         Ok((certificate, carried))
     }
+}
+
+fn check_length(der: &[u8]) -> Result<(), Failure> {
+    if der.len() > MAX_RESPONSE {
+        return Err(invalid(format!(
+            "the timestamp is longer than {MAX_RESPONSE} bytes"
+        )));
+    }
+    Ok(())
 }
 
 /// The token of an answer that was granted (RFC 3161 §2.4.2): status 0, or 1 where the authority changed the request.
