@@ -11,11 +11,12 @@ use crate::audit::{Append, Audit, AuditError, Durability, Flush};
 use crate::auth::{Auth, AuthParts, SharedReplay, TENANT_FRACTION};
 use crate::domain::audit::AuditRecord;
 use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
+use crate::idempotency::Idempotency;
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{BackendHandle, Policy, Services};
 use crate::ports::{
-    AuditLog, AuthoritySource, Clock, Ids, LicensingSource, Observer, ProofVerifier, QuotaStore,
-    ReleaseSource, ReplayStore, SigningBackend,
+    AuditLog, AuthoritySource, Clock, IdempotencyStore, Ids, LicensingSource, Observer, ProofVerifier,
+    QuotaStore, ReleaseSource, ReplayStore, SigningBackend,
 };
 use crate::quota::Quota;
 use crate::referrer::{self, ReferrerParts, ReferrerPolicy, Referrers};
@@ -40,6 +41,8 @@ pub struct Parts {
     pub audit: Box<dyn AuditLog>,
     /// Identifies this replica's trail.
     pub audit_origin: Arc<str>,
+    /// Idempotency keys, of this replica or shared.
+    pub idempotency: Arc<dyn IdempotencyStore>,
     /// What replicas share; `None`: this one is alone.
     pub shared: Option<SharedState>,
     /// Time.
@@ -150,6 +153,14 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
     });
     let quota = Shards::new(first, others);
 
+    let idempotency = {
+        let (store, clock) = (Arc::clone(&parts.idempotency), Arc::clone(&parts.clock));
+        let observer = Arc::clone(&parts.observer);
+        start(&placement.state, capacity, vitals.clone(), move || {
+            Idempotency::new(store, clock, observer)
+        })
+    };
+
     let repositories = parts.releases.repositories();
     let published = watch::Sender::new(Arc::from([]));
     let repository_health = published.subscribe();
@@ -195,6 +206,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         tokens: None,
         proofs: parts.proofs,
         entitlement,
+        idempotency,
         quota,
         referrer,
         repositories: repositories.into(),

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::ids::AuditId;
-use signer_actors::ports::{Clock, LicensingSource, Observer, SourceUnavailable, StoreEpoch, SystemIds};
+use signer_actors::ports::{
+    Clock, IdempotencyStore, LicensingSource, Observer, SourceUnavailable, StoreEpoch, SystemIds,
+};
 use signer_actors::system::{Parts, SharedState};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -16,6 +19,7 @@ use super::{StartError, backends};
 use crate::adapters::audit_files::{self, FileAuditLog};
 use crate::adapters::authority::dpop::{DpopSettings, DpopVerifier, NonceMode};
 use crate::adapters::authority::{self, AuthorityKeys};
+use crate::adapters::idempotency::{self, EmbeddedKeys};
 use crate::adapters::jose::source::KeysLocation;
 use crate::adapters::licensing::licence::LicenceFile;
 use crate::adapters::licensing::offline::{LicenceSettings, OfflineLicensing, Surroundings};
@@ -23,6 +27,9 @@ use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licens
 use crate::adapters::redis::{self, RedisState};
 use crate::adapters::registry::{self, RegistryReleases};
 use crate::config::{self, LicensingKeys, NoncePolicy, Settings, Standing};
+
+/// How much longer than a request may take an attempt has its idempotency key to itself.
+const CLAIM_MARGIN: Duration = Duration::from_secs(10);
 
 /// The parts, and what only the start needs of them.
 pub(super) struct Built {
@@ -67,6 +74,7 @@ pub(super) async fn build(
         log: log.clone(),
     };
     let (licensing, licence) = licensing_source(settings, audit.newest_record(), surroundings).await?;
+    let idempotency = idempotency_keys(settings, shared.as_ref(), &clock, &observer, &log)?;
     let mut facts = facts(settings, &backends);
     if let Some(licence) = &licence {
         facts.extend(licence_facts(licence.borrow().as_deref()));
@@ -80,6 +88,7 @@ pub(super) async fn build(
             backends: backends.all,
             audit: Box::new(audit),
             audit_origin: settings.audit.origin.as_str().into(),
+            idempotency,
             shared: shared.as_ref().map(|state| SharedState {
                 replay: Arc::new(state.clone()),
                 quota: Arc::new(state.clone()),
@@ -153,7 +162,7 @@ pub(super) fn shared_state(
         return Ok(None);
     };
     let password = store.password.as_ref();
-    let settings = redis::Settings {
+    let adapter = redis::Settings {
         host: store.host.clone(),
         port: store.port,
         tls: store.tls,
@@ -164,9 +173,32 @@ pub(super) fn shared_state(
         prefix: store.prefix.clone(),
         timeout: store.timeout,
         lease_life: store.lease_ttl,
+        answer_ttl: settings.state.idempotency_ttl,
+        answer_capacity: settings.state.idempotency_capacity,
+        claim_life: settings.server.request_timeout.saturating_add(CLAIM_MARGIN),
     };
-    let state = RedisState::new(settings, epoch, observer).map_err(StartError::of("state"))?;
+    let state = RedisState::new(adapter, epoch, observer).map_err(StartError::of("state"))?;
     Ok(Some(state))
+}
+
+/// Where idempotency keys are kept: with what else replicas share, or in a file of this one.
+fn idempotency_keys(
+    settings: &Settings,
+    shared: Option<&RedisState>,
+    clock: &Arc<dyn Clock>,
+    observer: &Arc<dyn Observer>,
+    log: &slog::Logger,
+) -> Result<Arc<dyn IdempotencyStore>, StartError> {
+    if let Some(shared) = shared {
+        return Ok(Arc::new(shared.clone()));
+    }
+    let adapter = idempotency::Settings {
+        directory: settings.state.directory.clone(),
+        ttl: settings.state.idempotency_ttl,
+        capacity: settings.state.idempotency_capacity,
+    };
+    let keys = EmbeddedKeys::open(adapter, Arc::clone(clock), Arc::clone(observer), log.clone());
+    Ok(Arc::new(keys.map_err(StartError::of("state.directory"))?))
 }
 
 /// What the audit trail says of a start: version, and what was trusted.

@@ -8,6 +8,7 @@ use signer_actors::ports::{Clock, ReleaseError, ReleaseSource, StoreEpoch, Syste
 
 use super::{backends, parts};
 use crate::adapters::authority::AuthorityKeys;
+use crate::adapters::idempotency::{self, Inspected};
 use crate::adapters::licensing::Licensing;
 use crate::adapters::licensing::offline::{Surroundings, inspect};
 use crate::adapters::registry::{RegistryReleases, Seen};
@@ -48,6 +49,12 @@ pub async fn shared_state(settings: &Settings) -> Vec<Answer> {
         Err(error) => Err(error.to_string()),
     };
     vec![("shared state".to_owned(), found)]
+}
+
+/// The file of idempotency keys, unless they are shared. Nothing is written.
+pub fn idempotency_keys(settings: &Settings) -> Option<Result<Inspected, String>> {
+    let alone = settings.state.shared.is_none();
+    alone.then(|| idempotency::inspect(&settings.state.directory))
 }
 
 /// The licence file, as the service would take it; `None` in mode online. Nothing is written.

@@ -44,6 +44,7 @@ pub async fn run(args: &CheckArgs, out: &mut dyn Write) -> Exit {
 pub fn probes(settings: &Settings, offline: bool, image: Option<ImageDigest>) -> Vec<Box<dyn Probe>> {
     let mut all = local::probes(settings);
     all.push(service::licence_probe(settings));
+    all.push(service::idempotency_probe(settings));
     if !offline {
         all.extend(network::probes(settings));
         all.extend(release::probes(settings, image));

@@ -11,6 +11,7 @@ use signer_actors::auth::AuthError;
 use signer_actors::domain::caller::Scheme;
 use signer_actors::domain::code::Code;
 use signer_actors::domain::ids::{AuditId, CorrelationId};
+use signer_actors::idempotency::IdempotencyError;
 use signer_actors::pipeline::{Failure, Refusal, Stage};
 use signer_actors::quota::{QuotaError, RateStatus};
 use signer_actors::referrer::ReferrerError;
@@ -235,6 +236,8 @@ impl From<Failure> for Problem {
             Refusal::Quota(QuotaError::Rate { status }) => Some(status.reset_seconds.max(1)),
             Refusal::Quota(QuotaError::Concurrency { .. }) => Some(1),
             Refusal::Referrer(ReferrerError::CircuitOpen { retry_after }) => Some(*retry_after),
+            // Contract §2.6.
+            Refusal::Idempotency(IdempotencyError::InFlight) => Some(1),
             _ => (status_of(code).0 == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
         };
         Self {

@@ -21,6 +21,7 @@ mod drain;
 mod entitlement;
 mod errors;
 mod headers;
+mod idempotency;
 mod jwks;
 mod limits;
 mod logs;

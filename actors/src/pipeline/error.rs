@@ -5,6 +5,7 @@ use crate::auth::AuthError;
 use crate::domain::code::Code;
 use crate::domain::ids::AuditId;
 use crate::entitlement::EntitlementError;
+use crate::idempotency::IdempotencyError;
 use crate::quota::{QuotaError, RateStatus};
 use crate::referrer::ReferrerError;
 use crate::runtime::AskError;
@@ -23,6 +24,8 @@ pub enum Stage {
     Shape,
     /// Proof of entitlement, tenant, features, predicate type.
     Entitlement,
+    /// The idempotency key.
+    Idempotency,
     /// Rate, concurrency, size.
     Quota,
     /// Scanner image and its version.
@@ -42,6 +45,7 @@ impl Stage {
             Self::Body => "body",
             Self::Shape => "shape",
             Self::Entitlement => "entitlement",
+            Self::Idempotency => "idempotency",
             Self::Quota => "quota",
             Self::Release => "release",
             Self::Audit => "audit",
@@ -68,6 +72,12 @@ pub enum Refusal {
     /// The tenant is not entitled.
     #[error(transparent)]
     Entitlement(#[from] EntitlementError),
+    /// The request's key is not free for it.
+    #[error(transparent)]
+    Idempotency(#[from] IdempotencyError),
+    /// The answer to a signature could not be formed.
+    #[error("the answer could not be formed: report the correlation id")]
+    Unformed,
     /// The plan does not cover the request now.
     #[error(transparent)]
     Quota(#[from] QuotaError),
@@ -93,6 +103,8 @@ impl Refusal {
             Self::BodyMismatch | Self::BodyUnbound => Code::InvalidDpopProof,
             Self::TimestampNotConfigured => Code::InvalidRequest,
             Self::Entitlement(error) => entitlement_code(error),
+            Self::Idempotency(error) => idempotency_code(*error),
+            Self::Unformed => Code::Internal,
             Self::Quota(QuotaError::Rate { .. }) => Code::RateLimited,
             Self::Quota(QuotaError::Concurrency { .. }) => Code::ConcurrencyLimited,
             Self::Quota(QuotaError::Size { .. }) => Code::ArtifactTooLarge,
@@ -132,6 +144,15 @@ fn entitlement_code(error: &EntitlementError) -> Code {
         EntitlementError::Predicate(_) => Code::PredicateNotAllowed,
         EntitlementError::Version(_) => Code::VersionNotEntitled,
         EntitlementError::Unavailable => Code::EntitlementUnavailable,
+    }
+}
+
+fn idempotency_code(error: IdempotencyError) -> Code {
+    match error {
+        IdempotencyError::Conflict => Code::IdempotencyConflict,
+        IdempotencyError::InFlight => Code::IdempotencyInFlight,
+        IdempotencyError::Full => Code::Overloaded,
+        IdempotencyError::Unavailable => Code::StateUnavailable,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::plan::PlanLimits;
 use crate::domain::signing::{KeyState, SigningMode};
 use crate::domain::statement::RELEASE_SIGNATURE_TYPE;
 use crate::entitlement::Entitlements;
+use crate::idempotency::Idempotency;
 use crate::ports::{BackendInfo, Clock, Ids, Observer, ProofVerifier};
 use crate::quota::Quota;
 use crate::referrer::{Referrers, RepositoryHealth};
@@ -67,6 +68,8 @@ pub struct Services {
     pub proofs: Arc<dyn ProofVerifier>,
     /// EntitlementActor shards.
     pub entitlement: Shards<Entitlements>,
+    /// IdempotencyActor.
+    pub idempotency: Mailbox<Idempotency>,
     /// QuotaActor shards.
     pub quota: Shards<Quota>,
     /// ReferrerActor.

@@ -6,6 +6,7 @@
 mod audit;
 mod authority;
 mod clock;
+mod idempotency;
 mod licensing;
 mod observe;
 mod release;
@@ -18,6 +19,7 @@ use std::pin::Pin;
 pub use audit::{AuditLog, AuditLogError};
 pub use authority::{AuthoritySource, ProofRejection, ProofVerifier, TokenRejection, TokenVerifier};
 pub use clock::{Clock, Ids, SystemClock, SystemIds};
+pub use idempotency::{Claim, Claimed, End, IdempotencyStore, Ownership};
 pub use licensing::{Introspection, LicensingSource, PoeRejection, PoeVerifier};
 pub use observe::{Observer, Unobserved};
 pub use release::{ReleaseError, ReleaseSource, combine};

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::domain::caller::{AccessToken, Confirmation, Credentials, PresentedToken, Scheme, VerifiedProof};
 use crate::domain::digest::{ImageDigest, Sha256Digest};
 use crate::domain::entitlement::{Entitlement, Features};
-use crate::domain::ids::{CorrelationId, KeyId};
+use crate::domain::ids::{AuditId, CorrelationId, KeyId};
 use crate::domain::plan::PlanLimits;
 use crate::domain::release::{ReleaseReport, ReleaseSigner, Verdict};
 use crate::domain::signing::{Algorithm, KeyState, Signature, SigningIdentity, SigningMode};
@@ -35,6 +35,7 @@ mod authority;
 mod backend;
 mod clock;
 mod dial;
+mod idempotency;
 mod licensing;
 mod log;
 mod releases;
@@ -45,6 +46,7 @@ pub use authority::{FakeAuthority, FakeProofs};
 pub use backend::FakeBackend;
 pub use clock::{FakeClock, FakeIds};
 pub use dial::{Bomb, Dial};
+pub use idempotency::{FakeKeys, IdempotencyModel, ModelEntry};
 pub use licensing::FakeLicensing;
 pub use log::FakeLog;
 pub use releases::{Answer, FakeReleases};
@@ -73,6 +75,8 @@ pub struct Fakes {
     pub keyless: FakeBackend,
     /// The trail.
     pub log: FakeLog,
+    /// Idempotency keys.
+    pub keys: FakeKeys,
 }
 
 impl Default for Fakes {
@@ -86,6 +90,7 @@ impl Default for Fakes {
             keyful: FakeBackend::new("file", SigningMode::Kms, &clock),
             keyless: FakeBackend::new("fulcio", SigningMode::Keyless, &clock),
             log: FakeLog::default(),
+            keys: FakeKeys::new(&clock),
             clock,
         }
     }
@@ -102,6 +107,7 @@ impl Fakes {
             backends: vec![Arc::new(self.keyful.clone()), Arc::new(self.keyless.clone())],
             audit: Box::new(self.log.clone()),
             audit_origin: "test/audit".into(),
+            idempotency: Arc::new(self.keys.clone()),
             shared: None,
             clock: Arc::new(self.clock.clone()),
             ids: Arc::new(FakeIds::default()),

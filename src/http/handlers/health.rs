@@ -141,6 +141,7 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
     services.auth.iter().for_each(Mailbox::observe);
     services.entitlement.iter().for_each(Mailbox::observe);
     services.quota.iter().for_each(Mailbox::observe);
+    services.idempotency.observe();
     services.referrer.observe();
     services
         .backends

@@ -41,7 +41,7 @@ impl Observer for Metrics {
     }
 
     fn mailbox(&self, actor: &'static str, in_use: usize, capacity: usize) {
-        let gauge = |known: &Known<IntGauge, 6>, all: &IntGaugeVec, value: usize| {
+        let gauge = |known: &Known<IntGauge, 7>, all: &IntGaugeVec, value: usize| {
             let value = i64::try_from(value).unwrap_or(i64::MAX);
             match known.get(actor) {
                 Some(child) => child.set(value),
@@ -139,6 +139,33 @@ impl Observer for Metrics {
 
     fn state_up(&self, up: bool) {
         self.state_up.with_label_values(&["redis"]).set(i64::from(up));
+    }
+
+    fn idempotency(&self, outcome: &'static str) {
+        if let Some(child) = self.idempotency.get(outcome) {
+            child.inc();
+        }
+    }
+
+    fn idempotency_store(&self, operation: &'static str, elapsed: Duration, ok: bool) {
+        self.idempotency_seconds
+            .with_label_values(&[operation])
+            .observe(elapsed.as_secs_f64());
+        self.idempotency_errors
+            .with_label_values(&[operation])
+            .inc_by(u64::from(!ok));
+    }
+
+    fn idempotency_up(&self, up: bool) {
+        self.idempotency_up
+            .with_label_values(&["file"])
+            .set(i64::from(up));
+    }
+
+    fn idempotency_entries(&self, entries: u64) {
+        self.idempotency_entries
+            .with_label_values(&["file"])
+            .set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     fn leases_held(&self, change: i64) {

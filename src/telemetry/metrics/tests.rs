@@ -34,6 +34,10 @@ fn busy() -> Metrics {
     metrics.state("spend", Duration::from_millis(1), None);
     metrics.state("admit", Duration::ZERO, Some("down"));
     metrics.state_up(true);
+    metrics.idempotency("taken");
+    metrics.idempotency_store("claim", Duration::ZERO, false);
+    metrics.idempotency_up(true);
+    metrics.idempotency_entries(1);
     metrics.leases_held(3);
     metrics.leases_held(-1);
     metrics.leases_broken("lost", 2);

@@ -113,6 +113,8 @@ impl Answer {
             502 if code == "registry_error" => {
                 assert!(retry_after.is_none_or(|seconds| (1..=30).contains(&seconds)));
             }
+            // Contract §2.6.
+            409 if code == "idempotency_in_flight" => assert_eq!(retry_after, Some(1)),
             _ => assert_eq!(retry_after, None),
         }
         let challenge = self.header("www-authenticate");

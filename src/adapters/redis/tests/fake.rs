@@ -186,11 +186,15 @@ fn script_of(command: &[String]) -> Option<String> {
         "EVALSHA" => return command.get(1).cloned(),
         _ => return None,
     };
+    // The last that matches: a script begins with what it shares with others.
     let known = [
         ("Spends a proof", "spend"),
         ("Rate, then concurrency", "admit"),
         ("Charges one call", "charge"),
         ("Makes leases live on", "renew"),
+        ("Claims a key for an attempt", "claim"),
+        ("Keeps an answer", "keep"),
+        ("Ends an attempt without an answer", "give_up"),
         ("Asks for the birth alone", "meet"),
     ];
     known

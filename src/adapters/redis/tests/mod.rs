@@ -1,6 +1,7 @@
 //! The adapter against a server that misbehaves.
 
 mod fake;
+mod keys;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,6 +53,9 @@ fn settings(fake: &FakeRedis) -> Settings {
         prefix: "signer".into(),
         timeout: TIMEOUT,
         lease_life: Duration::from_secs(10),
+        answer_ttl: Duration::from_secs(3600),
+        answer_capacity: 1000,
+        claim_life: Duration::from_secs(20),
     }
 }
 
@@ -337,6 +341,9 @@ fn nothing_secret_is_printed() {
         prefix: "signer".into(),
         timeout: TIMEOUT,
         lease_life: Duration::from_secs(10),
+        answer_ttl: Duration::from_secs(3600),
+        answer_capacity: 1000,
+        claim_life: Duration::from_secs(20),
     };
     let tenant = TenantId::parse("acme").expect("a tenant");
     assert_eq!(
