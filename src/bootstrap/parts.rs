@@ -310,13 +310,25 @@ fn registry_settings(release: &config::Release) -> Result<registry::Settings, St
         trusted_hosts: release.extra_hosts.clone(),
         credentials: credentials
             .map(|credential| registry::Credentials {
-                host: credential.host.clone(),
+                host: host_and_name(&credential.scope).0.to_owned(),
+                name: host_and_name(&credential.scope).1.map(str::to_owned),
                 username: credential.username.clone(),
                 password: Zeroizing::new(credential.password.expose_text().to_owned()),
             })
             .collect(),
+        tls_roots: release.tls_roots.as_ref().map(|file| file.bytes.clone()),
         ..registry::Settings::new(repositories)
     })
+}
+
+fn host_and_name(scope: &config::CredentialScope) -> (&str, Option<&str>) {
+    match scope {
+        config::CredentialScope::Host(host) => (host, None),
+        config::CredentialScope::Repository(repository) => {
+            let (host, name) = repository.split_once('/').unwrap_or((repository, ""));
+            (host, Some(name))
+        }
+    }
 }
 
 fn private_network(configured: &config::PrivateNetwork) -> registry::PrivateNetwork {

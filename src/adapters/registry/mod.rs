@@ -1,15 +1,18 @@
 //! OCI registries: listing and verifying release signatures (contract §6).
 //!
-//! [`RegistryReleases`] asks every repository at once. `client` is the bounded transport, `network` decides what may be
-//! connected to, `referrers` finds signatures, `cosign` verifies them without network, and this file combines
-//! repositories into one report.
+//! [`RegistryReleases`] asks every repository at once. `client` is the bounded transport (`budget` its memory), `network`
+//! and `resolver` decide what may be connected to, `referrers` finds signatures, `cosign` verifies them without network,
+//! and this file combines repositories into one report.
 
 mod auth;
+mod budget;
 mod client;
 mod cosign;
 mod manifest;
 mod network;
+pub mod reading;
 mod referrers;
+mod resolver;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,9 @@ const MAX_REPOSITORIES: usize = 16;
 /// Longest time that a check may be given.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Longest reason for a doubt, in characters.
+const MAX_REASON: usize = 300;
+
 /// The configured registries and the release policy, as the core's port.
 pub struct RegistryReleases {
     inner: Arc<Inner>,
@@ -45,7 +51,7 @@ pub struct RegistryReleases {
 struct Inner {
     repositories: Vec<(Arc<str>, Repository)>,
     transport: Transport,
-    policy: Policy,
+    policy: Arc<Policy>,
     timeout: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -86,7 +92,7 @@ impl RegistryReleases {
             inner: Arc::new(Inner {
                 repositories: settings.repositories.iter().map(named).collect(),
                 transport: Transport::new(settings)?,
-                policy: Policy::new(settings)?,
+                policy: Arc::new(Policy::new(settings)?),
                 timeout: settings.timeout,
                 clock,
             }),
@@ -153,7 +159,7 @@ impl Inner {
     ) -> Answer {
         let asked = tokio::time::timeout_at(deadline, self.look_up(image, repository, deadline));
         match asked.await.unwrap_or(Err(Failure::Timeout)) {
-            Err(Failure::Doubt(text)) => doubt(format!("{name}: {text}")),
+            Err(Failure::Doubt(text)) => doubt(format!("{name}: {}", shortened(&text))),
             answer => answer,
         }
     }
@@ -202,9 +208,15 @@ impl Inner {
         if !self.policy.wants_tag() {
             return Ok(None);
         }
-        let bytes = session.manifest(image, None).await?;
+        let bytes = session.image(image).await?;
         Ok(self.policy.bound_tag(Manifest::parse(&bytes)?.annotations()))
     }
+}
+
+/// A reason for the log: parts of it may be the registry's words.
+fn shortened(text: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(MAX_REASON).map(printable).collect()
 }
 
 /// No repository trusts: any doubt is doubt, then no answer in time; else untrusted before unsigned before absent.
