@@ -25,6 +25,7 @@ mod jwks;
 mod limits;
 mod logs;
 mod quota;
+mod registry_memory;
 mod release;
 mod remembered;
 mod replay;
