@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -35,6 +36,8 @@ const HEAVY: [&str; 10] = [
 struct Documents {
     bundles: Vec<Vec<u8>>,
     manifests: Vec<Vec<u8>>,
+    /// Heavy answers begun, by kind.
+    begun: [AtomicUsize; HEAVY.len()],
 }
 
 impl Documents {
@@ -45,7 +48,11 @@ impl Documents {
             filled(image(&[layer]), n)
         };
         let manifests = bundles.iter().enumerate().map(manifest).collect();
-        Self { bundles, manifests }
+        Self {
+            bundles,
+            manifests,
+            begun: Default::default(),
+        }
     }
 
     fn find(&self, digest: &str) -> Option<&[u8]> {
@@ -82,13 +89,14 @@ fn digest_of(bytes: &[u8]) -> String {
 }
 
 /// A thread for each connection: what it sends is of no end, so it must not wait for others.
-fn start() -> String {
+fn start() -> (String, Arc<Documents>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let host = listener.local_addr().unwrap().to_string();
     let documents = Arc::new(Documents::new());
+    let shared = Arc::clone(&documents);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let documents = Arc::clone(&documents);
+            let documents = Arc::clone(&shared);
             std::thread::spawn(move || {
                 let mut stream = stream.unwrap();
                 // The client hangs up when it has had enough.
@@ -96,7 +104,7 @@ fn start() -> String {
             });
         }
     });
-    host
+    (host, documents)
 }
 
 fn converse(stream: &mut TcpStream, documents: &Documents) -> std::io::Result<()> {
@@ -122,7 +130,12 @@ fn respond(stream: &mut TcpStream, method: &str, target: &str, documents: &Docum
             .map_or(0, |byte| usize::from(byte - b'0') % HEAVY.len())
     };
     let last = target.rsplit('/').next().unwrap_or_default();
+    let kind = |digit: usize| {
+        documents.begun[digit].fetch_add(1, Ordering::SeqCst);
+        HEAVY[digit]
+    };
     if target == "/token?scope=repository%3Aheavy%3Apull" {
+        kind(HEAVY.len() - 1);
         return endless(stream, b" ");
     }
     if method == "HEAD" {
@@ -137,7 +150,7 @@ fn respond(stream: &mut TcpStream, method: &str, target: &str, documents: &Docum
         };
     }
     if let Some(image) = target.strip_prefix("/v2/heavy/referrers/sha256:") {
-        return listing(stream, HEAVY[digit(image)], image, documents);
+        return listing(stream, kind(digit(image)), image, documents);
     }
     if let Some(tag) = target.strip_prefix("/v2/heavy/manifests/sha256-") {
         let layers: Vec<Value> = documents
@@ -247,7 +260,7 @@ fn image_digest(digit: usize, number: usize) -> String {
 
 #[actix::test]
 async fn a_hostile_registry_takes_little_memory_and_nothing_else() {
-    let host = start();
+    let (host, documents) = start();
     let world = World::new(&format!(
         "release.repositories = [\"{host}/heavy\"]\nrelease.plain_http = [\"{host}\"]\nrelease.timeout = \"3s\"\n\
          release.verify_qps = 1000\nrelease.verify_burst = 1000\nlog.level = \"error\""
@@ -283,6 +296,11 @@ async fn a_hostile_registry_takes_little_memory_and_nothing_else() {
     let took = begun.elapsed();
     let peak = memory(child.pid(), "VmHWM:");
     let more = peak.saturating_sub(idle);
+    for (kind, begun) in HEAVY.iter().zip(&documents.begun) {
+        let begun = begun.load(Ordering::SeqCst);
+        println!("{begun:>4} times {kind}");
+        assert!(begun > 0, "{kind}: nobody came for it");
+    }
     println!("idle {idle} KiB, peak {peak} KiB, {more} KiB more, in {took:?}");
     assert!(more < ALLOWED, "idle {idle} KiB, peak {peak} KiB");
     // It still answers, and owes nobody an answer.

@@ -20,9 +20,29 @@ pub(super) const SMALL: u32 = 64;
 /// What a longer one takes, in KiB: 1 MiB of body and the buffer of its connection.
 const LARGE: u32 = 1024 + 448;
 
-/// Free KiB of each registry, by host.
+/// Candidates that are looked at at once, in all registries together; each has a manifest of up to 1 MiB in memory.
+const TURNS: usize = 16;
+
+/// Least of them for one registry.
+const LEAST_TURNS: usize = 2;
+
+/// What is free of each registry's share, by host.
 #[derive(Debug)]
-pub(super) struct Budget(HashMap<String, Arc<Semaphore>>);
+pub(super) struct Budget(HashMap<String, Share>);
+
+#[derive(Debug)]
+struct Share {
+    /// KiB of bodies.
+    memory: Arc<Semaphore>,
+    /// Candidates. Whoever has a turn may wait for memory; nobody who holds memory waits for a turn.
+    turns: Arc<Semaphore>,
+}
+
+/// The right to look at one candidate.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// A part of a registry's share, held as long as the answer that it was taken for.
 #[derive(Debug)]
@@ -38,9 +58,14 @@ impl Budget {
         hosts.dedup();
         let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX).max(1);
         let share = (TOTAL / count).max(LEAST) as usize;
-        let shares = hosts
-            .into_iter()
-            .map(|host| (host.to_owned(), Arc::new(Semaphore::new(share))));
+        let turns = (TURNS / hosts.len().max(1)).max(LEAST_TURNS);
+        let shares = hosts.into_iter().map(|host| {
+            let share = Share {
+                memory: Arc::new(Semaphore::new(share)),
+                turns: Arc::new(Semaphore::new(turns)),
+            };
+            (host.to_owned(), share)
+        });
         Self(shares.collect())
     }
 
@@ -49,16 +74,28 @@ impl Budget {
     /// # Errors
     /// The host is no repository's: a mistake of the caller.
     pub(super) async fn small(&self, host: &str) -> Result<Held, String> {
-        let share = self
-            .0
-            .get(host)
-            .ok_or("the registry has no share of the memory")?;
         let mut held = Held {
-            share: Arc::clone(share),
+            share: Arc::clone(&self.share(host)?.memory),
             permit: None,
         };
         held.take(SMALL).await?;
         Ok(held)
+    }
+
+    /// Waits until one more candidate of the registry may be looked at.
+    ///
+    /// # Errors
+    /// As [`Self::small`].
+    pub(super) async fn turn(&self, host: &str) -> Result<Turn, String> {
+        let turns = Arc::clone(&self.share(host)?.turns);
+        let permit = turns.acquire_owned().await;
+        let _permit = permit.map_err(|_| "the registry's turns are gone")?;
+        Ok(Turn { _permit })
+    }
+
+    fn share(&self, host: &str) -> Result<&Share, String> {
+        let share = self.0.get(host);
+        share.ok_or_else(|| "the registry has no share of the memory".to_owned())
     }
 }
 

@@ -3,7 +3,6 @@
 //! `oci-client` brings the grammar of references and the names of media types; its transfers are not used, as they read
 //! bodies without bound and swallow errors.
 
-use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,12 +14,12 @@ use reqwest::header::{
 };
 use reqwest::{Method, Response, StatusCode};
 use signer_actors::domain::digest::{ImageDigest, Sha256Digest};
-use signer_actors::ports::ReleaseError;
 use tokio::time::Instant;
 use url::Url;
 
 use super::auth;
-use super::budget::{Budget, Held, SMALL};
+use super::budget::{Budget, Held, SMALL, Turn};
+use super::failure::{Failure, doubt, failure, refused};
 use super::manifest::ACCEPT_ANY;
 use super::network::{NetworkPolicy, authority, same_origin};
 use super::resolver::CheckedResolver;
@@ -44,42 +43,6 @@ pub(super) const MAX_CANDIDATES: usize = 64;
 
 /// Name of the header that repeats a manifest's digest.
 const CONTENT_DIGEST: &str = "docker-content-digest";
-
-/// Why a repository gave no verdict.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    Doubt(String),
-    Timeout,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Doubt(text) => f.write_str(text),
-            Self::Timeout => f.write_str("no answer in time"),
-        }
-    }
-}
-
-impl From<String> for Failure {
-    fn from(text: String) -> Self {
-        Self::Doubt(text)
-    }
-}
-
-impl From<Failure> for ReleaseError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Doubt(text) => Self::Doubt(text),
-            Failure::Timeout => Self::Timeout,
-        }
-    }
-}
-
-/// Shorthand for a doubt.
-pub(super) fn doubt<T>(text: impl Into<String>) -> Result<T, Failure> {
-    Err(Failure::Doubt(text.into()))
-}
 
 /// What all checks share: one connection pool and what it may connect to.
 #[derive(Debug)]
@@ -162,7 +125,8 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Content {
     bytes: Vec<u8>,
-    _held: Held,
+    /// `None` where nothing was read: only bodies take memory, and whoever holds none may wait for others.
+    _held: Option<Held>,
 }
 
 impl Deref for Content {
@@ -210,6 +174,11 @@ impl<'a> Session<'a> {
             return doubt(format!("more than {MAX_CANDIDATES} signatures, remove old ones"));
         }
         Ok(())
+    }
+
+    /// Waits for a turn to look at a candidate, one of few in this registry at once.
+    pub(super) async fn turn(&self) -> Result<Turn, Failure> {
+        Ok(self.transport.budget.turn(&self.repository.host).await?)
     }
 
     /// HEAD of a manifest: is the image here? Also gets authorized, so that later calls need not.
@@ -341,7 +310,7 @@ impl<'a> Session<'a> {
             let body = if head || status != StatusCode::OK {
                 Content {
                     bytes: Vec::new(),
-                    _held: held,
+                    _held: None,
                 }
             } else {
                 self.read(response, &host, cap, held).await?
@@ -401,6 +370,7 @@ impl<'a> Session<'a> {
             }
             bytes.extend_from_slice(&chunk);
         }
+        let held = Some(held);
         Ok(Content { bytes, _held: held })
     }
 }
@@ -452,38 +422,4 @@ fn check_digest_header(headers: &HeaderMap, digest: ImageDigest) -> Result<(), F
         return Ok(());
     }
     doubt(format!("the header Docker-Content-Digest does not name {digest}"))
-}
-
-/// The doubt that a status leaves, with the remedy.
-pub(super) fn refused<T>(status: StatusCode, what: &str) -> Result<T, Failure> {
-    let remedy = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ", check the registry's credentials",
-        StatusCode::TOO_MANY_REQUESTS => ", the registry throttles",
-        StatusCode::NOT_FOUND => ", the repository is incomplete",
-        status if status.is_redirection() => ", redirects are followed for blobs only and once",
-        _ => "",
-    };
-    doubt(format!(
-        "the registry answers {} for {what}{remedy}",
-        status.as_u16()
-    ))
-}
-
-fn failure(error: &reqwest::Error, what: &str) -> Failure {
-    if error.is_timeout() {
-        return Failure::Timeout;
-    }
-    Failure::Doubt(format!("{what}: {}", cause(error)))
-}
-
-/// The innermost cause of a transport error: without the URL, which may carry a signed query.
-fn cause(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    if std::ptr::addr_eq(innermost, error) {
-        return "transport error".to_owned();
-    }
-    innermost.to_string()
 }

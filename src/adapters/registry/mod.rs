@@ -8,6 +8,7 @@ mod auth;
 mod budget;
 mod client;
 mod cosign;
+mod failure;
 mod manifest;
 mod network;
 pub mod reading;
@@ -28,8 +29,9 @@ use signer_actors::domain::release::{ListingSource, ReleaseReport, Verdict};
 use signer_actors::ports::{Clock, PortFuture, ReleaseError, ReleaseSource};
 use tokio::time::Instant;
 
-use self::client::{Failure, Session, Transport, doubt};
+use self::client::{Session, Transport};
 use self::cosign::{Finding, Policy, TagFinding};
+use self::failure::{Failure, doubt};
 use self::manifest::Manifest;
 use self::referrers::Check;
 pub use self::settings::{Credentials, Identity, PrivateNetwork, Repository, Settings};

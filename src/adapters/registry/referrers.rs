@@ -13,11 +13,12 @@ use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::release::{ListingSource, SignatureFormat};
 use url::Url;
 
-use super::client::{Failure, MAX_BODY, MAX_CANDIDATES, Session, doubt, refused};
+use super::client::{MAX_BODY, MAX_CANDIDATES, Session};
 use super::cosign::{
     BUNDLE_MEDIA_TYPE, Finding, PREDICATE_ANNOTATION, Place, Policy, SIGN_PREDICATE,
     SIMPLE_SIGNING_MEDIA_TYPE,
 };
+use super::failure::{Failure, doubt, refused};
 use super::manifest::{Descriptor, ImageManifest, Index, Manifest, target};
 
 /// Most pages of a listing.
@@ -53,10 +54,13 @@ impl Check<'_> {
     /// Verifies the layers under cosign's tag `sha256-<hex>.sig`; none when there is no such tag.
     pub(super) async fn signature_tag(&self) -> Result<Vec<Finding>, Failure> {
         let tag = format!("sha256-{}.sig", self.image.sha256());
+        let _turn = self.session.turn().await?;
         let Some((digest, bytes)) = self.session.tagged(&tag).await? else {
             return Ok(Vec::new());
         };
-        let Manifest::Image(manifest) = Manifest::parse(&bytes)? else {
+        let parsed = Manifest::parse(&bytes)?;
+        drop(bytes);
+        let Manifest::Image(manifest) = parsed else {
             return doubt("the signature tag names an index, not an image manifest");
         };
         self.simple_signing(&manifest, digest, SignatureFormat::CosignLegacy)
@@ -111,8 +115,10 @@ impl Check<'_> {
 
     /// Fetches one referrer and verifies the signatures in it, if it carries any.
     async fn referrer(&self, digest: ImageDigest, size: u64) -> Result<Vec<Finding>, Failure> {
-        let bytes = self.session.referrer(digest, size).await?;
-        let manifest = match Manifest::parse(&bytes)? {
+        let _turn = self.session.turn().await?;
+        // The body is given back before more is asked for: whoever holds memory never waits for more.
+        let parsed = Manifest::parse(&*self.session.referrer(digest, size).await?)?;
+        let manifest = match parsed {
             Manifest::Image(manifest) => manifest,
             // An index may refer to an image, too; no signature is stored as one.
             Manifest::Index(_) => return Ok(Vec::new()),

@@ -8,7 +8,7 @@ use super::fake::Fake;
 use super::*;
 
 /// Changes of each answer.
-const EACH: u64 = 60;
+const EACH: u64 = 30;
 
 /// A small generator (Marsaglia, xorshift64): the same changes in every run.
 struct Chance(u64);

@@ -138,7 +138,7 @@ pub(super) fn rows() -> Vec<Row> {
         (
             "an encoding of the transfer that nobody asked for",
             |w| {
-                listing(
+                short(
                     w,
                     Reply::wire("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx"),
                 )
