@@ -363,11 +363,13 @@ pub(super) fn registry_settings(release: &config::Release) -> Result<registry::S
         trusted_hosts: release.extra_hosts.clone(),
         credentials: credentials
             .map(|credential| registry::Credentials {
-                host: credential.host.clone(),
+                host: host_and_name(&credential.scope).0.to_owned(),
+                name: host_and_name(&credential.scope).1.map(str::to_owned),
                 username: credential.username.clone(),
                 password: Zeroizing::new(credential.password.expose_text().to_owned()),
             })
             .collect(),
+        tls_roots: release.tls_roots.as_ref().map(|file| file.bytes.clone()),
         ..registry::Settings::new(repositories)
     })
 }
@@ -384,6 +386,16 @@ fn requirement(configured: &config::ReleaseWitness) -> registry::Requirement {
         config::ReleaseWitness::Timestamp => registry::Requirement::Timestamp,
         config::ReleaseWitness::Log => registry::Requirement::Log,
         config::ReleaseWitness::Inclusion => registry::Requirement::Inclusion,
+    }
+}
+
+fn host_and_name(scope: &config::CredentialScope) -> (&str, Option<&str>) {
+    match scope {
+        config::CredentialScope::Host(host) => (host, None),
+        config::CredentialScope::Repository(repository) => {
+            let (host, name) = repository.split_once('/').unwrap_or((repository, ""));
+            (host, Some(name))
+        }
     }
 }
 

@@ -111,7 +111,7 @@ pub async fn repositories(
         let mut credentials = settings.release.credentials.iter();
         answers.push(RepositoryAnswer {
             loopback: host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]"),
-            has_credentials: credentials.any(|credential| credential.host == host),
+            has_credentials: credentials.any(|credential| credential.scope.covers(&name)),
             seen: releases.probe(&name, image).await,
             image: match image {
                 Some(image) => Some(releases.look_up(image, Arc::clone(&name)).await),

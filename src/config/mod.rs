@@ -17,6 +17,7 @@ mod pem;
 mod proxies;
 mod reader;
 mod reference;
+mod registries;
 mod release;
 mod secret;
 mod server;
@@ -34,10 +35,8 @@ pub use error::{ConfigError, Source, Warning};
 pub use files::PublicFile;
 pub use layers::{ConfigFile, FlagValue, Inputs};
 pub use reference::reference;
-pub use release::{
-    Binding, PrivateNetwork, RegistryCredential, Release, ReleaseIdentity, ReleaseKey, ReleaseLife,
-    ReleaseLog, ReleaseWitness,
-};
+pub use registries::{CredentialScope, PrivateNetwork, RegistryCredential};
+pub use release::{Binding, Release, ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
 pub use secret::{Secret, SecretRef};
 pub use server::{ClientAuth, Server, Tls};
 pub use signing::Signing;

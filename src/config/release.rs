@@ -5,16 +5,13 @@ mod tables;
 
 use std::time::Duration;
 
-use ipnet::IpNet;
 use signer_actors::domain::digest::{ImageDigest, Sha256Digest};
 
-use super::error::Problem;
 use super::files::PublicFile;
-use super::layers::Layers;
-use super::reader::{Section, key, required};
-use super::secret::{Secret, Use};
-use super::{net, parse};
+use super::reader::{Section, key};
+use super::registries::{self, PrivateNetwork, RegistryCredential};
 
+pub(in crate::config) use self::policy::certificates;
 pub use self::tables::{ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
 
 /// How a scanner's image is verified (contract §6).
@@ -54,13 +51,15 @@ pub struct Release {
     pub cache_capacity: usize,
     /// Time for all questions to all registries about one image.
     pub timeout: Duration,
+    /// Roots in PEM of the registries' own certificates, beside the system's.
+    pub tls_roots: Option<PublicFile>,
     /// `host[:port]` that is spoken to without TLS.
     pub plain_http: Vec<String>,
     /// Destinations allowed though their address is not public.
     pub private_networks: Vec<PrivateNetwork>,
-    /// `host[:port]` of token services, blob stores and mirrors that registries may send us to.
+    /// `host[:port]` of token services and blob stores that registries may send us to, beside their own host.
     pub extra_hosts: Vec<String>,
-    /// Credentials by registry.
+    /// Credentials by registry or repository.
     pub credentials: Vec<RegistryCredential>,
     /// Lookups a tenant may make through `GET /verify/referrers`, per second.
     pub verify_qps: u32,
@@ -77,46 +76,24 @@ pub enum Binding {
     Required,
 }
 
-/// A destination that may have a private address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PrivateNetwork {
-    /// This host, whatever its address.
-    Host(String),
-    /// Any host with an address in this range.
-    Range(IpNet),
-}
-
-/// How to log in to one registry.
-#[derive(Clone, Debug)]
-pub struct RegistryCredential {
-    /// `host[:port]` as in `repositories`.
-    pub host: String,
-    /// User name.
-    pub username: String,
-    /// Password or token.
-    pub password: Secret,
-}
-
 const DOC: &str =
     "Which scanner images are releases: looked up in these repositories only, by their signatures.";
-const CREDENTIALS_DOC: &str =
-    "How to log in to a registry; registries without an entry are asked anonymously.";
 
 pub(crate) fn section(root: &mut Section<'_>) -> Option<Release> {
     root.section("release", DOC, read)
 }
 
 fn read(s: &mut Section<'_>) -> Option<Release> {
-    let places = read_places(s);
+    let places = registries::read(s);
     let policy = policy::read(s);
     let times = read_times(s);
-    let credentials = s.tables("credentials", CREDENTIALS_DOC, 64, &[], read_credential);
+    let credentials = registries::read_credentials(s);
     let tables = tables::read(s);
     if let (Some(policy), Some(tables)) = (&policy, &tables) {
         policy::check(s, policy, tables);
     }
     if let (Some(places), Some(credentials)) = (&places, &credentials) {
-        check_hosts(s, places, credentials);
+        registries::check(s, places, credentials);
     }
     let (places, policy, times, tables) = (places?, policy?, times?, tables?);
     Some(Release {
@@ -137,84 +114,13 @@ fn read(s: &mut Section<'_>) -> Option<Release> {
         negative_ttl: times.negative_ttl,
         cache_capacity: times.cache_capacity,
         timeout: times.timeout,
+        tls_roots: places.tls_roots,
         plain_http: places.plain_http,
         private_networks: places.private_networks,
         extra_hosts: places.extra_hosts,
         credentials: credentials?,
         verify_qps: times.verify_qps,
         verify_burst: times.verify_burst,
-    })
-}
-
-/// Where is looked.
-struct Places {
-    repositories: Vec<String>,
-    plain_http: Vec<String>,
-    private_networks: Vec<PrivateNetwork>,
-    extra_hosts: Vec<String>,
-}
-
-fn read_places(s: &mut Section<'_>) -> Option<Places> {
-    let none = Vec::<String>::new;
-    let repositories = s.list(
-        required(
-            "repositories",
-            vec!["registry.example/stellaops/scanner"],
-            "Repositories with scanner images, host[:port]/name, asked in this order. No other is ever asked.",
-        ),
-        64,
-        net::repository,
-    );
-    if repositories.as_ref().is_some_and(Vec::is_empty) {
-        s.refuse(
-            "repositories",
-            "is empty, so no image would pass",
-            "name the repository of your scanner images",
-        );
-    }
-    let plain_http = s.list(
-        key(
-            "plain_http",
-            none(),
-            "Registries, host[:port], that are spoken to without TLS.",
-        ),
-        64,
-        net::host_port,
-    );
-    let private_networks = s.list(
-        key(
-            "private_networks",
-            none(),
-            "Hosts or address ranges allowed though the address is not public. Loopback counts as not public.",
-        ),
-        64,
-        private_network,
-    );
-    let extra_hosts = s.list(
-        key(
-            "extra_hosts",
-            none(),
-            "Hosts of token services, blob stores and mirrors that a registry may send us to, beside the registries.",
-        ),
-        64,
-        net::host_port,
-    );
-    Some(Places {
-        repositories: repositories?,
-        plain_http: plain_http?,
-        private_networks: private_networks?,
-        extra_hosts: extra_hosts?,
-    })
-}
-
-fn private_network(text: &str, layers: &Layers) -> Result<PrivateNetwork, Problem> {
-    let range = || net::cidr(text, layers).map(PrivateNetwork::Range);
-    range().or_else(|_| {
-        let host = net::host_port(text, layers).map(PrivateNetwork::Host);
-        host.map_err(|_| {
-            let problem = format!("{text:?} is neither a host nor an address range");
-            Problem::new(problem, "write \"registry.internal\" or \"10.0.0.0/8\"")
-        })
     })
 }
 
@@ -278,59 +184,4 @@ fn read_times(s: &mut Section<'_>) -> Option<Times> {
         verify_qps: verify_qps?,
         verify_burst: verify_burst?,
     })
-}
-
-fn read_credential(s: &mut Section<'_>) -> Option<RegistryCredential> {
-    let host = s.text(
-        required(
-            "host",
-            "registry.example",
-            "Registry as host[:port], as in repositories.",
-        ),
-        net::host_port,
-    );
-    let username = s.text(required("username", "signer", "User name."), |text, _| {
-        parse::visible(text, 255)
-    });
-    let password = s.needed_secret(
-        required(
-            "password",
-            "file:registry.password",
-            "Password or token, by reference.",
-        ),
-        Use::Text,
-    );
-    Some(RegistryCredential {
-        host: host?,
-        username: username?,
-        password: password?,
-    })
-}
-
-fn check_hosts(s: &mut Section<'_>, places: &Places, credentials: &[RegistryCredential]) {
-    let hosts: Vec<&str> = places
-        .repositories
-        .iter()
-        .filter_map(|repository| repository.split_once('/'))
-        .map(|(host, _)| host)
-        .collect();
-    for (index, credential) in credentials.iter().enumerate() {
-        if !hosts.contains(&credential.host.as_str()) {
-            let problem = format!("{} is the registry of no repository", credential.host);
-            s.refuse(
-                &format!("credentials[{index}].host"),
-                problem,
-                "write it as in release.repositories",
-            );
-        }
-    }
-    for host in &places.plain_http {
-        if !hosts.contains(&host.as_str()) && !places.extra_hosts.contains(host) {
-            s.warn(
-                "plain_http",
-                format!("{host} is the host of no repository"),
-                "remove it, or correct it",
-            );
-        }
-    }
 }

@@ -26,6 +26,7 @@ mod jwks;
 mod limits;
 mod logs;
 mod quota;
+mod registry_memory;
 mod release;
 mod release_gate;
 mod remembered;

@@ -1,16 +1,20 @@
 //! OCI registries: listing and verifying release signatures (contract §6).
 //!
-//! [`RegistryReleases`] looks an image up in a repository. `client` is the bounded transport, `network` decides what may be
-//! connected to, `referrers` finds signatures, `cosign` verifies them without network, and this file makes one
-//! report of it.
+//! [`RegistryReleases`] looks an image up in a repository. `client` is the bounded transport (`budget` its memory),
+//! `network` and `resolver` decide what may be connected to, `referrers` finds signatures, `cosign` verifies them without
+//! network, and this file makes one report of it.
 
 mod auth;
+mod budget;
 mod client;
 mod cosign;
+mod failure;
 mod manifest;
 mod network;
 mod probe;
+pub mod reading;
 mod referrers;
+mod resolver;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -26,8 +30,9 @@ use signer_actors::domain::release::{ListingSource, ReleaseReport, Verdict};
 use signer_actors::ports::{Clock, PortFuture, ReleaseError, ReleaseSource, combine};
 use tokio::time::Instant;
 
-use self::client::{Failure, Session, Transport};
+use self::client::{Session, Transport};
 use self::cosign::{Finding, Policy, TagFinding};
+use self::failure::Failure;
 use self::manifest::Manifest;
 pub use self::probe::{Listing, Seen};
 use self::referrers::Check;
@@ -40,6 +45,9 @@ const MAX_REPOSITORIES: usize = 16;
 /// Longest time that a check may be given.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Longest reason for a doubt, in characters.
+const MAX_REASON: usize = 300;
+
 /// The configured registries and the release policy, as the core's port.
 pub struct RegistryReleases {
     inner: Arc<Inner>,
@@ -48,7 +56,7 @@ pub struct RegistryReleases {
 struct Inner {
     repositories: Vec<(Arc<str>, Repository)>,
     transport: Transport,
-    policy: Policy,
+    policy: Arc<Policy>,
     timeout: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -89,7 +97,7 @@ impl RegistryReleases {
             inner: Arc::new(Inner {
                 repositories: settings.repositories.iter().map(named).collect(),
                 transport: Transport::new(settings)?,
-                policy: Policy::new(settings)?,
+                policy: Arc::new(Policy::new(settings)?),
                 timeout: settings.timeout,
                 clock,
             }),
@@ -150,8 +158,8 @@ impl Inner {
         match asked.await.unwrap_or(Err(Failure::Timeout)) {
             Ok(Some(report)) => Ok(report),
             Ok(None) => Err(ReleaseError::NotFound),
-            Err(Failure::Doubt(text)) => Err(ReleaseError::Doubt(format!("{name}: {text}"))),
-            Err(Failure::Unavailable(text)) => Err(ReleaseError::Unavailable(format!("{name}: {text}"))),
+            Err(Failure::Doubt(text)) => Err(ReleaseError::Doubt(told(name, &text))),
+            Err(Failure::Unavailable(text)) => Err(ReleaseError::Unavailable(told(name, &text))),
             Err(Failure::Timeout) => Err(ReleaseError::Timeout),
         }
     }
@@ -211,7 +219,14 @@ impl Inner {
         if !self.policy.wants_tag() {
             return Ok(None);
         }
-        let bytes = session.manifest(image, None).await?;
+        let bytes = session.image(image).await?;
         Ok(self.policy.bound_tag(Manifest::parse(&bytes)?.annotations()))
     }
+}
+
+/// A reason for the log: parts of it may be the registry's words.
+fn told(name: &str, text: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let shortened: String = text.chars().take(MAX_REASON).map(printable).collect();
+    format!("{name}: {shortened}")
 }

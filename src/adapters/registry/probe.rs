@@ -7,7 +7,8 @@ use signer_actors::ports::ReleaseError;
 use tokio::time::Instant;
 
 use super::RegistryReleases;
-use super::client::{Failure, MAX_BODY, Session, refused};
+use super::client::{MAX_BODY, Session};
+use super::failure::{Failure, refused};
 use super::manifest::ACCEPT_ANY;
 
 /// How a repository lists what refers to an image.

@@ -46,21 +46,37 @@ impl fmt::Display for Repository {
     }
 }
 
-/// Credentials of one registry.
+/// Credentials of one registry, or of one repository in it.
 #[derive(Clone)]
 pub struct Credentials {
     /// `host[:port]` of the repositories they belong to.
     pub host: String,
+    /// The one repository of that host they belong to; `None`: all that have none of their own.
+    pub name: Option<String>,
     /// User name.
     pub username: String,
     /// Password or access token.
     pub password: Zeroizing<String>,
 }
 
+impl Credentials {
+    /// Those of a repository: its own before its host's.
+    pub(super) fn of<'a>(all: &'a [Self], repository: &Repository) -> Option<&'a Self> {
+        let mut own = all
+            .iter()
+            .filter(|c| c.host.eq_ignore_ascii_case(&repository.host))
+            .filter(|c| c.name.as_ref().is_none_or(|name| *name == repository.name))
+            .collect::<Vec<_>>();
+        own.sort_by_key(|credentials| credentials.name.is_none());
+        own.first().copied()
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
             .field("host", &self.host)
+            .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }
@@ -122,9 +138,10 @@ pub struct Settings {
     pub plain_http: Vec<String>,
     /// Hosts and networks that are allowed though not public.
     pub private_networks: Vec<PrivateNetwork>,
-    /// Further `host[:port]` that a registry may name as token realm or blob storage; its own host always may be.
+    /// Further `host[:port]` that a registry may name as token realm or blob storage, beside its own. They may get its
+    /// credentials; the hosts of other repositories never do.
     pub trusted_hosts: Vec<String>,
-    /// Credentials, at most one per host; without any the registry is asked anonymously.
+    /// Credentials, at most one for each host and for each repository; without any the registry is asked anonymously.
     pub credentials: Vec<Credentials>,
     /// PEM certificates trusted for TLS besides the system's.
     pub tls_roots: Option<Vec<u8>>,
@@ -188,10 +205,37 @@ mod tests {
     fn credentials_do_not_print_their_secret() {
         let credentials = Credentials {
             host: "registry.example".into(),
+            name: None,
             username: "robot".into(),
             password: Zeroizing::new("hunter2".into()),
         };
         assert!(!format!("{credentials:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_most_specific_credentials_win() {
+        let of = |host: &str, name: Option<&str>, username: &str| Credentials {
+            host: host.into(),
+            name: name.map(str::to_owned),
+            username: username.into(),
+            password: Zeroizing::new("secret".into()),
+        };
+        let all = [
+            of("registry.example", None, "host"),
+            of("registry.example", Some("team/a"), "a"),
+            of("registry.example:5000", Some("team/b"), "port"),
+            of("other.example", Some("team/c"), "other"),
+        ];
+        let user = |repository: &str| {
+            let repository = Repository::parse(repository).unwrap();
+            Credentials::of(&all, &repository).map(|found| found.username.clone())
+        };
+        assert_eq!(user("registry.example/team/a").as_deref(), Some("a"));
+        assert_eq!(user("registry.example/team/b").as_deref(), Some("host"));
+        assert_eq!(user("registry.example/team/a/b").as_deref(), Some("host"));
+        assert_eq!(user("registry.example:5000/team/b").as_deref(), Some("port"));
+        assert_eq!(user("registry.example:5000/team/a"), None);
+        assert_eq!(user("other.example/team/a"), None);
     }
 
     #[test]

@@ -157,7 +157,7 @@ pub(super) fn public_key(text: &str, layers: &Layers) -> Result<PublicFile, Prob
     pem::public_key(&file).map(|_| file)
 }
 
-pub(super) fn certificates(text: &str, layers: &Layers) -> Result<PublicFile, Problem> {
+pub(in crate::config) fn certificates(text: &str, layers: &Layers) -> Result<PublicFile, Problem> {
     let file = files::public(text, layers)?;
     pem::certificates(&file).map(|_| file)
 }

@@ -1,5 +1,6 @@
 //! Bounds, choices and rules between keys: each case changes one thing in a good configuration.
 
+use super::super::CredentialScope;
 use super::site::{Site, jwks, p256};
 use super::{LOCAL, PRODUCTION};
 
@@ -151,6 +152,7 @@ fn values_out_of_bounds_are_refused() {
             "revoked = [\"sha256:0\"]",
             "release.revoked[0]: \"sha256:0\" is not an image digest",
         ),
+        ("[release]", "tls_roots = \"release.pub\"", "release.tls_roots: "),
         ("[audit]", "linger = \"1s\"", "audit.linger: 1s is out of bounds"),
         (
             "[audit]",
@@ -195,6 +197,44 @@ fn values_out_of_bounds_are_refused() {
     ] {
         let base = format!("{LOCAL}\n[server]\n[state]\n");
         check(&site, &base, section, &format!("{section}\n{line}"), expected);
+    }
+}
+
+#[test]
+fn registry_credentials_are_for_one_host_or_one_repository() {
+    let site = Site::new();
+    let host = "host = \"registry.example\"";
+    let own = "repository = \"registry.example/stellaops/scanner\"";
+    let settings = site.load(&PRODUCTION.replacen(host, own, 1)).expect("good");
+    let scope = &settings.release.credentials[0].scope;
+    let expected = CredentialScope::Repository("registry.example/stellaops/scanner".to_owned());
+    assert_eq!(*scope, expected);
+    let rest = "username = \"a\"\npassword = \"env:REGISTRY_PASSWORD\"\n[[release.credentials]]";
+    let both = PRODUCTION.replacen(host, &format!("{own}\n{rest}\n{host}"), 1);
+    assert_eq!(site.load(&both).expect("good").release.credentials.len(), 2);
+    for (written, expected) in [
+        (
+            "host = \"other.example\"".to_owned(),
+            "release.credentials[0].host: other.example is not asked",
+        ),
+        (
+            "repository = \"registry.example/stellaops/other\"".to_owned(),
+            "release.credentials[0].repository: registry.example/stellaops/other is not asked",
+        ),
+        (
+            String::new(),
+            "release.credentials[0].host: and repository: exactly one of the two",
+        ),
+        (
+            format!("{host}\n{own}"),
+            "release.credentials[0].host: and repository: exactly one of the two",
+        ),
+        (
+            format!("{host}\n{rest}\n{host}"),
+            "release.credentials[1].host: has credentials already",
+        ),
+    ] {
+        check(&site, PRODUCTION, host, &written, expected);
     }
 }
 
@@ -524,12 +564,6 @@ fn backends_fit_the_rest() {
             "https://signer.example:8443",
             "http://127.0.0.1:8443",
             "server.public_origin: is http though",
-        ),
-        (
-            PRODUCTION,
-            "host = \"registry.example\"",
-            "host = \"other.example\"",
-            "release.credentials[0].host: other",
         ),
     ] {
         if base == PRODUCTION && to.contains("keyless") {

@@ -5,7 +5,7 @@ use signer_actors::domain::release::Verdict::{Trusted, Unsigned, Untrusted};
 use signer_actors::domain::release::{ListingSource, ReleaseReport, ReleaseSigner, SignatureFormat};
 use zeroize::Zeroizing;
 
-use super::super::{Credentials, PrivateNetwork};
+use super::super::Credentials;
 use super::Expect::{Doubt, Is, NotFound, Timeout};
 use super::fake::{Body, Fake, Reply};
 use super::*;
@@ -188,6 +188,7 @@ async fn a_token_is_fetched_with_credentials_and_kept_from_other_hosts() {
     world.settings.plain_http.push(storage_host.clone());
     world.settings.credentials = vec![Credentials {
         host: world.host.clone(),
+        name: None,
         username: "robot".into(),
         password: Zeroizing::new("secret".into()),
     }];
