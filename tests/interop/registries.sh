@@ -13,16 +13,18 @@ judge_registries() {
 
     on_docker_registry
     judge_bundles
+    judge_ed25519
     judge_simple_signing
     judge_platforms
     judge_storage
     judge_access
     judge_revoked
     if $1; then
-        on_registry "go-containerregistry $referrers_registry_version" "$with_referrers" referrers-api
+        on_referrers_registry
         judge_bundles
         judge_simple_signing
         judge_platforms
+        judge_certificates
     fi
 }
 
@@ -49,6 +51,14 @@ judge_bundles() {
         --type cyclonedx --predicate "$sbom" "$place@$image"
     why="an SBOM's attestation is no release signature" \
         judged "P-256, release key, SBOM attestation" accepts untrusted 'no release signature' --key "$keys/release.pub"
+}
+
+# cosign 3 signs Ed25519ph, and verifies Ed25519.
+judge_ed25519() {
+    version="$(<"${cosign3%/usr/bin/cosign}/version")"
+    made "bundle, Ed25519"
+    refuses cosign "its own signature by an Ed25519 key" 'failed to verify signature' \
+        "$cosign3" sign --yes "${offline[@]}" --key "$keys/ed25519.key" "$place@$image"
 }
 
 # cosign 2: simple signing, at the tag `.sig` and as a referrer.
@@ -171,6 +181,10 @@ on_docker_registry() {
     on_registry "docker-registry $version" "$docker" referrers-tag
 }
 
+on_referrers_registry() {
+    on_registry "go-containerregistry $referrers_registry_version" "$with_referrers" referrers-api
+}
+
 at_registry() {
     local command="$1"
     shift
@@ -203,14 +217,17 @@ cosign_does() {
 matrix=()
 
 # What cosign says of signatures that do not hold; whatever else it says, it came to no verdict.
-refusals='no (matching )?signatures|no matching attestations|none of the expected identities matched'
+refusals='no (matching )?signatures|no matching attestations|no matching CertificateIdentity|none of the expected identities matched'
+
+# Nothing is in a log but what judge_log_entries puts there.
+ignoring_log=(--insecure-ignore-tlog)
 
 # judged MATERIAL COSIGN WE PATTERN OPTION…: a row about `$image` at `$place`, whose signature has `$format`: what `$cosign` says
 # with these options, and what the service says, in which PATTERN is found. Both as wanted; they agree unless `$why` says why not.
 judged() {
     local material="$1" wanted="$2 $3" pattern="$4" theirs ours answer agree=yes result=ok
     shift 4
-    if HOME="$work" "$cosign" verify --insecure-ignore-tlog "$@" "$place@$image" >"$work/cosign.log" 2>&1 </dev/null; then
+    if HOME="$work" "$cosign" verify "${ignoring_log[@]}" "$@" "$place@$image" >"$work/cosign.log" 2>&1 </dev/null; then
         theirs=accepts
     elif grep -qE "$refusals" "$work/cosign.log"; then
         theirs=refuses

@@ -39,13 +39,13 @@ issue_certificate() {
         -keyout "$file.key" -out "$file.pem" 2>>"$tls/log"
 }
 
-# oidc-provider, whose tokens are for the tenant of `signer dev`; sets `$issuer` and `$resource`.
+# start_authority OPTION…: oidc-provider, whose tokens are for the tenant of `signer dev`; sets `$issuer` and `$resource`.
 start_authority() {
-    local folder="$work/authority"
-    mkdir -p "$folder"
+    local folder
+    folder="$(mktemp -d "$work/authority.XXXX")"
     "$node" "$(beside_modules "$here/authority/provider.mjs")" --tenant acme --installation acme-dev \
         --certificate "$tls/server.pem" --key "$tls/server.key" --client-ca "$tls/ca.pem" \
-        >"$folder/out" 2>"$folder/log" &
+        "$@" >"$folder/out" 2>"$folder/log" &
     pids+=($!)
     wait_for "$folder/out" '"ready":true' "$folder/log"
     issuer="$(member_of "$folder/out" issuer)"
