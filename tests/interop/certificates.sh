@@ -8,19 +8,22 @@ other_identity="http://127.0.0.1/another"
 judge_certificates() {
     start_sigstore
     start_release_service "$(release_by_identity)"
+    local lenient=("$service" "$service_log")
     local by3=(--insecure-ignore-sct --certificate-identity "$release_identity" --certificate-oidc-issuer "$release_issuer")
     local by2=("${by3[@]}" --ca-roots "$sigstore/root.pem" --ca-intermediates "$sigstore/intermediate.pem"
         --timestamp-certificate-chain "$sigstore/tsa.pem")
     by3+=(--trusted-root "$sigstore/root.json")
+    local by3_key=(--trusted-root "$sigstore/root.json" --key "$keys/release.pub")
 
     on_referrers_registry
     sign_short_lived
     judge_identities
-    judge_log_entries
+    judge_strictly
     on_docker_registry
     judge_identities
     on_referrers_registry
     judge_expired
+    judge_strange_timestamps
 }
 
 # --- what is judged -------------------------------------------------------------------------------------------------
@@ -45,15 +48,25 @@ judge_identities_by() {
     judged "Fulcio of another root" refuses untrusted 'no release root' "$@"
 }
 
-# Rekor v2, which cosign 3 alone speaks. cosign asks for the entry here; the service has no log configured.
-judge_log_entries() {
-    local cosign="$cosign3" format=bundle ignoring_log=()
+# With a service that wants a timestamp and a proof from the log, and cosign 3 told the same; Rekor v2 is for cosign 3 alone.
+judge_strictly() {
+    local cosign="$cosign3" format=bundle ignoring_log=() witnesses=(--use-signed-timestamps)
+    start_release_service "$(release_by_identity timestamp inclusion)"
     made "log, certificate" && certified_by "$cosign3" logged "$release_issuer" "$release_identity"
-    judged "Fulcio, timestamp, entry in Rekor" accepts trusted '"kind":"certificate"' "${by3[@]}" --use-signed-timestamps
-    made "log, key" && cosign_does "$cosign3" sign --yes --signing-config "$sigstore/logged.json" \
-        --trusted-root "$sigstore/root.json" --key "$keys/release.key" "$place@$image"
-    judged "P-256, release key, entry in Rekor" accepts trusted '"kind":"key"' \
-        --trusted-root "$sigstore/root.json" --use-signed-timestamps --key "$keys/release.pub"
+    judged "Fulcio, timestamp, entry in Rekor; wanted" accepts trusted '"kind":"certificate"' "${by3[@]}" "${witnesses[@]}"
+    made "log, key" && signed_with_services logged
+    judged "P-256, the same; wanted" accepts trusted '"kind":"key"' "${by3_key[@]}" "${witnesses[@]}"
+    made "log, none" && certified_by "$cosign3" timestamped "$release_issuer" "$release_identity"
+    judged "Fulcio, timestamp; entry wanted" refuses untrusted 'log' "${by3[@]}" "${witnesses[@]}"
+    made "log, no key" && signed_with_services timestamped
+    judged "P-256, timestamp; entry wanted" refuses untrusted 'log' "${by3_key[@]}" "${witnesses[@]}"
+    ignoring_log=(--insecure-ignore-tlog)
+    start_release_service "$(release_by_identity timestamp)"
+    made "timestamp, key" && signed_with_services timestamped
+    judged "P-256, timestamp; wanted" accepts trusted '"kind":"key"' "${by3_key[@]}" "${witnesses[@]}"
+    made "timestamp, none" && certified_by "$cosign3" plain "$release_issuer" "$release_identity"
+    judged "Fulcio; timestamp wanted" refuses untrusted 'timestamp' "${by3[@]}" "${witnesses[@]}"
+    service="${lenient[0]}" service_log="${lenient[1]}"
 }
 
 # Signs with a certificate that Fulcio's CA issued for seconds; judge_expired looks when they are over.
@@ -63,13 +76,19 @@ sign_short_lived() {
         "$release_issuer" "$release_identity" 30 "$key")"
     cosign_does "$cosign3" import-key-pair --key "$key.key" --output-key-prefix "$key-cosign"
     short_lived=()
-    for signing in "$cosign3 plain" "$cosign3 timestamped" "$cosign2 plain" "$cosign2 timestamped"; do
-        made "short-lived, $signing"
+    for signing in "$cosign3 "{plain,timestamped} "$cosign2 "{plain,timestamped}; do
+        sign_by_short_lived $signing
         short_lived+=("$image")
-        certificate_options $signing
-        [[ $signing != "$cosign2"* ]] || options+=(--certificate-chain "$sigstore/fulcio.pem")
-        cosign_does "${signing% *}" sign --yes "${options[@]}" --key "$key-cosign.key" --certificate "$key.pem" "$place@$image"
     done
+}
+
+# sign_by_short_lived COSIGN plain|timestamped: an image of its own.
+sign_by_short_lived() {
+    made "short-lived, $1 $2 $SECONDS"
+    certificate_options "$1" "$2"
+    [[ $1 == "$cosign3" ]] || options+=(--certificate-chain "$sigstore/fulcio.pem")
+    cosign_does "$1" sign --yes "${options[@]}" --key "$sigstore/short-cosign.key" --certificate "$sigstore/short.pem" \
+        "$place@$image"
 }
 
 judge_expired() {
@@ -77,16 +96,42 @@ judge_expired() {
     while (($(date +%s) <= short_lived_ends)); do
         sleep 0.2
     done
-    image="${short_lived[0]}" judged "CA of Fulcio, expired, no timestamp" refuses untrusted 'expired' "${by3[@]}"
-    image="${short_lived[1]}" judged "CA of Fulcio, expired, timestamp" accepts trusted '"kind":"certificate"' \
-        "${by3[@]}" --use-signed-timestamps
+    judge_expired_by "${short_lived[@]:0:2}" "${by3[@]}"
     cosign="$cosign2" format=".sig tag"
-    image="${short_lived[2]}" judged "CA of Fulcio, expired, no timestamp" refuses untrusted 'expired' "${by2[@]}"
-    image="${short_lived[3]}" judged "CA of Fulcio, expired, timestamp" accepts trusted '"kind":"certificate"' \
-        "${by2[@]}" --use-signed-timestamps
+    judge_expired_by "${short_lived[@]:2}" "${by2[@]}"
+    sign_by_short_lived "$cosign2" timestamped
+    judged "CA of Fulcio, expired, timestamp afterwards" refuses untrusted 'expired' "${by2[@]}" --use-signed-timestamps
+}
+
+# judge_expired_by PLAIN TIMESTAMPED OPTION…: two images.
+judge_expired_by() {
+    local plain="$1" timestamped="$2"
+    shift 2
+    image="$plain" judged "CA of Fulcio, expired, no timestamp" refuses untrusted 'expired' "$@"
+    image="$timestamped" judged "CA of Fulcio, expired, timestamp" accepts trusted '"kind":"certificate"' \
+        "$@" --use-signed-timestamps
+}
+
+# The same images, while another timestamp authority is believed.
+judge_strange_timestamps() {
+    local cosign="$cosign3" format=bundle options=(--insecure-ignore-sct --certificate-identity "$release_identity"
+        --certificate-oidc-issuer "$release_issuer" --use-signed-timestamps)
+    start_release_service "$(timestamp_roots=strange-tsa.pem release_by_identity)"
+    image="${short_lived[1]}" judged "CA of Fulcio, expired, timestamp of no root" refuses untrusted 'timestamp' \
+        "${options[@]}" --trusted-root "$sigstore/strange-root.json"
+    cosign="$cosign2" format=".sig tag"
+    image="${short_lived[3]}" judged "CA of Fulcio, expired, timestamp of no root" refuses untrusted 'timestamp' \
+        "${options[@]}" --ca-roots "$sigstore/root.pem" --ca-intermediates "$sigstore/intermediate.pem" \
+        --timestamp-certificate-chain "$sigstore/strange-tsa.pem"
 }
 
 # --- signing --------------------------------------------------------------------------------------------------------
+
+# signed_with_services plain|timestamped|logged: signs `$image` by the release key with cosign 3.
+signed_with_services() {
+    certificate_options "$cosign3" "$1"
+    cosign_does "$cosign3" sign --yes "${options[@]}" --key "$keys/release.key" "$place@$image"
+}
 
 # certified_by COSIGN plain|timestamped|logged|foreign ISSUER SUBJECT: signs `$image` with a certificate of Fulcio about
 # that subject.
@@ -110,11 +155,13 @@ certificate_options() {
     [[ $2 != timestamped ]] || options+=(--timestamp-server-url "$tsa_url/api/v1/timestamp")
 }
 
-# The section `[release]` for images signed with certificates, or by the release key.
+# release_by_identity WITNESS…: the section `[release]` for images signed with certificates, or by the release key, which need
+# these witnesses; timestamps of `$timestamp_roots`, or else of the authority that is there, are believed.
 release_by_identity() {
-    python3 - "$keys" "$repository" "$docker" "$with_referrers" "$release_issuer" "$release_identity" "$sigstore" <<'END'
+    python3 - "$keys" "$repository" "$docker" "$with_referrers" "$release_issuer" "$release_identity" "$sigstore" \
+        "${timestamp_roots-tsa.pem}" "$@" <<'END'
 import json, sys
-keys, name, docker, with_referrers, issuer, subject, sigstore = sys.argv[1:]
+keys, name, docker, with_referrers, issuer, subject, sigstore, timestamp_roots, *witnesses = sys.argv[1:]
 print(json.dumps({
     "repositories": [f"{host}/{name}" for host in (docker, with_referrers)],
     "plain_http": [docker, with_referrers],
@@ -122,6 +169,9 @@ print(json.dumps({
     "keys": [f"{keys}/release.pub"],
     "roots": f"{sigstore}/fulcio.pem",
     "identities": [{"issuer": issuer, "subject": subject}],
+    "timestamp_roots": f"{sigstore}/{timestamp_roots}",
+    "logs": [{"key": f"{sigstore}/rekor.pub", "origin": "127.0.0.1"}],
+    "require": witnesses,
 }))
 END
 }

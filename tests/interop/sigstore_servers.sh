@@ -5,6 +5,7 @@ start_sigstore() {
     sigstore="$work/sigstore"
     mkdir -p "$sigstore"
     make_fulcio_chain
+    make_strange_chain
     start_authority --subject "$release_identity" --subject "$other_identity"
     release_issuer="$issuer"
     start_authority --subject "$release_identity"
@@ -36,6 +37,20 @@ make_fulcio_chain() {
     cat "$sigstore/intermediate.pem" "$sigstore/root.pem" >"$sigstore/fulcio.pem"
 }
 
+# The chain of a timestamp authority that no one runs.
+make_strange_chain() {
+    local chain=(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -days 1 -nodes)
+    {
+        "${chain[@]}" -subj /O=strange/CN=root -addext keyUsage=critical,keyCertSign \
+            -keyout "$sigstore/strange.key" -out "$sigstore/strange.pem" &&
+            "${chain[@]}" -subj /O=strange/CN=timestamps -addext basicConstraints=critical,CA:FALSE \
+                -addext keyUsage=critical,digitalSignature -addext extendedKeyUsage=critical,timeStamping \
+                -CA "$sigstore/strange.pem" -CAkey "$sigstore/strange.key" \
+                -keyout "$sigstore/strange-leaf.key" -out "$sigstore/strange-leaf.pem"
+    } 2>"$sigstore/log" || fail "$(<"$sigstore/log")"
+    cat "$sigstore/strange-leaf.pem" "$sigstore/strange.pem" >"$sigstore/strange-tsa.pem"
+}
+
 # start_fulcio NAME OPTION…: without a certificate transparency log; sets `$listening`, its URL.
 start_fulcio() {
     local folder="$work/$1" port issuer
@@ -57,7 +72,7 @@ start_fulcio() {
     wait_for_answer "$listening/api/v2/configuration" "$folder/log"
 }
 
-# RFC 3161, with a chain of its own; sets `$tsa_url`.
+# RFC 3161, with a chain of its own; sets `$tsa_url`. There can be one only: its port for metrics is fixed.
 start_timestamp_authority() {
     local folder="$work/timestamp-authority" port
     mkdir -p "$folder"
@@ -90,16 +105,18 @@ describe_sigstore() {
     local fulcio="api-version=1,$start" tsa=(--tsa "url=$tsa_url/api/v1/timestamp,api-version=1,$start" --tsa-config ANY)
     local log=(--rekor "url=$rekor_url,api-version=2,$start" --rekor-config ANY)
     local config=("$cosign3" signing-config create)
-    local root=("$cosign3" trusted-root create --tsa "url=$tsa_url,certificate-chain=$sigstore/tsa.pem")
+    local root=("$cosign3" trusted-root create) own="url=$fulcio_url,certificate-chain=$sigstore/fulcio.pem"
     {
         "${config[@]}" --fulcio "url=$fulcio_url,$fulcio" --out "$sigstore/plain.json"
         "${config[@]}" --fulcio "url=$fulcio_url,$fulcio" "${tsa[@]}" --out "$sigstore/timestamped.json"
         "${config[@]}" --fulcio "url=$fulcio_url,$fulcio" "${tsa[@]}" "${log[@]}" --out "$sigstore/logged.json"
         "${config[@]}" --fulcio "url=$foreign_fulcio_url,$fulcio" --out "$sigstore/foreign.json"
-        "${root[@]}" --fulcio "url=$fulcio_url,certificate-chain=$sigstore/fulcio.pem" \
+        "${root[@]}" --fulcio "$own" --tsa "url=$tsa_url,certificate-chain=$sigstore/tsa.pem" \
             --rekor "url=$rekor_url,public-key=$sigstore/rekor.pub,start-time=$(date --utc --date '-1 hour' +%FT%TZ),origin=127.0.0.1" \
             --out "$sigstore/root.json"
         "${root[@]}" --fulcio "url=$foreign_fulcio_url,certificate-chain=$sigstore/foreign-fulcio.pem" --out "$sigstore/foreign-root.json"
+        "${root[@]}" --fulcio "$own" --tsa "url=$tsa_url,certificate-chain=$sigstore/strange-tsa.pem" \
+            --out "$sigstore/strange-root.json"
     } >"$sigstore/log" 2>&1 || fail "$(<"$sigstore/log")"
 }
 
