@@ -130,7 +130,8 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
 
     let (first, others) = on_each(placement, |arbiter| {
         let (source, clock) = (Arc::clone(&parts.licensing), Arc::clone(&parts.clock));
-        let (observer, log, policy) = (Arc::clone(&parts.observer), parts.log.clone(), tuning.entitlement);
+        let (observer, log) = (Arc::clone(&parts.observer), parts.log.clone());
+        let policy = tuning.entitlement.shared_by(shards);
         start(arbiter, capacity, vitals.clone(), move || {
             Entitlements::new(source, clock, observer, log, policy, Bounds::of_mailbox(capacity))
         })

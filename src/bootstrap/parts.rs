@@ -172,11 +172,21 @@ pub(super) fn shared_state(
 /// What the audit trail says of a start: version, and what was trusted.
 fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String, String> {
     let digest = |bytes: &[u8]| Sha256Digest::of(bytes).to_hex();
-    let release_keys: Vec<u8> = settings
-        .release
+    let release = &settings.release;
+    let signers = release.signers.iter().map(|signer| &signer.key);
+    let release_keys: Vec<u8> = release
         .keys
         .iter()
+        .chain(signers)
         .flat_map(|key| key.bytes.clone())
+        .collect();
+    // Who is believed about the time of a release's signature.
+    let logs = release.logs.iter().map(|log| &log.key);
+    let witnesses: Vec<u8> = release
+        .timestamp_roots
+        .iter()
+        .chain(logs)
+        .flat_map(|file| file.bytes.clone())
         .collect();
     BTreeMap::from([
         ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -193,6 +203,7 @@ fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String,
         ("trustedRootDigest".to_owned(), digest(&backends.trusted_root)),
         ("publishedKeysDigest".to_owned(), digest(&backends.published_keys)),
         ("releaseKeysDigest".to_owned(), digest(&release_keys)),
+        ("releaseWitnessesDigest".to_owned(), digest(&witnesses)),
     ])
 }
 
@@ -279,18 +290,8 @@ fn registry_settings(release: &config::Release) -> Result<registry::Settings, St
     let repositories = repositories
         .collect::<Result<_, _>>()
         .map_err(StartError::of("release.repositories"))?;
-    let roots: Vec<u8> = release
-        .roots
-        .iter()
-        .chain(
-            release
-                .identities
-                .iter()
-                .filter_map(|identity| identity.roots.as_ref()),
-        )
-        .flat_map(|file| file.bytes.iter().copied().chain([b'\n']))
-        .collect();
     let identities = release.identities.iter();
+    let (signers, logs) = (release.signers.iter(), release.logs.iter());
     let credentials = release.credentials.iter();
     Ok(registry::Settings {
         keys: release.keys.iter().map(|key| key.bytes.clone()).collect(),
@@ -298,9 +299,29 @@ fn registry_settings(release: &config::Release) -> Result<registry::Settings, St
             .map(|identity| registry::Identity {
                 issuer: identity.issuer.clone(),
                 subject: identity.subject.clone(),
+                roots: identity.roots.as_ref().map(|file| file.bytes.clone()),
+                life: life(identity.life),
+                require: identity.require.iter().map(requirement).collect(),
             })
             .collect(),
-        roots: (!roots.is_empty()).then_some(roots),
+        signers: signers
+            .map(|signer| registry::SignerKey {
+                pem: signer.key.bytes.clone(),
+                life: life(signer.life),
+                require: signer.require.iter().map(requirement).collect(),
+            })
+            .collect(),
+        roots: release.roots.as_ref().map(|file| file.bytes.clone()),
+        revoked_keys: release.revoked_keys.clone(),
+        timestamp_roots: release.timestamp_roots.as_ref().map(|file| file.bytes.clone()),
+        logs: logs
+            .map(|log| registry::TransparencyLog {
+                key: log.key.bytes.clone(),
+                origin: log.origin.clone(),
+                life: life(log.life),
+            })
+            .collect(),
+        require: release.require.iter().map(requirement).collect(),
         threshold: release.threshold,
         tag_annotation: release.tag_annotation.clone(),
         revoked: release.revoked.clone(),
@@ -317,6 +338,21 @@ fn registry_settings(release: &config::Release) -> Result<registry::Settings, St
             .collect(),
         ..registry::Settings::new(repositories)
     })
+}
+
+fn life(configured: config::ReleaseLife) -> registry::Life {
+    registry::Life {
+        not_before: configured.not_before,
+        not_after: configured.not_after,
+    }
+}
+
+fn requirement(configured: &config::ReleaseWitness) -> registry::Requirement {
+    match configured {
+        config::ReleaseWitness::Timestamp => registry::Requirement::Timestamp,
+        config::ReleaseWitness::Log => registry::Requirement::Log,
+        config::ReleaseWitness::Inclusion => registry::Requirement::Inclusion,
+    }
 }
 
 fn private_network(configured: &config::PrivateNetwork) -> registry::PrivateNetwork {

@@ -13,6 +13,7 @@ mod referrers;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ use self::client::{Failure, Session, Transport, doubt};
 use self::cosign::{Finding, Policy, TagFinding};
 use self::manifest::Manifest;
 use self::referrers::Check;
-pub use self::settings::{Credentials, Identity, PrivateNetwork, Repository, Settings};
+pub use self::settings::{Credentials, PrivateNetwork, Repository, Settings};
+pub use self::trust::{Identity, Life, Requirement, SignerKey, TransparencyLog};
 
 /// Most configured repositories: every check may ask all of them at once.
 const MAX_REPOSITORIES: usize = 16;
@@ -183,6 +185,11 @@ impl Inner {
             TagFinding::Absent if conclusion.verdict == Verdict::Trusted => {
                 self.bound_tag(&session, image).await?
             }
+            // Too few say so: the image itself, which all have signed, has to say the same.
+            TagFinding::Partly(tag) => self
+                .bound_tag(&session, image)
+                .await?
+                .filter(|bound| *bound == tag),
             TagFinding::Absent | TagFinding::Unusable => None,
         };
         Ok(Some(ReleaseReport {

@@ -39,10 +39,10 @@ impl Certified {
         let mut world = World::new(layout);
         world.settings.keys.clear();
         world.settings.roots = Some(self.authority.root.to_pem().unwrap());
-        world.settings.identities = vec![Identity {
-            issuer: "https://authority.example".into(),
-            subject: "https://stellaops.example/release".into(),
-        }];
+        world.settings.identities = vec![Identity::new(
+            "https://authority.example",
+            "https://stellaops.example/release",
+        )];
         let key = forge::key();
         let leaf = self.authority.issue(&key, &self.leaf);
         world.release = self.signs.clone().unwrap_or(key);

@@ -5,6 +5,7 @@ mod certificates;
 mod fake;
 mod forge;
 mod hostile;
+mod policies;
 mod trusted;
 
 use std::sync::Arc;
