@@ -4,7 +4,7 @@
 release_identity="http://127.0.0.1/release"
 other_identity="http://127.0.0.1/another"
 
-# On the registries that judge_registries started.
+# On the registries that judge_registries started. cosign's trust and the service's configuration are about the same keys.
 judge_certificates() {
     start_sigstore
     start_release_service "$(release_by_identity)"
@@ -51,8 +51,11 @@ judge_identities_by() {
 # With a service that wants a timestamp and a proof from the log, and cosign 3 told the same; Rekor v2 is for cosign 3 alone.
 judge_strictly() {
     local cosign="$cosign3" format=bundle ignoring_log=() witnesses=(--use-signed-timestamps)
-    start_release_service "$(release_by_identity timestamp inclusion)"
     made "log, certificate" && certified_by "$cosign3" logged "$release_issuer" "$release_identity"
+    start_release_service "$(log_key="$keys/ed25519.pub" release_by_identity timestamp inclusion)"
+    judged "Fulcio, timestamp, entry in another log; wanted" refuses untrusted 'log' "${by3[@]}" "${witnesses[@]}" \
+        --trusted-root "$sigstore/other-log-root.json"
+    start_release_service "$(release_by_identity timestamp inclusion)"
     judged "Fulcio, timestamp, entry in Rekor; wanted" accepts trusted '"kind":"certificate"' "${by3[@]}" "${witnesses[@]}"
     made "log, key" && signed_with_services logged
     judged "P-256, the same; wanted" accepts trusted '"kind":"key"' "${by3_key[@]}" "${witnesses[@]}"
@@ -156,12 +159,12 @@ certificate_options() {
 }
 
 # release_by_identity WITNESS…: the section `[release]` for images signed with certificates, or by the release key, which need
-# these witnesses; timestamps of `$timestamp_roots`, or else of the authority that is there, are believed.
+# these witnesses. Believed are timestamps of `$timestamp_roots` and the log of `$log_key`, or else those that are there.
 release_by_identity() {
     python3 - "$keys" "$repository" "$docker" "$with_referrers" "$release_issuer" "$release_identity" "$sigstore" \
-        "${timestamp_roots-tsa.pem}" "$@" <<'END'
+        "${timestamp_roots-tsa.pem}" "${log_key-$sigstore/rekor.pub}" "$@" <<'END'
 import json, sys
-keys, name, docker, with_referrers, issuer, subject, sigstore, timestamp_roots, *witnesses = sys.argv[1:]
+keys, name, docker, with_referrers, issuer, subject, sigstore, timestamp_roots, log, *witnesses = sys.argv[1:]
 print(json.dumps({
     "repositories": [f"{host}/{name}" for host in (docker, with_referrers)],
     "plain_http": [docker, with_referrers],
@@ -170,7 +173,7 @@ print(json.dumps({
     "roots": f"{sigstore}/fulcio.pem",
     "identities": [{"issuer": issuer, "subject": subject}],
     "timestamp_roots": f"{sigstore}/{timestamp_roots}",
-    "logs": [{"key": f"{sigstore}/rekor.pub", "origin": "127.0.0.1"}],
+    "logs": [{"key": log, "origin": "127.0.0.1"}],
     "require": witnesses,
 }))
 END

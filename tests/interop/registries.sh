@@ -236,7 +236,7 @@ judged() {
     fi
     answer="$(referrers_of "$image" "$place")" || true
     # Callers are not told what the doubt is; operators are.
-    [[ $answer != *registry_error* ]] || answer+="$(grep "no verdict.*$image" "$service_log" | tail -n 1)"
+    [[ $answer != *registry_error* ]] || answer+="$(doubt_about "$image")"
     ours="$(grep -oE '"(verdict|code)":"[a-z_]+"' <<<"$answer" | sed -n '1s/.*:"\(.*\)"/\1/p')"
     case "$theirs $ours" in
         "accepts trusted" | "refuses untrusted" | "refuses unsigned" | "fails registry_error" | "refuses registry_error") ;;
@@ -258,8 +258,19 @@ judged() {
     matrix+=("$(matrix_row "$registry_name" "${cosign_version%%-*}" "$material" "$format" "$theirs" "$ours" "$agree" "$result")")
 }
 
+# The last line of the service's log about an image; it may come after the answer.
+doubt_about() {
+    local tries
+    for ((tries = 0; tries < 50; tries++)); do
+        if grep "no verdict.*$1" "$service_log" | tail -n 1 | grep .; then
+            return
+        fi
+        sleep 0.1
+    done
+}
+
 matrix_row() {
-    printf '%-36s %-7s %-42s %-9s %-12s %-15s %-6s %s' "$1" "$2" "$3" "$4" "$5" "$6" "$8" "$7"
+    printf '%-36s %-7s %-47s %-9s %-12s %-15s %-6s %s' "$1" "$2" "$3" "$4" "$5" "$6" "$8" "$7"
 }
 
 print_matrix() {

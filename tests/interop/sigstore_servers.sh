@@ -105,18 +105,19 @@ describe_sigstore() {
     local fulcio="api-version=1,$start" tsa=(--tsa "url=$tsa_url/api/v1/timestamp,api-version=1,$start" --tsa-config ANY)
     local log=(--rekor "url=$rekor_url,api-version=2,$start" --rekor-config ANY)
     local config=("$cosign3" signing-config create)
+    local timestamps="url=$tsa_url,certificate-chain=$sigstore/tsa.pem" log_of="url=$rekor_url,${start%,*},origin=127.0.0.1"
     local root=("$cosign3" trusted-root create) own="url=$fulcio_url,certificate-chain=$sigstore/fulcio.pem"
     {
         "${config[@]}" --fulcio "url=$fulcio_url,$fulcio" --out "$sigstore/plain.json"
         "${config[@]}" --fulcio "url=$fulcio_url,$fulcio" "${tsa[@]}" --out "$sigstore/timestamped.json"
         "${config[@]}" --fulcio "url=$fulcio_url,$fulcio" "${tsa[@]}" "${log[@]}" --out "$sigstore/logged.json"
         "${config[@]}" --fulcio "url=$foreign_fulcio_url,$fulcio" --out "$sigstore/foreign.json"
-        "${root[@]}" --fulcio "$own" --tsa "url=$tsa_url,certificate-chain=$sigstore/tsa.pem" \
-            --rekor "url=$rekor_url,public-key=$sigstore/rekor.pub,start-time=$(date --utc --date '-1 hour' +%FT%TZ),origin=127.0.0.1" \
-            --out "$sigstore/root.json"
-        "${root[@]}" --fulcio "url=$foreign_fulcio_url,certificate-chain=$sigstore/foreign-fulcio.pem" --out "$sigstore/foreign-root.json"
-        "${root[@]}" --fulcio "$own" --tsa "url=$tsa_url,certificate-chain=$sigstore/strange-tsa.pem" \
-            --out "$sigstore/strange-root.json"
+        "${root[@]}" --fulcio "url=$foreign_fulcio_url,certificate-chain=$sigstore/foreign-fulcio.pem" \
+            --out "$sigstore/foreign-root.json"
+        root+=(--fulcio "$own")
+        "${root[@]}" --tsa "$timestamps" --rekor "$log_of,public-key=$sigstore/rekor.pub" --out "$sigstore/root.json"
+        "${root[@]}" --tsa "$timestamps" --rekor "$log_of,public-key=$keys/ed25519.pub" --out "$sigstore/other-log-root.json"
+        "${root[@]}" --tsa "url=$tsa_url,certificate-chain=$sigstore/strange-tsa.pem" --out "$sigstore/strange-root.json"
     } >"$sigstore/log" 2>&1 || fail "$(<"$sigstore/log")"
 }
 
