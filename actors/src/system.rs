@@ -18,7 +18,7 @@ use crate::ports::{
     ReleaseSource, ReplayStore, SigningBackend,
 };
 use crate::quota::Quota;
-use crate::referrer::{ReferrerPolicy, Referrers};
+use crate::referrer::{self, ReferrerParts, ReferrerPolicy, Referrers};
 use crate::runtime::{AskError, Deadline, Shards, Vitals, Watchdog, start};
 use crate::signer::Signer;
 use crate::tokens::Tokens;
@@ -151,11 +151,21 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
     let quota = Shards::new(first, others);
 
     let repositories = parts.releases.repositories();
+    let published = watch::Sender::new(Arc::from([]));
+    let repository_health = published.subscribe();
     let referrer = {
-        let (source, clock) = (Arc::clone(&parts.releases), Arc::clone(&parts.clock));
-        let (observer, log, policy) = (Arc::clone(&parts.observer), parts.log.clone(), tuning.referrer);
+        let parts = ReferrerParts {
+            source: Arc::clone(&parts.releases),
+            clock: Arc::clone(&parts.clock),
+            ids: Arc::clone(&parts.ids),
+            observer: Arc::clone(&parts.observer),
+            log: parts.log.clone(),
+            policy: tuning.referrer,
+            bounds: referrer::Bounds::of_mailbox(capacity),
+            published,
+        };
         start(&placement.state, capacity, vitals.clone(), move || {
-            Referrers::new(source, clock, observer, log, policy)
+            Referrers::new(parts)
         })
     };
     let backends: Vec<_> = parts
@@ -188,6 +198,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         quota,
         referrer,
         repositories: repositories.into(),
+        repository_health,
         backends: backends.into(),
         audit,
         audit_healthy,

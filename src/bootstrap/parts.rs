@@ -282,7 +282,7 @@ pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Setti
     })
 }
 
-fn registry_settings(release: &config::Release) -> Result<registry::Settings, StartError> {
+pub(super) fn registry_settings(release: &config::Release) -> Result<registry::Settings, StartError> {
     let repositories = release
         .repositories
         .iter()

@@ -13,6 +13,7 @@ use signer_actors::domain::code::Code;
 use signer_actors::domain::ids::{AuditId, CorrelationId};
 use signer_actors::pipeline::{Failure, Refusal, Stage};
 use signer_actors::quota::{QuotaError, RateStatus};
+use signer_actors::referrer::ReferrerError;
 
 use super::challenge::{Challenge, Schemes};
 
@@ -233,6 +234,7 @@ impl From<Failure> for Problem {
             // Not earlier than `t` (RateLimit draft §3.2).
             Refusal::Quota(QuotaError::Rate { status }) => Some(status.reset_seconds.max(1)),
             Refusal::Quota(QuotaError::Concurrency { .. }) => Some(1),
+            Refusal::Referrer(ReferrerError::CircuitOpen { retry_after }) => Some(*retry_after),
             _ => (status_of(code).0 == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
         };
         Self {

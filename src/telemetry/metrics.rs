@@ -49,6 +49,9 @@ const SYNC_BUCKETS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0,
 ];
 
+const REGISTRY_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 const STATE_BUCKETS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
@@ -84,6 +87,11 @@ pub struct Metrics {
     audit_synced_at: IntGauge,
     audit_failures: IntCounter,
     clock_steps_back: IntCounter,
+    release_lookups: IntCounterVec,
+    release_seconds: HistogramVec,
+    release_refreshes: IntCounterVec,
+    release_circuit: IntGaugeVec,
+    release_opened: IntCounterVec,
     state_seconds: HistogramVec,
     state_errors: IntCounterVec,
     state_up: IntGaugeVec,
@@ -243,6 +251,32 @@ impl Metrics {
             clock_steps_back: make.counter(
                 "signer_clock_steps_back_total",
                 "Times that the wall clock was seen to have gone back by more than a second.",
+            )?,
+            release_lookups: make.counters(
+                "signer_release_lookups_total",
+                "Answers of a configured repository about scanner images.",
+                &["repository", "outcome"],
+            )?,
+            release_seconds: make.histograms(
+                "signer_release_lookup_seconds",
+                "Time until a configured repository answered, failures included.",
+                &["repository"],
+                REGISTRY_BUCKETS,
+            )?,
+            release_refreshes: make.counters(
+                "signer_release_refreshes_total",
+                "Verdicts looked up anew before their time was over.",
+                &["result"],
+            )?,
+            release_circuit: make.gauges(
+                "signer_release_circuit_open",
+                "1 while a configured repository is left alone because it has not answered for a while.",
+                &["repository"],
+            )?,
+            release_opened: make.counters(
+                "signer_release_circuit_opened_total",
+                "Times that a configured repository began to be left alone.",
+                &["repository"],
             )?,
             state_seconds: make.histograms(
                 "signer_state_seconds",

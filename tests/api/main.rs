@@ -26,6 +26,7 @@ mod limits;
 mod logs;
 mod quota;
 mod release;
+mod release_gate;
 mod remembered;
 mod replay;
 mod shared;

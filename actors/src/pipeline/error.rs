@@ -141,7 +141,8 @@ fn referrer_code(error: &ReferrerError) -> Code {
         ReferrerError::Untrusted => Code::ReleaseUntrusted,
         ReferrerError::ScannerMismatch(_) => Code::ScannerMismatch,
         ReferrerError::ForeignRepository => Code::InvalidRequest,
-        ReferrerError::Registry => Code::RegistryError,
+        ReferrerError::Registry | ReferrerError::CircuitOpen { .. } => Code::RegistryError,
+        ReferrerError::Overloaded => Code::Overloaded,
         ReferrerError::Timeout => Code::DeadlineExceeded,
     }
 }

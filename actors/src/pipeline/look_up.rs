@@ -35,15 +35,17 @@ pub async fn verify_release(
     let tenant = session.principal().token().tenant.clone();
     let shard = services.quota.of(tenant.as_str());
     let charge = Charge {
-        tenant,
+        tenant: tenant.clone(),
         limits: services.policy.verify_limits,
         lane: Lane::Verify,
     };
     let rate = shard.ask(charge, context.deadline).await.asked_at(Stage::Quota)?;
-    let asked = services
-        .referrer
-        .ask(Check { digest, repository }, context.deadline)
-        .await;
+    let check = Check {
+        tenant,
+        digest,
+        repository,
+    };
+    let asked = services.referrer.ask(check, context.deadline).await;
     let checked = asked
         .asked_at(Stage::Release)
         .map_err(|failure| failure.with_rate(Some(rate)))?;

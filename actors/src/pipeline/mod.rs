@@ -16,6 +16,7 @@ mod run;
 mod services;
 mod signing;
 pub mod state;
+mod turns;
 
 pub use authenticate::authenticate;
 pub use context::{Context, SignOptions, SignRequest};

@@ -15,7 +15,7 @@ use crate::domain::statement::RELEASE_SIGNATURE_TYPE;
 use crate::entitlement::Entitlements;
 use crate::ports::{BackendInfo, Clock, Ids, Observer, ProofVerifier};
 use crate::quota::Quota;
-use crate::referrer::Referrers;
+use crate::referrer::{Referrers, RepositoryHealth};
 use crate::runtime::{Mailbox, Shards, Watchdog};
 use crate::signer::{OpenKey, Signer, SignerError};
 use crate::tokens::Tokens;
@@ -73,6 +73,8 @@ pub struct Services {
     pub referrer: Mailbox<Referrers>,
     /// Configured repositories, `host/name`.
     pub repositories: Arc<[Arc<str>]>,
+    /// How these are doing, as the ReferrerActor last published it.
+    pub repository_health: watch::Receiver<Arc<[RepositoryHealth]>>,
     /// SignerActors, in configured order.
     pub backends: Arc<[BackendHandle]>,
     /// AuditActor.

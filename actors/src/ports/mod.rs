@@ -20,7 +20,7 @@ pub use authority::{AuthoritySource, ProofRejection, ProofVerifier, TokenRejecti
 pub use clock::{Clock, Ids, SystemClock, SystemIds};
 pub use licensing::{Introspection, LicensingSource, PoeRejection, PoeVerifier};
 pub use observe::{Observer, Unobserved};
-pub use release::{ReleaseError, ReleaseSource};
+pub use release::{ReleaseError, ReleaseSource, combine};
 pub use signing::{BackendError, BackendInfo, LAST_LIFE, SigningBackend, SigningKey};
 pub use state::{
     LeaseId, Leases, QuotaStore, Rate, ReplayStore, SharedRate, Spend, Spent, Standing, StateUnavailable,

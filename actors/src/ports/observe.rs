@@ -37,6 +37,14 @@ pub trait Observer: Send + Sync + fmt::Debug {
     /// The shared state answered (`spend`, `admit`, `charge`, `look`, `renew`, `release`, `connect`) after this time, or
     /// failed to in this way (`down`, `timeout`, `connection`, `refused`, `memory`, `clock`, `answer`, `settling`).
     fn state(&self, _operation: &'static str, _elapsed: Duration, _failure: Option<&'static str>) {}
+    /// A configured repository answered about an image (`trusted`, `untrusted`, `unsigned`, `absent`, `doubt`), or did
+    /// not (`unavailable`, `timeout`), after this time.
+    fn release_lookup(&self, _repository: &str, _outcome: &'static str, _elapsed: Duration) {}
+    /// A verdict was looked up anew before its time was over: it is as before (`renewed`), the image is no longer trusted
+    /// (`withdrawn`), or there was no answer (`failed`).
+    fn release_refresh(&self, _result: &'static str) {}
+    /// A configured repository's circuit has opened, or closed.
+    fn release_circuit(&self, _repository: &str, _open: bool) {}
     /// The shared state can be used, or not.
     fn state_up(&self, _up: bool) {}
     /// This replica holds so many leases of the shared state more than before, or fewer.

@@ -47,7 +47,7 @@ pub use clock::{FakeClock, FakeIds};
 pub use dial::{Bomb, Dial};
 pub use licensing::FakeLicensing;
 pub use log::FakeLog;
-pub use releases::FakeReleases;
+pub use releases::{Answer, FakeReleases};
 pub use state::{FakeState, LeaseModel};
 pub use values::{
     AUTHORITY_KEY, KEY, NOW, access_token, context, credentials, entitlement, image, installation, proof,
@@ -170,6 +170,11 @@ pub fn tuning() -> Tuning {
             capacity: thousand,
             concurrency: 8,
             queue: Duration::from_secs(5),
+            circuit: crate::referrer::CircuitPolicy {
+                failures: 5,
+                first: Duration::from_secs(1),
+                longest: Duration::from_secs(30),
+            },
         },
         replay_capacity: 1000,
         audit_linger: Duration::ZERO,

@@ -105,6 +105,29 @@ impl Observer for Metrics {
         self.audit_failures.inc();
     }
 
+    fn release_lookup(&self, repository: &str, outcome: &'static str, elapsed: Duration) {
+        self.release_lookups
+            .with_label_values(&[repository, outcome])
+            .inc();
+        self.release_seconds
+            .with_label_values(&[repository])
+            .observe(elapsed.as_secs_f64());
+    }
+
+    fn release_refresh(&self, result: &'static str) {
+        self.release_refreshes.with_label_values(&[result]).inc();
+    }
+
+    fn release_circuit(&self, repository: &str, open: bool) {
+        self.release_circuit
+            .with_label_values(&[repository])
+            .set(i64::from(open));
+        // Resolved in any case: the series is there before the first time.
+        self.release_opened
+            .with_label_values(&[repository])
+            .inc_by(u64::from(open));
+    }
+
     fn state(&self, operation: &'static str, elapsed: Duration, failure: Option<&'static str>) {
         self.state_seconds
             .with_label_values(&[operation])

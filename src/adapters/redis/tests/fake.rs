@@ -118,6 +118,9 @@ async fn serve(
         };
         let name = script_of(&command).unwrap_or_else(|| command[0].to_ascii_lowercase());
         seen.send_modify(|seen| seen.push(name.clone()));
+        if name == "meet" && command.len() > 4 {
+            seen.send_modify(|seen| seen.push(format!("left {}", command[4..].join(" "))));
+        }
         let now = mood.borrow().clone();
         if now == Mood::Hung {
             // Until it is told otherwise, or for good.
