@@ -17,5 +17,6 @@ pub mod http;
 mod openssl_errors;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tlog;
 mod urls;
 pub mod x509;
