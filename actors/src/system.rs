@@ -14,7 +14,7 @@ use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{BackendHandle, Policy, Services};
 use crate::ports::{
-    AuditLog, AuthoritySource, Clock, Ids, LicensingSource, Observer, ProofVerifier, QuotaStore,
+    AuditLog, AuditTrail, AuthoritySource, Clock, Ids, LicensingSource, Observer, ProofVerifier, QuotaStore,
     ReleaseSource, ReplayStore, SigningBackend,
 };
 use crate::quota::Quota;
@@ -38,6 +38,8 @@ pub struct Parts {
     pub backends: Vec<Arc<dyn SigningBackend>>,
     /// The trail.
     pub audit: Box<dyn AuditLog>,
+    /// What of it is shown.
+    pub trail: Arc<dyn AuditTrail>,
     /// Identifies this replica's trail.
     pub audit_origin: Arc<str>,
     /// What replicas share; `None`: this one is alone.
@@ -190,6 +192,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         backends: backends.into(),
         audit,
         audit_healthy,
+        trail: parts.trail,
         shared_up: parts.shared.map(|shared| shared.up),
         audit_origin: parts.audit_origin,
         clock: parts.clock,

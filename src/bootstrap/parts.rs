@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{StartError, backends};
+use crate::adapters::audit_files::publisher::Trail;
 use crate::adapters::audit_files::{self, FileAuditLog};
 use crate::adapters::authority::dpop::{DpopSettings, DpopVerifier, NonceMode};
 use crate::adapters::authority::{self, AuthorityKeys};
@@ -23,6 +24,7 @@ use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licens
 use crate::adapters::redis::{self, RedisState};
 use crate::adapters::registry::{self, RegistryReleases};
 use crate::config::{self, LicensingKeys, NoncePolicy, Settings, Standing};
+use crate::tlog::NoteSigner;
 
 /// The parts, and what only the start needs of them.
 pub(super) struct Built {
@@ -55,11 +57,7 @@ pub(super) async fn build(
         .map_err(|error| StartError::of("auth.dpop")(error.to_string()))?;
     let releases = RegistryReleases::new(&registry_settings(&settings.release)?, Arc::clone(&clock))
         .map_err(StartError::of("release"))?;
-    let audit = audit_files::Settings {
-        directory: settings.audit.directory.clone(),
-        segment_bytes: audit_files::Settings::SEGMENT_BYTES,
-    };
-    let audit = FileAuditLog::open(&audit).map_err(|error| StartError::of("audit")(error.to_string()))?;
+    let (audit, trail, checkpoint_key) = open_trail(settings, &observer, &log)?;
     let orphans = audit.orphans();
     let surroundings = Surroundings {
         clock: Arc::clone(&clock),
@@ -68,6 +66,7 @@ pub(super) async fn build(
     };
     let (licensing, licence) = licensing_source(settings, audit.newest_record(), surroundings).await?;
     let mut facts = facts(settings, &backends);
+    facts.insert("checkpointKey".to_owned(), checkpoint_key);
     if let Some(licence) = &licence {
         facts.extend(licence_facts(licence.borrow().as_deref()));
     }
@@ -79,6 +78,7 @@ pub(super) async fn build(
             releases: Arc::new(releases),
             backends: backends.all,
             audit: Box::new(audit),
+            trail: Arc::new(trail),
             audit_origin: settings.audit.origin.as_str().into(),
             shared: shared.as_ref().map(|state| SharedState {
                 replay: Arc::new(state.clone()),
@@ -97,6 +97,27 @@ pub(super) async fn build(
         shared,
         licence,
     })
+}
+
+/// The trail, what of it is shown, and the verifier key of its checkpoints.
+fn open_trail(
+    settings: &Settings,
+    observer: &Arc<dyn Observer>,
+    log: &slog::Logger,
+) -> Result<(FileAuditLog, Trail, String), StartError> {
+    let audit = &settings.audit;
+    let signer = NoteSigner::new(&audit.origin, audit.checkpoint_key.clone());
+    let signer = signer.map_err(StartError::of("audit.checkpoint_key"))?;
+    let vkey = signer.verifier().to_string();
+    let files = audit_files::Settings {
+        directory: audit.directory.clone(),
+        segment_bytes: audit_files::Settings::SEGMENT_BYTES,
+        keep_bytes: audit_files::Settings::KEEP_BYTES,
+        interval: audit.checkpoint_interval,
+    };
+    let (audit, trail) = FileAuditLog::open(&files, signer, Arc::clone(observer), log.clone())
+        .map_err(|error| StartError::of("audit")(error.to_string()))?;
+    Ok((audit, trail, vkey))
 }
 
 /// Licensing online or by file. After the trail has been opened: its newest record says how late it is at least.

@@ -11,10 +11,11 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::domain::audit::AuditRecord;
 use crate::domain::caller::{AccessToken, Confirmation, Credentials, PresentedToken, Scheme, VerifiedProof};
 use crate::domain::digest::{ImageDigest, Sha256Digest};
 use crate::domain::entitlement::{Entitlement, Features};
-use crate::domain::ids::{CorrelationId, KeyId};
+use crate::domain::ids::{AuditId, CorrelationId, KeyId};
 use crate::domain::plan::PlanLimits;
 use crate::domain::release::{ReleaseReport, ReleaseSigner, Verdict};
 use crate::domain::signing::{Algorithm, KeyState, Signature, SigningIdentity, SigningMode};
@@ -24,9 +25,10 @@ use crate::evidence::SigningWarrant;
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{Context, Policy};
 use crate::ports::{
-    AuditLog, AuditLogError, AuthoritySource, BackendError, BackendInfo, Clock, Ids, Introspection,
-    LicensingSource, PoeRejection, PoeVerifier, PortFuture, ProofRejection, ProofVerifier, ReleaseError,
-    ReleaseSource, SigningBackend, SigningKey, SourceUnavailable, TokenRejection, TokenVerifier, Unobserved,
+    AuditLog, AuditLogError, AuditTrail, AuthoritySource, BackendError, BackendInfo, Clock, Ids,
+    Introspection, LicensingSource, PoeRejection, PoeVerifier, PortFuture, ProofRejection, ProofVerifier,
+    ReleaseError, ReleaseSource, ShownRecord, ShownRecords, SigningBackend, SigningKey, SourceUnavailable,
+    TokenRejection, TokenVerifier, TrailError, TreeHead, Unobserved,
 };
 use crate::runtime::{Deadline, Vitals, Watchdog};
 use crate::system::{Parts, Tuning};
@@ -46,7 +48,7 @@ pub use backend::FakeBackend;
 pub use clock::{FakeClock, FakeIds};
 pub use dial::{Bomb, Dial};
 pub use licensing::FakeLicensing;
-pub use log::FakeLog;
+pub use log::{FakeLog, FakeTrail};
 pub use releases::FakeReleases;
 pub use state::{FakeState, LeaseModel};
 pub use values::{
@@ -101,6 +103,7 @@ impl Fakes {
             releases: Arc::new(self.releases.clone()),
             backends: vec![Arc::new(self.keyful.clone()), Arc::new(self.keyless.clone())],
             audit: Box::new(self.log.clone()),
+            trail: Arc::new(FakeTrail(self.log.clone())),
             audit_origin: "test/audit".into(),
             shared: None,
             clock: Arc::new(self.clock.clone()),
