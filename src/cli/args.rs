@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use signer_actors::domain::digest::ImageDigest;
 
 use crate::config::{ConfigFile, FlagValue, Inputs};
 
@@ -125,6 +126,14 @@ pub struct CheckArgs {
     /// Look at this machine only, contact no one
     #[arg(long)]
     pub offline: bool,
+    /// Ask each repository about this scanner image, and tell of each signature why it counts or not
+    #[arg(long, value_name = "DIGEST", value_parser = image_digest, conflicts_with = "offline")]
+    pub image: Option<ImageDigest>,
+}
+
+fn image_digest(text: &str) -> Result<ImageDigest, String> {
+    let wrong = "write sha256: and 64 lower-case hex digits";
+    ImageDigest::parse(text).ok_or_else(|| wrong.to_owned())
 }
 
 /// Arguments of `signer verify`.

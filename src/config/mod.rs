@@ -34,7 +34,10 @@ pub use error::{ConfigError, Source, Warning};
 pub use files::PublicFile;
 pub use layers::{ConfigFile, FlagValue, Inputs};
 pub use reference::reference;
-pub use release::{Binding, PrivateNetwork, RegistryCredential, Release, ReleaseIdentity};
+pub use release::{
+    Binding, PrivateNetwork, RegistryCredential, Release, ReleaseIdentity, ReleaseKey, ReleaseLife,
+    ReleaseLog, ReleaseWitness,
+};
 pub use secret::{Secret, SecretRef};
 pub use server::{ClientAuth, Server, Tls};
 pub use signing::Signing;

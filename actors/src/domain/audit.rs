@@ -117,6 +117,10 @@ pub struct Intent {
     pub certificate_serial: Option<String>,
     /// Gates that passed, in order.
     pub gates: Vec<String>,
+    /// An earlier attempt at the same request, by its idempotency key, whose end its caller never learned. It may have
+    /// ended before its own intent; then the trail does not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<AuditId>,
 }
 
 /// Written after a signature was made, before it leaves; or when making it failed.

@@ -49,6 +49,21 @@ pub struct EntitlementPolicy {
     pub keys: KeyPolicy,
 }
 
+impl EntitlementPolicy {
+    /// The part of one of so many shards: together they remember what one alone would.
+    pub fn shared_by(self, shards: usize) -> Self {
+        let capacity = self.capacity.get().div_ceil(shards.max(1));
+        Self {
+            capacity: NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN),
+            ..self
+        }
+    }
+}
+
+/// Longest time for which Licensing is left alone when it asks for that: longer, and a mistaken header would stop all
+/// signing long after Licensing is well again.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
 /// A proof on its way.
 #[derive(Clone, Debug)]
 struct Presented {
@@ -76,6 +91,8 @@ pub struct Entitlements {
     asking: Slots<Verified>,
     /// What the memory hangs on ([`LicensingSource::basis`]).
     basis: u64,
+    /// Licensing asked not to be asked before this.
+    paused_until: Duration,
     /// Counts panics: work from before one holds no slot any more.
     life: u64,
     /// Proofs that wait for keys.
@@ -102,6 +119,7 @@ impl Entitlements {
             waiting: Waiting::new(bounds),
             asking: Slots::new(bounds),
             basis: 0,
+            paused_until: Duration::ZERO,
             life: 0,
             parked: Vec::new(),
         }
@@ -193,8 +211,22 @@ impl Entitlements {
         }
     }
 
-    /// The question outlives who caused it.
+    /// Asks; while Licensing wants to be left alone, that counts as having asked in vain.
     fn ask(&mut self, verified: Verified, cx: &mut Cx<'_, Self>) {
+        let mut turn = Some(verified);
+        while let Some(verified) = turn.take() {
+            if self.clock.monotonic() >= self.paused_until {
+                return self.send(verified, cx);
+            }
+            let digest = verified.presented.poe.digest();
+            let resolved = self.memory.fall_back(&digest, self.now());
+            self.waiting.answer(&digest, &resolved);
+            turn = self.asking.leave(&verified.presented.tenant);
+        }
+    }
+
+    /// The question outlives who caused it.
+    fn send(&mut self, verified: Verified, cx: &mut Cx<'_, Self>) {
         let (life, asked, basis) = (self.life, self.memory.ask(), self.source.basis());
         let poe = verified.presented.poe.shared();
         let answer = self.source.introspect(poe, verified.facts.clone());
@@ -252,6 +284,12 @@ impl Entitlements {
                     "Licensing knows this proof of entitlement for another tenant, installation or licence";
                 let error = EntitlementError::Invalid(what.into());
                 self.memory.refuse(digest, error, now)
+            }
+            Ok(Introspection::Later(pause)) => {
+                let pause = pause.min(MAX_PAUSE);
+                slog::warn!(self.log, "Licensing asks to be left alone"; "seconds" => pause.as_secs());
+                self.paused_until = self.paused_until.max(now.monotonic.saturating_add(pause));
+                self.memory.fall_back(&digest, now)
             }
             Err(error) => {
                 slog::warn!(self.log, "Licensing could not be asked"; "reason" => %error);

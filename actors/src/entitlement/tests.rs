@@ -371,3 +371,66 @@ async fn a_flood_of_bad_proofs_pushes_out_no_good_one() {
     bench.down();
     bench.expect(&[(59, Came::Good, 1), (60, Came::Good, 2)]).await;
 }
+
+#[actix::test]
+async fn licensing_is_left_alone_for_as_long_as_it_asks_but_not_for_ever() {
+    let bench = bench(600);
+    bench.expect(&[(0, Came::Good, 1)]).await;
+    bench.says(Introspection::Later(Duration::from_secs(10)));
+    bench.expect(&[(60, Came::Good, 2)]).await;
+    // Back at once, and yet not asked before 10 s are over: not for this proof, not for others.
+    bench.licensing.online.set(Ok(None));
+    bench.expect(&[(69, Came::Good, 2)]).await;
+    assert_eq!(bench.resolve("cold").await, Came::Unavailable);
+    assert_eq!(bench.asked(), 2);
+    // Until 74 s the confirmation in grace is remembered.
+    bench.expect(&[(74, Came::Good, 3)]).await;
+    assert_eq!(bench.resolve("cold").await, Came::Good);
+    bench.says(Introspection::Later(Duration::MAX));
+    bench.at(200);
+    assert_eq!(bench.resolve("cold").await, Came::Good);
+    bench.licensing.online.set(Ok(None));
+    assert_eq!(bench.asked(), 5);
+    bench.at(229);
+    assert_eq!(bench.resolve("colder").await, Came::Unavailable);
+    bench.at(230);
+    assert_eq!(bench.resolve("colder").await, Came::Good);
+}
+
+#[actix::test]
+async fn who_waits_for_a_turn_hears_at_once_that_licensing_wants_to_be_left_alone() {
+    let bounds = Bounds {
+        introspections: 1,
+        ..Bounds::of_mailbox(CAPACITY)
+    };
+    let bench = bench_with(0, bounds, CAPACITY);
+    bench.licensing.open.set(false);
+    bench.says(Introspection::Later(Duration::from_secs(10)));
+    let proofs: Vec<_> = (0..20).map(|n| format!("poe-{n}")).collect();
+    let mut all = Box::pin(join_all(proofs.iter().map(|proof| bench.resolve(proof))));
+    assert!((&mut all).now_or_never().is_none());
+    testing::until(|| bench.mailbox.in_use() == 20).await;
+    bench.licensing.open.set(true);
+    assert_eq!(all.await, [Came::Unavailable; 20]);
+    assert_eq!(bench.asked(), 1);
+    bench.licensing.online.set(Ok(None));
+    bench.at(10);
+    assert_eq!(bench.resolve("poe-0").await, Came::Good);
+    testing::until(|| bench.mailbox.in_use() == 0).await;
+}
+
+#[test]
+fn shards_together_remember_what_one_would() {
+    let capacity = |all: usize, shards| {
+        let all = NonZeroUsize::new(all).expect("some");
+        let policy = EntitlementPolicy {
+            capacity: all,
+            ..testing::tuning().entitlement
+        };
+        policy.shared_by(shards).capacity.get()
+    };
+    assert_eq!(capacity(1000, 1), 1000);
+    assert_eq!(capacity(1000, 3), 334);
+    assert_eq!(capacity(2, 8), 1);
+    assert_eq!(capacity(2, 0), 2);
+}

@@ -35,10 +35,12 @@ pub async fn verify_release(
         }
     };
     let rate = charge_question(services, session, context).await?;
-    let asked = services
-        .referrer
-        .ask(Check { digest, repository }, context.deadline)
-        .await;
+    let check = Check {
+        tenant: session.principal().token().tenant.clone(),
+        digest,
+        repository,
+    };
+    let asked = services.referrer.ask(check, context.deadline).await;
     let checked = asked
         .asked_at(Stage::Release)
         .map_err(|failure| failure.with_rate(Some(rate)))?;

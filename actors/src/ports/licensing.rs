@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -39,6 +40,9 @@ pub enum Introspection {
     Unlisted,
     /// An identity member (`tid`, `inst`, `lic`, `sub`, `iss`, `cnf`) differs from the token's.
     Mismatch,
+    /// No answer, and the wish not to be asked again for this long (RFC 6585 §4, RFC 9110 §10.2.3), as it was said:
+    /// the asker bounds it.
+    Later(Duration),
 }
 
 /// A snapshot of Licensing's keys with the policy for proofs of entitlement. Immutable and pure: CPU only.

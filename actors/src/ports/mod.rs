@@ -6,6 +6,7 @@
 mod audit;
 mod authority;
 mod clock;
+mod idempotency;
 mod licensing;
 mod observe;
 mod release;
@@ -20,9 +21,10 @@ pub use audit::{
 };
 pub use authority::{AuthoritySource, ProofRejection, ProofVerifier, TokenRejection, TokenVerifier};
 pub use clock::{Clock, Ids, SystemClock, SystemIds};
+pub use idempotency::{Claim, Claimed, End, IdempotencyStore, Ownership};
 pub use licensing::{Introspection, LicensingSource, PoeRejection, PoeVerifier};
 pub use observe::{Observer, Unobserved};
-pub use release::{ReleaseError, ReleaseSource};
+pub use release::{ReleaseError, ReleaseSource, combine};
 pub use signing::{BackendError, BackendInfo, LAST_LIFE, SigningBackend, SigningKey};
 pub use state::{
     LeaseId, Leases, QuotaStore, Rate, ReplayStore, SharedRate, Spend, Spent, Standing, StateUnavailable,

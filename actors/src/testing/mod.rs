@@ -37,6 +37,7 @@ mod authority;
 mod backend;
 mod clock;
 mod dial;
+mod idempotency;
 mod licensing;
 mod log;
 mod releases;
@@ -47,9 +48,10 @@ pub use authority::{FakeAuthority, FakeProofs};
 pub use backend::FakeBackend;
 pub use clock::{FakeClock, FakeIds};
 pub use dial::{Bomb, Dial};
+pub use idempotency::{FakeKeys, IdempotencyModel, ModelEntry};
 pub use licensing::FakeLicensing;
 pub use log::{FakeLog, FakeTrail};
-pub use releases::FakeReleases;
+pub use releases::{Answer, FakeReleases};
 pub use state::{FakeState, LeaseModel};
 pub use values::{
     AUTHORITY_KEY, KEY, NOW, access_token, context, credentials, entitlement, image, installation, proof,
@@ -75,6 +77,8 @@ pub struct Fakes {
     pub keyless: FakeBackend,
     /// The trail.
     pub log: FakeLog,
+    /// Idempotency keys.
+    pub keys: FakeKeys,
 }
 
 impl Default for Fakes {
@@ -88,6 +92,7 @@ impl Default for Fakes {
             keyful: FakeBackend::new("file", SigningMode::Kms, &clock),
             keyless: FakeBackend::new("fulcio", SigningMode::Keyless, &clock),
             log: FakeLog::default(),
+            keys: FakeKeys::new(&clock),
             clock,
         }
     }
@@ -105,6 +110,7 @@ impl Fakes {
             audit: Box::new(self.log.clone()),
             trail: Arc::new(FakeTrail(self.log.clone())),
             audit_origin: "test/audit".into(),
+            idempotency: Arc::new(self.keys.clone()),
             shared: None,
             clock: Arc::new(self.clock.clone()),
             ids: Arc::new(FakeIds::default()),
@@ -173,6 +179,11 @@ pub fn tuning() -> Tuning {
             capacity: thousand,
             concurrency: 8,
             queue: Duration::from_secs(5),
+            circuit: crate::referrer::CircuitPolicy {
+                failures: 5,
+                first: Duration::from_secs(1),
+                longest: Duration::from_secs(30),
+            },
         },
         replay_capacity: 1000,
         audit_linger: Duration::ZERO,

@@ -1,7 +1,10 @@
 //! Asking Licensing whether a PoE still holds (RFC 7662).
 
-use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use std::time::Duration;
+
+use chrono::DateTime;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use signer_actors::domain::entitlement::Entitlement;
 use signer_actors::ports::{Introspection, SourceUnavailable};
@@ -12,6 +15,9 @@ use crate::adapters::jose::Refused;
 use crate::adapters::jose::claims::Claims;
 use crate::adapters::jose::fetch::{self, Http, unavailable};
 use crate::adapters::jose::header::{Compact, Use, media_type};
+
+/// How long to leave Licensing alone that answers 429 and does not say how long.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A client of the introspection endpoint.
 #[derive(Clone, Debug)]
@@ -36,12 +42,16 @@ impl Introspector {
         let token = Compact::parse(poe, Use::Token)
             .and_then(|compact| Claims::parse(&compact.payload))
             .map_err(|why| unavailable(&format!("the proof of entitlement to introspect: {why}")))?;
-        let answer = self.post(poe).await?;
+        let response = self.post(poe).await?;
+        if let Some(pause) = pause(response.status(), response.headers()) {
+            return Ok(Introspection::Later(pause));
+        }
+        let answer = self.read(response).await?;
         judge(&answer, &token, facts).map_err(|why| self.bad_answer(&why.0))
     }
 
     /// RFC 7662 §2.1. The token travels in the body, the credential in a field that is marked secret.
-    async fn post(&self, poe: &str) -> Result<Claims, SourceUnavailable> {
+    async fn post(&self, poe: &str) -> Result<Response, SourceUnavailable> {
         let url = &self.settings.url;
         let secret = zeroize::Zeroizing::new(format!("Bearer {}", self.settings.credential.reveal()));
         let mut authorization = HeaderValue::from_str(&secret)
@@ -54,7 +64,11 @@ impl Introspector {
             .header(AUTHORIZATION, authorization)
             .header(ACCEPT, "application/json")
             .form(&[("token", poe)]);
-        let response = request.send().await.map_err(|error| fetch::failed(url, &error))?;
+        request.send().await.map_err(|error| fetch::failed(url, &error))
+    }
+
+    async fn read(&self, response: Response) -> Result<Claims, SourceUnavailable> {
+        let url = &self.settings.url;
         if response.status() != StatusCode::OK {
             return Err(fetch::bad_status(url, response.status()));
         }
@@ -68,6 +82,31 @@ impl Introspector {
     fn bad_answer(&self, why: &str) -> SourceUnavailable {
         unavailable(&format!("{}: {why}", fetch::name(&self.settings.url)))
     }
+}
+
+/// How long Licensing wants to be left alone: 429 (RFC 6585 §4) in any case, 503 when it says so (RFC 9110 §15.6.4).
+fn pause(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Some(retry_after(headers).unwrap_or(DEFAULT_PAUSE)),
+        StatusCode::SERVICE_UNAVAILABLE => retry_after(headers),
+        _ => None,
+    }
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date; that is compared with the answer's own `Date`, not with another clock.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let after = text(RETRY_AFTER)?.trim();
+    if !after.is_empty() && after.bytes().all(|b| b.is_ascii_digit()) {
+        // More digits than a number has is for ever; who asks bounds it.
+        return Some(after.parse().map_or(Duration::MAX, Duration::from_secs));
+    }
+    let date = |text: &str| DateTime::parse_from_rfc2822(text.trim()).ok();
+    (date(after)? - date(text(DATE)?)?).to_std().ok()
 }
 
 fn is_json(content_type: Option<&HeaderValue>) -> bool {

@@ -7,19 +7,22 @@ use signer_actors::domain::jws::JwsAlgorithm;
 
 use super::*;
 use crate::adapters::jose::mint;
+use crate::adapters::jose::source::KeysLocation;
 use crate::adapters::jose::testkit::{Issuer, NOW, at, one_key_of_each_kind, p256};
 
+/// As in use, for this issuer.
 fn policy() -> Policy {
-    let types = [TYPE.to_owned()];
-    let skew = Duration::from_secs(30);
-    Policy::new(
-        "https://licensing.example",
-        "signer",
-        &types,
-        &JwsAlgorithm::ALL,
-        skew,
-    )
-    .up_to(MAX_FILE)
+    super::policy(&Settings {
+        issuer: "https://licensing.example".to_owned(),
+        audience: "signer".to_owned(),
+        algorithms: JwsAlgorithm::ALL.to_vec(),
+        keys: KeysLocation::Discovery,
+        own_keys: [].into(),
+        introspection: None,
+        roots: None,
+        timeout: Duration::from_secs(1),
+        clock_skew: Duration::from_secs(30),
+    })
 }
 
 fn payload() -> Value {

@@ -372,6 +372,51 @@ async fn whatever_is_no_clear_answer_is_unavailable() {
 }
 
 #[tokio::test]
+async fn who_asks_to_be_left_alone_is() {
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let later = "retry-after: Sun, 06 Nov 1994 08:50:07 GMT";
+    let secs = Duration::from_secs;
+    for (status, headers, expected) in [
+        ("429 Too Many Requests", String::new(), Some(secs(1))),
+        ("429 Too Many Requests", "retry-after: 17".into(), Some(secs(17))),
+        ("429 Too Many Requests", "retry-after: -17".into(), Some(secs(1))),
+        ("429 Too Many Requests", "retry-after: soon".into(), Some(secs(1))),
+        (
+            "429 Too Many Requests",
+            format!("retry-after: {}", "9".repeat(40)),
+            Some(Duration::MAX),
+        ),
+        (
+            "429 Too Many Requests",
+            format!("date: {date}\r\n{later}"),
+            Some(secs(30)),
+        ),
+        // Past, by its own clock.
+        (
+            "429 Too Many Requests",
+            format!("date: Mon, 07 Nov 1994 08:49:37 GMT\r\n{later}"),
+            Some(secs(1)),
+        ),
+        ("429 Too Many Requests", later.into(), Some(secs(1))),
+        ("503 Service Unavailable", "retry-after: 5".into(), Some(secs(5))),
+        ("503 Service Unavailable", String::new(), None),
+        ("500 Internal Server Error", "retry-after: 5".into(), None),
+    ] {
+        let fields = if headers.is_empty() {
+            String::new()
+        } else {
+            format!("{headers}\r\n")
+        };
+        let reply = format!("HTTP/1.1 {status}\r\n{fields}content-length: 0\r\nconnection: close\r\n\r\n");
+        let answer = answered(Reply::Raw(reply.into_bytes())).await.0;
+        match expected {
+            Some(pause) => assert_eq!(answer, Ok(Introspection::Later(pause)), "{status} {headers}"),
+            None => assert!(answer.is_err(), "{status} {headers}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn keys_come_from_a_file_and_offline_there_is_no_introspection() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jwks.json");

@@ -34,7 +34,10 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 /// Why a repository gave no verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
+    /// The registry's answer leaves a doubt.
     Doubt(String),
+    /// The registry cannot be asked, or says that it cannot answer now.
+    Unavailable(String),
     Timeout,
 }
 
@@ -48,6 +51,7 @@ impl From<Failure> for ReleaseError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Doubt(text) => Self::Doubt(text),
+            Failure::Unavailable(text) => Self::Unavailable(text),
             Failure::Timeout => Self::Timeout,
         }
     }
@@ -147,6 +151,11 @@ impl<'a> Session<'a> {
     /// The repository's origin: what every page of a listing must stay on.
     pub(super) fn origin(&self) -> &Url {
         &self.base
+    }
+
+    /// Whether the registry wanted authorization and gave it.
+    pub(super) fn is_authorized(&self) -> bool {
+        self.authorization.is_some()
     }
 
     /// Counts signatures or referrers of this check.
@@ -365,17 +374,18 @@ pub(super) fn refused<T>(status: StatusCode, what: &str) -> Result<T, Failure> {
         status if status.is_redirection() => ", redirects are followed for blobs only and once",
         _ => "",
     };
-    doubt(format!(
-        "the registry answers {} for {what}{remedy}",
-        status.as_u16()
-    ))
+    let text = format!("the registry answers {} for {what}{remedy}", status.as_u16());
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(Failure::Unavailable(text));
+    }
+    doubt(text)
 }
 
 fn failure(error: &reqwest::Error, what: &str) -> Failure {
     if error.is_timeout() {
         return Failure::Timeout;
     }
-    Failure::Doubt(format!("{what}: {}", cause(error)))
+    Failure::Unavailable(format!("{what}: {}", cause(error)))
 }
 
 /// The innermost cause of a transport error: without the URL, which may carry a signed query.

@@ -4,6 +4,7 @@ pub mod audit_response;
 pub mod body;
 pub mod sign_request;
 pub mod sign_response;
+pub mod told;
 pub mod verify_response;
 
 use chrono::{DateTime, SecondsFormat, Utc};

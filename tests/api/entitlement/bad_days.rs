@@ -53,7 +53,6 @@ fn cases() -> Vec<Case> {
     let big = json!({ "active": true, "padding": "x".repeat(1 << 20) }).to_string();
     let typed = |kind| Says::Exactly(200, vec![("content-type", kind)], active.clone().into());
     let redirect = Says::Exactly(307, vec![("location", "/introspect")], Vec::new());
-    let slow_down = Says::Exactly(429, vec![("retry-after", "7200")], Vec::new());
     vec![
         no_answer("down, as a proxy says it", Says::Status(502)),
         no_answer(
@@ -73,7 +72,6 @@ fn cases() -> Vec<Case> {
         no_answer("plain text", typed("text/plain")),
         no_answer("another type", typed("application/token-introspection+jwt")),
         no_answer("our credential is refused", Says::Status(401)),
-        no_answer("too many questions", slow_down),
         no_answer("no content", Says::Status(204)),
         no_answer(
             "an unreadable limit",
@@ -121,6 +119,36 @@ async fn every_bad_answer_has_its_code_with_and_without_grace() {
             expect(&call().send().await, "entitlement_unavailable");
         }
     }
+}
+
+#[actix::test]
+async fn a_licensing_that_throttles_is_left_alone_for_as_long_as_it_says() {
+    let app = TestApp::with(
+        "entitlement.positive_ttl = \"0s\"\nentitlement.negative_ttl = \"0s\"\nentitlement.grace = \"1h\"",
+    )
+    .await;
+    let known = app.mint.poe(|_| ());
+    let call = || -> Call<'_> { app.sign().json(|body| body["poe"]["value"] = json!(known)) };
+    call().send().await.ok();
+    app.licensing
+        .says(Says::Exactly(429, vec![("retry-after", "2")], Vec::new()));
+    let asked = app.licensing.asked();
+    expect(&app.sign().send().await, "entitlement_unavailable");
+    app.licensing.says(Says::Active);
+    let begun = tokio::time::Instant::now();
+    while app.licensing.asked() == asked + 1 {
+        // A confirmation in grace counts, an unknown proof has none.
+        expect(&call().send().await, "ok");
+        // A plan has its rate.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(begun.elapsed() < Duration::from_secs(20), "left alone for ever");
+    }
+    assert!(
+        begun.elapsed() > Duration::from_millis(1500),
+        "asked after {:?}",
+        begun.elapsed()
+    );
+    app.sign().send().await.ok();
 }
 
 #[actix::test]

@@ -113,6 +113,7 @@ fn intent(n: u64) -> Vec<u8> {
         key_id: "keyless".into(),
         certificate_serial: None,
         gates: vec!["authenticate".into()],
+        retry_of: None,
     })))
 }
 

@@ -5,6 +5,7 @@ mod certificates;
 mod fake;
 mod forge;
 mod hostile;
+mod policies;
 mod trusted;
 
 use std::sync::Arc;
@@ -235,7 +236,7 @@ enum Expect {
 fn assert_outcome(name: &str, outcome: &Result<ReleaseReport, ReleaseError>, expected: Expect) {
     let actual = match outcome {
         Ok(report) => Expect::Is(report.verdict),
-        Err(ReleaseError::Doubt(_)) => Expect::Doubt,
+        Err(ReleaseError::Doubt(_) | ReleaseError::Unavailable(_)) => Expect::Doubt,
         Err(ReleaseError::Timeout) => Expect::Timeout,
         Err(ReleaseError::NotFound) => Expect::NotFound,
     };
