@@ -18,5 +18,6 @@ mod openssl_errors;
 pub mod shutdown;
 pub mod telemetry;
 pub mod timestamp;
+pub mod tlog;
 mod urls;
 pub mod x509;

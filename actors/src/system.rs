@@ -15,8 +15,8 @@ use crate::idempotency::Idempotency;
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{BackendHandle, Policy, Services};
 use crate::ports::{
-    AuditLog, AuthoritySource, Clock, IdempotencyStore, Ids, LicensingSource, Observer, ProofVerifier,
-    QuotaStore, ReleaseSource, ReplayStore, SigningBackend,
+    AuditLog, AuditTrail, AuthoritySource, Clock, IdempotencyStore, Ids, LicensingSource, Observer,
+    ProofVerifier, QuotaStore, ReleaseSource, ReplayStore, SigningBackend,
 };
 use crate::quota::Quota;
 use crate::referrer::{self, ReferrerParts, ReferrerPolicy, Referrers};
@@ -39,6 +39,8 @@ pub struct Parts {
     pub backends: Vec<Arc<dyn SigningBackend>>,
     /// The trail.
     pub audit: Box<dyn AuditLog>,
+    /// What of it is shown.
+    pub trail: Arc<dyn AuditTrail>,
     /// Identifies this replica's trail.
     pub audit_origin: Arc<str>,
     /// Idempotency keys, of this replica or shared.
@@ -214,6 +216,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         backends: backends.into(),
         audit,
         audit_healthy,
+        trail: parts.trail,
         shared_up: parts.shared.map(|shared| shared.up),
         audit_origin: parts.audit_origin,
         clock: parts.clock,

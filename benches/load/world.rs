@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
+use openssl::pkey::PKey;
 use serde_json::{Value, json};
 use signer::adapters::jose::from_b64url;
 use signer::client::files::write_private;
@@ -60,6 +61,10 @@ impl World {
         self.write("licensing.json", licensing.as_bytes())?;
         self.write("licensing.token", b"licensing-credential")?;
         self.write("bench.pem", &generate_p256()?.private_key_to_pem_pkcs8()?)?;
+        self.write(
+            "audit.key",
+            &PKey::generate_ed25519()?.private_key_to_pem_pkcs8()?,
+        )?;
         if let Some(certified) = &self.tls {
             self.write("server.pem", &certified.certificate)?;
             self.write("server.key", &certified.key)?;
@@ -129,6 +134,7 @@ impl World {
             [audit]
             directory = "audit"
             origin = "signer.bench/audit/1"
+            checkpoint_key = "file:audit.key"
             "#,
             workers = args.workers,
             tls = self.tls.as_ref().map_or("", |_| {

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{StartError, backends};
+use crate::adapters::audit_files::publisher::Trail;
 use crate::adapters::audit_files::{self, FileAuditLog};
 use crate::adapters::authority::dpop::{DpopSettings, DpopVerifier, NonceMode};
 use crate::adapters::authority::{self, AuthorityKeys};
@@ -27,6 +28,7 @@ use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licens
 use crate::adapters::redis::{self, RedisState};
 use crate::adapters::registry::{self, RegistryReleases};
 use crate::config::{self, LicensingKeys, NoncePolicy, Settings, Standing};
+use crate::tlog::NoteSigner;
 
 /// How much longer than a request may take an attempt has its idempotency key to itself.
 const CLAIM_MARGIN: Duration = Duration::from_secs(10);
@@ -62,11 +64,7 @@ pub(super) async fn build(
         .map_err(|error| StartError::of("auth.dpop")(error.to_string()))?;
     let releases = RegistryReleases::new(&registry_settings(&settings.release)?, Arc::clone(&clock))
         .map_err(StartError::of("release"))?;
-    let audit = audit_files::Settings {
-        directory: settings.audit.directory.clone(),
-        segment_bytes: audit_files::Settings::SEGMENT_BYTES,
-    };
-    let audit = FileAuditLog::open(&audit).map_err(|error| StartError::of("audit")(error.to_string()))?;
+    let (audit, trail, checkpoint_key) = open_trail(settings, &observer, &log)?;
     let orphans = audit.orphans();
     let surroundings = Surroundings {
         clock: Arc::clone(&clock),
@@ -76,6 +74,7 @@ pub(super) async fn build(
     let (licensing, licence) = licensing_source(settings, audit.newest_record(), surroundings).await?;
     let idempotency = idempotency_keys(settings, shared.as_ref(), &clock, &observer, &log)?;
     let mut facts = facts(settings, &backends);
+    facts.insert("checkpointKey".to_owned(), checkpoint_key);
     if let Some(licence) = &licence {
         facts.extend(licence_facts(licence.borrow().as_deref()));
     }
@@ -87,6 +86,7 @@ pub(super) async fn build(
             releases: Arc::new(releases),
             backends: backends.all,
             audit: Box::new(audit),
+            trail: Arc::new(trail),
             audit_origin: settings.audit.origin.as_str().into(),
             idempotency,
             shared: shared.as_ref().map(|state| SharedState {
@@ -106,6 +106,27 @@ pub(super) async fn build(
         shared,
         licence,
     })
+}
+
+/// The trail, what of it is shown, and the verifier key of its checkpoints.
+fn open_trail(
+    settings: &Settings,
+    observer: &Arc<dyn Observer>,
+    log: &slog::Logger,
+) -> Result<(FileAuditLog, Trail, String), StartError> {
+    let audit = &settings.audit;
+    let signer = NoteSigner::new(&audit.origin, audit.checkpoint_key.clone());
+    let signer = signer.map_err(StartError::of("audit.checkpoint_key"))?;
+    let vkey = signer.verifier().to_string();
+    let files = audit_files::Settings {
+        directory: audit.directory.clone(),
+        segment_bytes: audit_files::Settings::SEGMENT_BYTES,
+        keep_bytes: audit_files::Settings::KEEP_BYTES,
+        interval: audit.checkpoint_interval,
+    };
+    let (audit, trail) = FileAuditLog::open(&files, signer, Arc::clone(observer), log.clone())
+        .map_err(|error| StartError::of("audit")(error.to_string()))?;
+    Ok((audit, trail, vkey))
 }
 
 /// Licensing online or by file. After the trail has been opened: its newest record says how late it is at least.

@@ -80,8 +80,7 @@ fn other_keys(draft: &Draft) -> Vec<Named> {
     let checkpoint = draft
         .audit
         .as_ref()
-        .and_then(|audit| audit.checkpoint_key.as_ref());
-    let checkpoint = checkpoint.and_then(|secret| pem::spki(&*pem::private_key(secret, None).ok()?));
+        .and_then(|audit| pem::spki(&*audit.checkpoint_key));
     all.extend(checkpoint.map(|spki| ("audit.checkpoint_key".to_owned(), spki)));
     if let Some(AuthorityKeys::File(file)) = draft.auth.as_ref().map(|auth| &auth.keys) {
         let keys = pem::jwk_set(file).unwrap_or_default();

@@ -109,6 +109,10 @@ pub struct Metrics {
     audit_sync: Histogram,
     audit_synced_at: IntGauge,
     audit_failures: IntCounter,
+    audit_checkpoint_size: IntGauge,
+    audit_checkpoint_at: IntGauge,
+    audit_publish: Histogram,
+    audit_publish_failures: IntCounter,
     clock_steps_back: IntCounter,
     release_lookups: IntCounterVec,
     release_seconds: HistogramVec,
@@ -276,6 +280,23 @@ impl Metrics {
             audit_synced_at: make.gauge(
                 "signer_audit_last_sync_timestamp_seconds",
                 "When audit records were last made durable; 0 before the first.",
+            )?,
+            audit_checkpoint_size: make.gauge(
+                "signer_audit_checkpoint_records",
+                "Audit records that the newest signed checkpoint covers.",
+            )?,
+            audit_checkpoint_at: make.gauge(
+                "signer_audit_checkpoint_timestamp_seconds",
+                "When the newest checkpoint of the audit trail was signed; 0 before the first of this process.",
+            )?,
+            audit_publish: make.histogram(
+                "signer_audit_publish_seconds",
+                "Time to publish new audit records under a signed checkpoint.",
+                SYNC_BUCKETS,
+            )?,
+            audit_publish_failures: make.counter(
+                "signer_audit_publish_failures_total",
+                "Failures to publish the audit trail; its records are durable all the same.",
             )?,
             audit_failures: make.counter(
                 "signer_audit_failures_total",

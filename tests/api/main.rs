@@ -12,6 +12,7 @@
 
 mod attacks;
 mod audit;
+mod audit_proofs;
 mod auth;
 mod auth_page;
 mod body;

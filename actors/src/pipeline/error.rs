@@ -6,6 +6,7 @@ use crate::domain::code::Code;
 use crate::domain::ids::AuditId;
 use crate::entitlement::EntitlementError;
 use crate::idempotency::IdempotencyError;
+use crate::ports::TrailError;
 use crate::quota::{QuotaError, RateStatus};
 use crate::referrer::ReferrerError;
 use crate::runtime::AskError;
@@ -90,6 +91,12 @@ pub enum Refusal {
     /// The record is not in the trail.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The trail shows nothing.
+    #[error(transparent)]
+    Trail(#[from] TrailError),
+    /// No record, or another tenant's: which of both is not told.
+    #[error("your tenant has no record of this audit id in this replica's log")]
+    NoSuchRecord,
     /// An actor did not answer.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -113,6 +120,10 @@ impl Refusal {
             Self::Signer(error) => signer_code(error),
             Self::Audit(AuditError::Unavailable) => Code::AuditUnavailable,
             Self::Audit(AuditError::Record) => Code::Internal,
+            Self::Trail(TrailError::Beyond { .. }) => Code::InvalidRequest,
+            Self::Trail(TrailError::Busy) => Code::Overloaded,
+            Self::Trail(TrailError::Unavailable) => Code::AuditUnavailable,
+            Self::NoSuchRecord => Code::NotFound,
             Self::Ask(AskError::Overloaded) => Code::Overloaded,
             Self::Ask(AskError::Deadline) => Code::DeadlineExceeded,
             Self::Ask(AskError::Panicked | AskError::Abandoned) => Code::Internal,

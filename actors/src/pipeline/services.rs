@@ -14,7 +14,7 @@ use crate::domain::signing::{KeyState, SigningMode};
 use crate::domain::statement::RELEASE_SIGNATURE_TYPE;
 use crate::entitlement::Entitlements;
 use crate::idempotency::Idempotency;
-use crate::ports::{BackendInfo, Clock, Ids, Observer, ProofVerifier};
+use crate::ports::{AuditTrail, BackendInfo, Clock, Ids, Observer, ProofVerifier};
 use crate::quota::Quota;
 use crate::referrer::{Referrers, RepositoryHealth};
 use crate::runtime::{Mailbox, Shards, Watchdog};
@@ -84,6 +84,8 @@ pub struct Services {
     pub audit: Mailbox<Audit>,
     /// False while the audit trail cannot be written.
     pub audit_healthy: watch::Receiver<bool>,
+    /// The trail as it is shown.
+    pub trail: Arc<dyn AuditTrail>,
     /// Whether the state that replicas share can be asked; `None`: this one is alone.
     pub shared_up: Option<watch::Receiver<bool>>,
     /// Identifies this replica's trail.

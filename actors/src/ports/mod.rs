@@ -16,7 +16,9 @@ mod state;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use audit::{AuditLog, AuditLogError};
+pub use audit::{
+    AuditLog, AuditLogError, AuditTrail, ShownRecord, ShownRecords, TrailError, TreeHash, TreeHead,
+};
 pub use authority::{AuthoritySource, ProofRejection, ProofVerifier, TokenRejection, TokenVerifier};
 pub use clock::{Clock, Ids, SystemClock, SystemIds};
 pub use idempotency::{Claim, Claimed, End, IdempotencyStore, Ownership};

@@ -30,6 +30,10 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn licence_file_refused(&self) {}
     /// The audit trail made this many records durable with one sync that took this long.
     fn audit_synced(&self, _records: usize, _elapsed: Duration) {}
+    /// A checkpoint over this many records was published; that took this long.
+    fn audit_published(&self, _size: u64, _elapsed: Duration) {}
+    /// The audit trail could not be published; its records are durable all the same.
+    fn audit_publish_failed(&self) {}
     /// The wall clock was seen to go back by more than a second.
     fn clock_went_back(&self) {}
     /// The audit trail could not be written.

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::domain::audit::AuditRecord;
 use crate::domain::caller::{AccessToken, Confirmation, Credentials, PresentedToken, Scheme, VerifiedProof};
 use crate::domain::digest::{ImageDigest, Sha256Digest};
 use crate::domain::entitlement::{Entitlement, Features};
@@ -24,9 +25,10 @@ use crate::evidence::SigningWarrant;
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{Context, Policy};
 use crate::ports::{
-    AuditLog, AuditLogError, AuthoritySource, BackendError, BackendInfo, Clock, Ids, Introspection,
-    LicensingSource, PoeRejection, PoeVerifier, PortFuture, ProofRejection, ProofVerifier, ReleaseError,
-    ReleaseSource, SigningBackend, SigningKey, SourceUnavailable, TokenRejection, TokenVerifier, Unobserved,
+    AuditLog, AuditLogError, AuditTrail, AuthoritySource, BackendError, BackendInfo, Clock, Ids,
+    Introspection, LicensingSource, PoeRejection, PoeVerifier, PortFuture, ProofRejection, ProofVerifier,
+    ReleaseError, ReleaseSource, ShownRecord, ShownRecords, SigningBackend, SigningKey, SourceUnavailable,
+    TokenRejection, TokenVerifier, TrailError, TreeHead, Unobserved,
 };
 use crate::runtime::{Deadline, Vitals, Watchdog};
 use crate::system::{Parts, Tuning};
@@ -48,7 +50,7 @@ pub use clock::{FakeClock, FakeIds};
 pub use dial::{Bomb, Dial};
 pub use idempotency::{FakeKeys, IdempotencyModel, ModelEntry};
 pub use licensing::FakeLicensing;
-pub use log::FakeLog;
+pub use log::{FakeLog, FakeTrail};
 pub use releases::{Answer, FakeReleases};
 pub use state::{FakeState, LeaseModel};
 pub use values::{
@@ -106,6 +108,7 @@ impl Fakes {
             releases: Arc::new(self.releases.clone()),
             backends: vec![Arc::new(self.keyful.clone()), Arc::new(self.keyless.clone())],
             audit: Box::new(self.log.clone()),
+            trail: Arc::new(FakeTrail(self.log.clone())),
             audit_origin: "test/audit".into(),
             idempotency: Arc::new(self.keys.clone()),
             shared: None,

@@ -15,6 +15,19 @@ fn check(site: &Site, base: &str, from: &str, to: &str, expected: &str) {
 }
 
 #[test]
+fn the_key_of_checkpoints_is_an_ed25519_key_that_can_be_read() {
+    let site = Site::new();
+    for (reference, expected) in [
+        ("file:missing", "audit.checkpoint_key: cannot read"),
+        ("file:server.key", "audit.checkpoint_key: is not an Ed25519 key"),
+        ("", "audit.checkpoint_key: is empty"),
+    ] {
+        let named = format!("{reference:?}");
+        check(&site, LOCAL, "\"file:audit.key\"", &named, expected);
+    }
+}
+
+#[test]
 fn values_out_of_bounds_are_refused() {
     let site = Site::new();
     for (section, line, expected) in [
@@ -156,18 +169,13 @@ fn values_out_of_bounds_are_refused() {
         ("[audit]", "linger = \"1s\"", "audit.linger: 1s is out of bounds"),
         (
             "[audit]",
+            "checkpoint_interval = \"3601s\"",
+            "audit.checkpoint_interval: 3601s is out of bounds",
+        ),
+        (
+            "[audit]",
             "directory = \"state\"",
             "audit.directory: is the folder of state.directory",
-        ),
-        (
-            "[audit]",
-            "checkpoint_key = \"file:missing\"",
-            "audit.checkpoint_key: cannot read",
-        ),
-        (
-            "[audit]",
-            "checkpoint_key = \"file:server.key\"",
-            "audit.checkpoint_key: is not an Ed25519 key",
         ),
         (
             "[log]",
@@ -491,9 +499,7 @@ fn a_signing_key_has_no_other_use() {
     let checkpoint = openssl::pkey::PKey::generate_ed25519().expect("a key");
     site.private("signing.pem", &checkpoint);
     site.private("audit.key", &checkpoint);
-    let text = LOCAL
-        .replace("ecdsa-p256-sha256", "ed25519")
-        .replace("[audit]", "[audit]\ncheckpoint_key = \"file:audit.key\"");
+    let text = LOCAL.replace("ecdsa-p256-sha256", "ed25519");
     let errors = site.errors(&text);
     assert!(
         errors.len() == 1 && errors[0].contains("one in audit.checkpoint_key"),

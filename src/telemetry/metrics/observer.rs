@@ -97,6 +97,17 @@ impl Observer for Metrics {
         self.audit_synced_at.set(Utc::now().timestamp());
     }
 
+    fn audit_published(&self, size: u64, elapsed: Duration) {
+        self.audit_checkpoint_size
+            .set(i64::try_from(size).unwrap_or(i64::MAX));
+        self.audit_checkpoint_at.set(Utc::now().timestamp());
+        self.audit_publish.observe(elapsed.as_secs_f64());
+    }
+
+    fn audit_publish_failed(&self) {
+        self.audit_publish_failures.inc();
+    }
+
     fn clock_went_back(&self) {
         self.clock_steps_back.inc();
     }

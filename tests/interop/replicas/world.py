@@ -17,7 +17,7 @@ import uuid
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from balancer import before_replicas
@@ -160,6 +160,7 @@ algorithm = "ecdsa-p256-sha256"
 [audit]
 directory = "{trails}/audit"
 origin = "signer.test/replica-{number}"
+checkpoint_key = "file:{world.folder}/audit.key"
 [log]
 level = "info"
 """, encoding="utf-8")
@@ -197,6 +198,8 @@ class World:
         self.write("licensing.token", CREDENTIAL.encode())
         self.write("nonce.key", os.urandom(32).hex().encode())
         self.write("signing.pem", Key().pem())
+        self.write("audit.key", ed25519.Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         self.introspection, self.registry = Server(Licensing), Registry(self.data, 0.3, replicas)
         self.ports, self.replicas = [free_port() for _ in range(replicas)], []
         self.balancer = before_replicas(haproxy, folder, self.ports)
