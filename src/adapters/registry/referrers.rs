@@ -117,7 +117,7 @@ impl Check<'_> {
     async fn referrer(&self, digest: ImageDigest, size: u64) -> Result<Vec<Finding>, Failure> {
         let _turn = self.session.turn().await?;
         // The body is given back before more is asked for: whoever holds memory never waits for more.
-        let parsed = Manifest::parse(&*self.session.referrer(digest, size).await?)?;
+        let parsed = Manifest::parse(&self.session.referrer(digest, size).await?)?;
         let manifest = match parsed {
             Manifest::Image(manifest) => manifest,
             // An index may refer to an image, too; no signature is stored as one.
