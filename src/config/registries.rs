@@ -29,6 +29,16 @@ pub enum CredentialScope {
     Repository(String),
 }
 
+impl CredentialScope {
+    /// True for repositories, `host[:port]/name`, that these credentials are for.
+    pub fn covers(&self, repository: &str) -> bool {
+        match self {
+            Self::Host(host) => repository.split_once('/').is_some_and(|(of, _)| of == host),
+            Self::Repository(name) => name == repository,
+        }
+    }
+}
+
 /// How to log in to one registry, or to one repository in it.
 #[derive(Clone, Debug)]
 pub struct RegistryCredential {

@@ -167,6 +167,11 @@ impl<'a> Session<'a> {
         &self.base
     }
 
+    /// Whether the registry wanted authorization and gave it.
+    pub(super) fn is_authorized(&self) -> bool {
+        self.authorization.is_some()
+    }
+
     /// Counts signatures or referrers of this check.
     pub(super) fn count_candidates(&self, more: usize) -> Result<(), Failure> {
         let before = self.candidates.fetch_add(more, Ordering::Relaxed);

@@ -8,14 +8,17 @@ use signer_actors::ports::ReleaseError;
 /// Why a repository gave no verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
+    /// The registry's answer leaves a doubt.
     Doubt(String),
+    /// The registry cannot be asked, or says that it cannot answer now.
+    Unavailable(String),
     Timeout,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Doubt(text) => f.write_str(text),
+            Self::Doubt(text) | Self::Unavailable(text) => f.write_str(text),
             Self::Timeout => f.write_str("no answer in time"),
         }
     }
@@ -31,6 +34,7 @@ impl From<Failure> for ReleaseError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Doubt(text) => Self::Doubt(text),
+            Failure::Unavailable(text) => Self::Unavailable(text),
             Failure::Timeout => Self::Timeout,
         }
     }
@@ -50,10 +54,11 @@ pub(super) fn refused<T>(status: StatusCode, what: &str) -> Result<T, Failure> {
         status if status.is_redirection() => ", redirects are followed for blobs only and once",
         _ => "",
     };
-    doubt(format!(
-        "the registry answers {} for {what}{remedy}",
-        status.as_u16()
-    ))
+    let text = format!("the registry answers {} for {what}{remedy}", status.as_u16());
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(Failure::Unavailable(text));
+    }
+    doubt(text)
 }
 
 /// What became of a call that got no whole answer.
@@ -61,7 +66,7 @@ pub(super) fn failure(error: &reqwest::Error, what: &str) -> Failure {
     if error.is_timeout() {
         return Failure::Timeout;
     }
-    Failure::Doubt(format!("{what}: {}", cause(error)))
+    Failure::Unavailable(format!("{what}: {}", cause(error)))
 }
 
 /// The innermost cause of a transport error: without the URL, which may carry a signed query.

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use oci_client::Reference;
+use signer_actors::domain::digest::{ImageDigest, Sha256Digest};
 use zeroize::Zeroizing;
+
+use super::trust::{Identity, Requirement, SignerKey, TransparencyLog};
 
 /// One repository to look images up in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,15 +44,6 @@ impl fmt::Display for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.host, self.name)
     }
-}
-
-/// An identity that release certificates carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// OIDC issuer in the Fulcio extension, compared exactly.
-    pub issuer: String,
-    /// The only subject alternative name (URI or e-mail), compared exactly.
-    pub subject: String,
 }
 
 /// Credentials of one registry, or of one repository in it.
@@ -116,8 +110,18 @@ pub struct Settings {
     pub repositories: Vec<Repository>,
     /// Release keys: SPKI in PEM, one each.
     pub keys: Vec<Vec<u8>>,
-    /// Release identities; they need `roots`.
+    /// Release keys with a life of their own.
+    pub signers: Vec<SignerKey>,
+    /// Release identities; they need `roots`, or their own.
     pub identities: Vec<Identity>,
+    /// SHA-256 of the SPKI of keys that never count again, whoever vouches for them.
+    pub revoked_keys: Vec<Sha256Digest>,
+    /// PEM certificates of timestamp authorities: self-signed ones are anchors. `None`: no timestamp is believed.
+    pub timestamp_roots: Option<Vec<u8>>,
+    /// Transparency logs. None: no entry is believed.
+    pub logs: Vec<TransparencyLog>,
+    /// What every signature must carry to count.
+    pub require: Vec<Requirement>,
     /// PEM certificates that identities chain to: self-signed ones are anchors, the others intermediates.
     pub roots: Option<Vec<u8>>,
     /// How many distinct keys or identities must have signed; at least 1 and no more than are configured.
@@ -125,7 +129,7 @@ pub struct Settings {
     /// Name of the signed or digest-bound annotation that holds the calendar tag; empty for none.
     pub tag_annotation: String,
     /// Images that are never trusted again, whatever their signatures.
-    pub revoked: Vec<signer_actors::domain::digest::ImageDigest>,
+    pub revoked: Vec<ImageDigest>,
     /// Longest time for a whole check, over all repositories.
     pub timeout: Duration,
     /// Longest time for one registry call, its body included.
@@ -149,7 +153,12 @@ impl Settings {
         Self {
             repositories,
             keys: Vec::new(),
+            signers: Vec::new(),
             identities: Vec::new(),
+            revoked_keys: Vec::new(),
+            timestamp_roots: None,
+            logs: Vec::new(),
+            require: Vec::new(),
             roots: None,
             threshold: 1,
             tag_annotation: "org.opencontainers.image.version".to_owned(),

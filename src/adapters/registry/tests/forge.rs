@@ -90,6 +90,33 @@ pub(crate) fn bundle(key: &PKey<Private>, material: Value, statement: &Value) ->
     })
 }
 
+/// cosign's annotation of a Rekor entry: a hashedrekord of a layer's signature, promised by `log` for `time` (rekor
+/// `pkg/api/entries.go`, written out here on purpose).
+pub(crate) fn promise(
+    log: &PKey<Private>,
+    payload: &[u8],
+    signature: &str,
+    certificate: &[u8],
+    time: i64,
+) -> Value {
+    let digest = sha256(payload);
+    let body = json!({
+        "apiVersion": "0.0.1",
+        "kind": "hashedrekord",
+        "spec": {
+            "data": { "hash": { "algorithm": "sha256", "value": digest.strip_prefix("sha256:").unwrap() } },
+            "signature": { "content": signature, "publicKey": { "content": STANDARD.encode(certificate) } },
+        },
+    });
+    let body = STANDARD.encode(body.to_string());
+    let id = sha256(&log.public_key_to_der().unwrap()).replace("sha256:", "");
+    let signed = format!(r#"{{"body":"{body}","integratedTime":{time},"logID":"{id}","logIndex":3}}"#);
+    json!({
+        "SignedEntryTimestamp": sign(log, signed.as_bytes()),
+        "Payload": { "body": body, "integratedTime": time, "logID": id, "logIndex": 3 },
+    })
+}
+
 pub(crate) fn by_key() -> Value {
     json!({ "publicKey": { "hint": "any" } })
 }

@@ -9,6 +9,7 @@ mod fake;
 mod forge;
 mod hostile;
 mod mutations;
+mod policies;
 mod separate;
 mod trusted;
 
@@ -250,7 +251,7 @@ fn assert_outcome(name: &str, outcome: &Result<ReleaseReport, ReleaseError>, exp
 fn verdict(outcome: &Result<ReleaseReport, ReleaseError>) -> Expect {
     match outcome {
         Ok(report) => Expect::Is(report.verdict),
-        Err(ReleaseError::Doubt(_)) => Expect::Doubt,
+        Err(ReleaseError::Doubt(_) | ReleaseError::Unavailable(_)) => Expect::Doubt,
         Err(ReleaseError::Timeout) => Expect::Timeout,
         Err(ReleaseError::NotFound) => Expect::NotFound,
     }

@@ -317,10 +317,7 @@ fn settings_that_cannot_work_are_refused() {
         }),
         ("threshold", |s| s.keys.clear()),
         ("roots", |s| {
-            s.identities = vec![super::super::Identity {
-                issuer: "a".into(),
-                subject: "b".into(),
-            }]
+            s.identities = vec![super::super::Identity::new("a", "b")]
         }),
         ("timeout", |s| s.timeout = Duration::ZERO),
         ("release key", |s| s.keys = vec![b"no key".to_vec()]),
