@@ -85,8 +85,10 @@ struct Document {
 impl Manifest {
     /// Reads a manifest. A document that could be read both as image and as index is refused (CVE-2021-41190).
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        // RFC 8259 §8.1; the JSON reader does not look at texts that it skips.
+        let text = std::str::from_utf8(bytes).map_err(|_| "malformed manifest: not UTF-8")?;
         let document: Document =
-            serde_json::from_slice(bytes).map_err(|e| format!("malformed manifest: {e}"))?;
+            serde_json::from_str(text).map_err(|e| format!("malformed manifest: {e}"))?;
         if document.schema_version != 2 {
             return Err("malformed manifest: schemaVersion is not 2".to_owned());
         }
@@ -261,6 +263,16 @@ mod tests {
         descriptor.size = 3;
         descriptor.digest = format!("sha512:{}", "a".repeat(128));
         assert!(target(&descriptor).is_err());
+    }
+
+    #[test]
+    fn what_is_skipped_is_text_too() {
+        let with = |unknown: &[u8]| {
+            let parts: [&[u8]; 3] = [br#"{"schemaVersion":2,"manifests":[],"x":""#, unknown, br#""}"#];
+            Manifest::parse(&parts.concat())
+        };
+        assert!(with("é".as_bytes()).is_ok());
+        assert_eq!(with(b"\xe9").unwrap_err(), "malformed manifest: not UTF-8");
     }
 
     /// A short text must not become much in memory.

@@ -453,6 +453,15 @@ pub(super) fn rows() -> Vec<Row> {
             "EOF while parsing",
         ),
         (
+            "no text where nobody looks",
+            |w| {
+                let text = b"{\"schemaVersion\":2,\"manifests\":[],\"x\":\"\xf2\"}";
+                w.reply(&w.listing.clone()).body = Body::Whole(text.to_vec());
+            },
+            Doubt,
+            "not UTF-8",
+        ),
+        (
             "the member manifests twice",
             |w| {
                 let text = w.reply(&w.listing.clone()).bytes().to_vec();

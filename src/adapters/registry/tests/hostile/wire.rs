@@ -254,7 +254,7 @@ pub(super) fn rows() -> Vec<Row> {
                 )
             },
             Doubt,
-            "expected value at line 1 column 1",
+            "not UTF-8",
         ),
         (
             "image that says nothing",
