@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -144,10 +145,14 @@ async fn a_tenant_gets_its_records_with_proofs_at_once() {
     // A refusal is one record.
     let refused = app.sign().poe(|poe| poe.claim("tid", "globex")).send().await;
     let problem = refused.refused(403, "tenant_mismatch", "entitlement");
-    let shown = record(&app, problem["auditId"].as_str().unwrap())
-        .send()
-        .await
-        .ok();
+    let refused_id = problem["auditId"].as_str().unwrap();
+    // It is answered before its record is on disk: nothing leaves with it.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let mut shown = record(&app, refused_id).send().await;
+    while shown.status == 404 && tokio::time::Instant::now() < deadline {
+        shown = record(&app, refused_id).send().await;
+    }
+    let shown = shown.ok();
     assert_eq!(shown["records"].as_array().unwrap().len(), 1);
     assert_eq!(shown["records"][0]["record"]["code"], "tenant_mismatch");
 }
