@@ -152,7 +152,8 @@ fn read(s: &mut Section<'_>) -> Option<Server> {
         key(
             "max_body_bytes_in_flight",
             536_870_912,
-            "Bytes of bodies held at once over all requests; then 503 overloaded. Bounds the memory of the service.",
+            "Bytes of bodies held at once over all requests; then 503 overloaded. Bounds the memory of the service. A tenant \
+             may hold as much as is left free: alone half of it.",
         ),
         1024..=1 << 36,
     );
@@ -303,10 +304,10 @@ fn check(s: &mut Section<'_>, server: &Server) {
             "choose another port",
         );
     }
-    if server.max_body_bytes_in_flight < server.max_body_bytes {
+    if server.max_body_bytes_in_flight / 2 < server.max_body_bytes {
         s.refuse(
             "max_body_bytes_in_flight",
-            "is less than one largest body",
+            "is less than two largest bodies, and a tenant may hold half of it",
             "raise it, or lower max_body_bytes",
         );
     }

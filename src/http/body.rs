@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use signer_actors::domain::code::Code;
 use signer_actors::pipeline::Stage;
 
-use super::budget::{BodyBudget, HeldBytes, UsedUp};
+use super::budget::{HeldBytes, UsedUp};
 use super::connection::Connection;
 use super::problem::Problem;
 use super::state::Limits;
@@ -61,13 +61,13 @@ pub async fn read(
     request: &HttpRequest,
     payload: Payload,
     limits: &Limits,
-    budget: &BodyBudget,
+    held: HeldBytes,
 ) -> Result<(Bytes, HeldBytes), Problem> {
     if let Some(connection) = request.conn_data::<Connection>() {
         connection.invite_body();
     }
     let announced = single(request, &CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-    let reading = collect(payload, announced.unwrap_or(0), limits, budget);
+    let reading = collect(payload, announced.unwrap_or(0), limits, held);
     match actix_web::rt::time::timeout(limits.body_timeout, reading).await {
         Ok(result) => result,
         Err(_) => {
@@ -87,9 +87,8 @@ async fn collect(
     mut payload: Payload,
     announced: usize,
     limits: &Limits,
-    budget: &BodyBudget,
+    mut held: HeldBytes,
 ) -> Result<(Bytes, HeldBytes), Problem> {
-    let mut held = budget.begin();
     let mut body = BytesMut::with_capacity(announced.min(TRUSTED_LENGTH).min(limits.max_body_bytes));
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| {
@@ -104,7 +103,7 @@ async fn collect(
         }
         held.grow_to(body.len().saturating_add(chunk.len()))
             .map_err(|UsedUp| {
-                let what = "the service holds as many bytes of bodies as it may: try again shortly";
+                let what = "the service holds as many bytes of bodies as it may, or as it may for one tenant: try again shortly";
                 Problem::new(Code::Overloaded, Stage::Body, what)
             })?;
         body.extend_from_slice(&chunk);
@@ -120,6 +119,7 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+    use crate::http::budget::BodyBudget;
 
     const LIMITS: Limits = Limits {
         max_body_bytes: 4096,
@@ -135,27 +135,27 @@ mod tests {
         let payload = Payload::from_request(&request, &mut payload)
             .await
             .expect("a payload");
-        read(&request, payload, &LIMITS, budget)
+        read(&request, payload, &LIMITS, budget.begin("acme"))
             .await
             .map_err(|problem| problem.code())
     }
 
     #[actix_web::test]
     async fn bodies_share_one_budget_and_are_refused_when_it_is_used_up() {
-        let budget = BodyBudget::new(6 * 1024);
+        let budget = BodyBudget::new(10 * 1024);
         assert_eq!(
             read_of(4097, &budget).await.map(drop),
             Err(Code::ArtifactTooLarge)
         );
-        assert_eq!(budget.left(), 6 * 1024, "a refused body holds nothing");
+        assert_eq!(budget.left(), 10 * 1024, "a refused body holds nothing");
         let first = read_of(4096, &budget).await.expect("room");
         assert_eq!(first.0.len(), 4096);
         assert_eq!(read_of(4096, &budget).await.map(drop), Err(Code::Overloaded));
-        assert_eq!(budget.left(), 2 * 1024);
-        assert!(read_of(2048, &budget).await.is_ok());
+        assert_eq!(budget.left(), 6 * 1024);
+        assert!(read_of(1024, &budget).await.is_ok());
         drop(first);
         assert!(read_of(4096, &budget).await.is_ok());
-        assert_eq!(budget.left(), 6 * 1024);
+        assert_eq!(budget.left(), 10 * 1024);
     }
 
     #[test]

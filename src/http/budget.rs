@@ -4,10 +4,15 @@
 //! is taken out of one budget as it arrives and given back when the request is over, its answer (which repeats the
 //! payload) included. A budget that is used up refuses at once (503 `overloaded`) and never queues: bodies that wait for
 //! one another's bytes would wait for ever.
+//!
+//! A tenant may hold as much as is left free for all: alone half of the budget, so that one whose callers read large answers
+//! slowly, or send many bodies at once, leaves room for the others.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,14 +31,27 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The least pace at which an answer is read, in bytes per second; a slower caller is hung up on.
 const LEAST_PACE: u64 = 128 * 1024;
 
+/// In how many counters tenants are counted. Two tenants in one share what a tenant may hold; which do, nobody can choose.
+const COUNTERS: usize = 1024;
+
 /// Bytes of bodies that may be held at once. Clones share it.
 #[derive(Clone, Debug)]
-pub struct BodyBudget(Arc<Semaphore>);
+pub struct BodyBudget(Arc<Budget>);
 
-/// Bytes held by one request; given back when dropped.
+#[derive(Debug)]
+struct Budget {
+    blocks: Arc<Semaphore>,
+    /// Blocks held by the tenants of each counter.
+    held: Box<[AtomicUsize]>,
+    /// Keyed at random, for each process anew.
+    counter: RandomState,
+}
+
+/// Bytes held by one request of a tenant; given back when dropped.
 #[derive(Debug)]
 pub struct HeldBytes {
     budget: BodyBudget,
+    counter: usize,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -45,25 +63,53 @@ impl BodyBudget {
     /// For at most this many bytes.
     pub fn new(bytes: usize) -> Self {
         let blocks = (bytes / BLOCK).clamp(1, Semaphore::MAX_PERMITS);
-        Self(Arc::new(Semaphore::new(blocks)))
+        Self(Arc::new(Budget {
+            blocks: Arc::new(Semaphore::new(blocks)),
+            held: (0..COUNTERS).map(|_| AtomicUsize::new(0)).collect(),
+            counter: RandomState::new(),
+        }))
     }
 
     /// Holds nothing yet.
-    pub fn begin(&self) -> HeldBytes {
+    pub fn begin(&self, tenant: &str) -> HeldBytes {
+        let hash = usize::try_from(self.0.counter.hash_one(tenant) % COUNTERS as u64);
         HeldBytes {
             budget: self.clone(),
+            counter: hash.unwrap_or_default(),
             permit: None,
         }
     }
 
     /// Bytes that may still be held.
     pub fn left(&self) -> usize {
-        self.0.available_permits().saturating_mul(BLOCK)
+        self.0.blocks.available_permits().saturating_mul(BLOCK)
+    }
+
+    /// Takes so many blocks more for the tenants of this counter, unless they would hold more than is left free.
+    fn take(&self, more: u32, counter: usize) -> Option<OwnedSemaphorePermit> {
+        let taken = Arc::clone(&self.0.blocks).try_acquire_many_owned(more).ok()?;
+        let held = self.0.held.get(counter)?;
+        let before = held.fetch_add(more as usize, Ordering::Relaxed);
+        if before.saturating_add(more as usize) > self.0.blocks.available_permits() {
+            held.fetch_sub(more as usize, Ordering::Relaxed);
+            return None;
+        }
+        Some(taken)
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        let blocks = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if let Some(held) = self.budget.0.held.get(self.counter) {
+            held.fetch_sub(blocks, Ordering::Relaxed);
+        }
     }
 }
 
 impl HeldBytes {
-    /// Holds this many bytes in all, in whole blocks; takes what is missing, or refuses at once.
+    /// Holds this many bytes in all, in whole blocks; takes what is missing, or refuses at once: when there are not as
+    /// many, or the tenant would hold more than is left free.
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), UsedUp> {
         let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = bytes.div_ceil(BLOCK).saturating_sub(held);
@@ -71,8 +117,7 @@ impl HeldBytes {
             return Ok(());
         }
         let more = u32::try_from(more).map_err(|_| UsedUp)?;
-        let taken = Arc::clone(&self.budget.0).try_acquire_many_owned(more);
-        let taken = taken.map_err(|_| UsedUp)?;
+        let taken = self.budget.take(more, self.counter).ok_or(UsedUp)?;
         match &mut self.permit {
             Some(permit) => permit.merge(taken),
             None => self.permit = Some(taken),
@@ -146,23 +191,57 @@ mod tests {
 
     #[test]
     fn bytes_are_taken_once_and_given_back() {
-        let budget = BodyBudget::new(10 * BLOCK);
-        let mut first = budget.begin();
-        assert_eq!(budget.left(), 10 * BLOCK, "nothing is held on a promise");
-        for (bytes, left) in [(1, 9), (BLOCK, 9), (BLOCK + 1, 8), (10, 8), (6 * BLOCK, 4)] {
+        let budget = BodyBudget::new(12 * BLOCK);
+        let mut first = budget.begin("acme");
+        assert_eq!(budget.left(), 12 * BLOCK, "nothing is held on a promise");
+        for (bytes, left) in [(1, 11), (BLOCK, 11), (BLOCK + 1, 10), (10, 10), (6 * BLOCK, 6)] {
             assert_eq!(first.grow_to(bytes), Ok(()));
             assert_eq!(budget.left(), left * BLOCK, "{bytes}");
         }
-        let mut second = budget.clone().begin();
-        assert_eq!(second.grow_to(5 * BLOCK), Err(UsedUp));
-        assert_eq!(budget.left(), 4 * BLOCK, "a refusal takes nothing");
-        assert_eq!(second.grow_to(4 * BLOCK), Ok(()));
+        let mut second = budget.clone().begin(other_than(&budget, "acme"));
+        assert_eq!(second.grow_to(7 * BLOCK), Err(UsedUp));
+        assert_eq!(second.grow_to(4 * BLOCK), Err(UsedUp), "more than would be left");
+        assert_eq!(budget.left(), 6 * BLOCK, "a refusal takes nothing");
+        assert_eq!(second.grow_to(3 * BLOCK), Ok(()));
         assert_eq!(first.grow_to(6 * BLOCK + 1), Err(UsedUp));
         drop(first);
-        assert_eq!(budget.left(), 6 * BLOCK);
+        assert_eq!(budget.left(), 9 * BLOCK);
         drop(second);
-        assert_eq!(budget.left(), 10 * BLOCK);
-        assert_eq!(budget.begin().grow_to(usize::MAX), Err(UsedUp));
+        assert_eq!(budget.left(), 12 * BLOCK);
+        assert_eq!(budget.begin("acme").grow_to(usize::MAX), Err(UsedUp));
+    }
+
+    /// A tenant that is counted elsewhere.
+    fn other_than(budget: &BodyBudget, tenant: &str) -> &'static str {
+        let theirs = budget.begin(tenant).counter;
+        let mut names = ["globex", "initech", "umbrella", "hooli"].into_iter();
+        names
+            .find(|name| budget.begin(name).counter != theirs)
+            .expect("one of four")
+    }
+
+    #[test]
+    fn one_tenant_leaves_room_for_others_however_many_requests_it_has() {
+        let budget = BodyBudget::new(100 * BLOCK);
+        let mut held = Vec::new();
+        for _ in 0..200 {
+            let mut one = budget.begin("acme");
+            if one.grow_to(BLOCK).is_ok() {
+                held.push(one);
+            }
+        }
+        assert_eq!(held.len(), 50);
+        let mut other = budget.begin(other_than(&budget, "acme"));
+        assert_eq!(other.grow_to(25 * BLOCK), Ok(()));
+        held.truncate(10);
+        let mut again = budget.begin("acme");
+        assert_eq!(
+            again.grow_to(27 * BLOCK),
+            Ok(()),
+            "given back, it may be taken again"
+        );
+        drop((held, other, again));
+        assert_eq!(budget.begin("acme").grow_to(50 * BLOCK), Ok(()));
     }
 
     async fn next(body: &mut BoxBody) -> Option<Result<Bytes, Box<dyn std::error::Error>>> {
@@ -170,7 +249,7 @@ mod tests {
     }
 
     fn answer(budget: &BodyBudget, size: usize) -> BoxBody {
-        let mut held = budget.begin();
+        let mut held = budget.begin("acme");
         held.grow_to(BLOCK).expect("room");
         let response = held.until_read(HttpResponse::Ok().body(vec![7; size]));
         assert_eq!(response.body().size(), BodySize::Sized(size as u64));
@@ -207,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn a_caller_behind_the_pace_is_hung_up_on() {
         let budget = BodyBudget::new(4 * BLOCK);
-        let mut held = budget.begin();
+        let mut held = budget.begin("acme");
         held.grow_to(BLOCK).expect("room");
         let Some(begun) = Instant::now().checked_sub(Duration::from_secs(11)) else {
             return; // The machine has not run for that long.

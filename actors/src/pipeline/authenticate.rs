@@ -7,7 +7,7 @@ use super::error::{AskedAt, At, Failure, Refusal, Stage};
 use super::gates::timed;
 use super::services::Services;
 use super::state::{Authenticated, Session, Unverified};
-use super::turns::turn_of;
+use super::turns::{Party, turn_of};
 use crate::auth::{AuthError, AuthorityKeys, KeysFor, SpendProof, check_binding, proof_required};
 use crate::domain::caller::{AccessToken, PresentedToken, Scope};
 use crate::evidence::Principal;
@@ -30,7 +30,7 @@ pub async fn authenticate(
         let credentials = session.credentials();
         let token = known_token(services, &credentials.token, context).await?;
         let proof = if proof_required(&token, credentials).at(Stage::Authentication)? {
-            let turn = turn_of(&token.tenant, context.deadline).await;
+            let turn = turn_of(&Party::Tenant(token.tenant.clone()), context.deadline).await;
             turn.at(Stage::Authentication)?;
             // As of now: waiting for a turn makes no proof younger.
             let proof = services
@@ -98,6 +98,11 @@ async fn known_token(
     if let Some(token) = recall(services, &presented, &keys, context).await {
         return Ok(token);
     }
+    // Anyone can send tokens that are never remembered: they wait for one another, not others for them.
+    let turn = turn_of(&Party::Strangers, context.deadline).await;
+    turn.at(Stage::Authentication)?;
+    // As of now: keys may have been withdrawn meanwhile.
+    let keys = authority_keys(services, None, context).await?;
     let token = Arc::new(verify_token(services, &presented, keys, context).await?);
     if let Some(tokens) = &services.tokens {
         // Not heard, it is verified once more next time.

@@ -1,5 +1,6 @@
-//! Turns: what costs a worker most before a tenant's rate is known, the verification of a proof, is done for one request
-//! after the other, and tenants take turns.
+//! Turns: what costs a worker most before a tenant's rate is known, the verification of a proof or of a token not seen
+//! before, is done for one request after the other, and tenants take turns. Tokens not seen before are nobody's yet: they
+//! are one more party, whoever sends them.
 //!
 //! Without this, a worker verifies whatever has arrived in one go. A request comes back to its worker many times, after
 //! each question to an actor; behind a tenant that asks far beyond its plan over hundreds of connections it would wait
@@ -19,6 +20,15 @@ use crate::runtime::{AskError, Deadline};
 
 type Waiter = oneshot::Sender<()>;
 
+/// Who takes a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Party {
+    /// Everyone whose token is not verified yet.
+    Strangers,
+    /// A tenant, by a verified token.
+    Tenant(TenantId),
+}
+
 thread_local! {
     /// This worker's.
     static TURNS: RefCell<Turns> = RefCell::default();
@@ -26,22 +36,22 @@ thread_local! {
 
 #[derive(Debug, Default)]
 struct Turns {
-    /// Who waits, each tenant's first one first. A request waits once, so connections bound their number.
-    waiting: HashMap<TenantId, VecDeque<Waiter>>,
-    /// The tenants among them, each once, the next one first.
-    order: VecDeque<TenantId>,
+    /// Who waits, each party's first one first. A request waits once, so connections bound their number.
+    waiting: HashMap<Party, VecDeque<Waiter>>,
+    /// The parties among them, each once, the next one first.
+    order: VecDeque<Party>,
     /// Deals the turns out while it runs; nobody waits while it does not.
     dealer: Option<JoinHandle<()>>,
 }
 
-/// Waits until it is this tenant's turn on this worker. What is to be done then comes before the next `await`.
+/// Waits until it is this party's turn on this worker. What is to be done then comes before the next `await`.
 ///
 /// It must be called on an arbiter (a worker's is one).
 ///
 /// # Errors
 /// [`AskError::Deadline`] when it is not by then.
-pub(super) async fn turn_of(tenant: &TenantId, deadline: Deadline) -> Result<(), AskError> {
-    let Some(turn) = TURNS.with_borrow_mut(|turns| turns.enter(tenant)) else {
+pub(super) async fn turn_of(party: &Party, deadline: Deadline) -> Result<(), AskError> {
+    let Some(turn) = TURNS.with_borrow_mut(|turns| turns.enter(party)) else {
         return Ok(());
     };
     match tokio::time::timeout_at(deadline.instant(), turn).await {
@@ -53,7 +63,7 @@ pub(super) async fn turn_of(tenant: &TenantId, deadline: Deadline) -> Result<(),
 
 impl Turns {
     /// `None`: at once.
-    fn enter(&mut self, tenant: &TenantId) -> Option<oneshot::Receiver<()>> {
+    fn enter(&mut self, party: &Party) -> Option<oneshot::Receiver<()>> {
         // One that was cut off with its runtime deals no more.
         if self.dealer.as_ref().is_none_or(JoinHandle::is_finished) {
             *self = Self {
@@ -63,27 +73,27 @@ impl Turns {
             return None;
         }
         let (waiter, turn) = oneshot::channel();
-        match self.waiting.get_mut(tenant) {
+        match self.waiting.get_mut(party) {
             Some(queue) => queue.push_back(waiter),
             None => {
-                self.waiting.insert(tenant.clone(), VecDeque::from([waiter]));
-                self.order.push_back(tenant.clone());
+                self.waiting.insert(party.clone(), VecDeque::from([waiter]));
+                self.order.push_back(party.clone());
             }
         }
         Some(turn)
     }
 
-    /// The first of the next tenant that still waits.
+    /// The first of the next party that still waits.
     fn next(&mut self) -> Option<Waiter> {
-        while let Some(tenant) = self.order.pop_front() {
-            let Some(queue) = self.waiting.get_mut(&tenant) else {
+        while let Some(party) = self.order.pop_front() {
+            let Some(queue) = self.waiting.get_mut(&party) else {
                 continue;
             };
             let next = std::iter::from_fn(|| queue.pop_front()).find(|waiter| !waiter.is_closed());
             if queue.is_empty() {
-                self.waiting.remove(&tenant);
+                self.waiting.remove(&party);
             } else {
-                self.order.push_back(tenant);
+                self.order.push_back(party);
             }
             if next.is_some() {
                 return next;
@@ -114,9 +124,13 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::testing::tenant;
+    use crate::testing;
 
     type Order = Rc<RefCell<Vec<&'static str>>>;
+
+    fn tenant(name: &str) -> Party {
+        Party::Tenant(testing::tenant(name))
+    }
 
     fn soon() -> Deadline {
         Deadline::after(Duration::from_secs(5))

@@ -38,8 +38,8 @@ fn values_out_of_bounds_are_refused() {
         ),
         (
             "[server]",
-            "max_body_bytes = 536870913",
-            "server.max_body_bytes_in_flight: is less than one largest body",
+            "max_body_bytes = 268435457",
+            "server.max_body_bytes_in_flight: is less than two largest bodies",
         ),
         ("[server]", "workers = -1", "server.workers: -1 is out of bounds"),
         ("[state]", "shards = 0", "state.shards: 0 is out of bounds"),

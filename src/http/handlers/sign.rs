@@ -48,7 +48,8 @@ pub async fn sign_dsse(
     if state.body_hash_required && proven && session.principal().body().is_none() {
         return Err(Failure::new(Stage::Authentication, Refusal::BodyUnbound).into());
     }
-    let (bytes, held) = body::read(&request, payload, &state.limits, &state.bodies).await?;
+    let held = state.bodies.begin(session.principal().token().tenant.as_str());
+    let (bytes, held) = body::read(&request, payload, &state.limits, held).await?;
     if !session.covers_body(&bytes) {
         return Err(Failure::new(Stage::Body, Refusal::BodyMismatch).into());
     }
