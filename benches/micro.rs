@@ -1,5 +1,5 @@
-//! Micro benches of what a request cannot avoid: `cargo bench --bench micro`. The load harness comes with the
-//! performance work; these tell where the microseconds of one request go.
+//! Micro benches of what a request cannot avoid: `cargo bench --bench micro`. They tell where the microseconds
+//! of one request go; what the whole service does with them, `cargo bench --bench load` measures.
 
 use divan::{Bencher, black_box};
 use openssl::ec::{EcGroup, EcKey};

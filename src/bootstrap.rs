@@ -18,7 +18,7 @@ use signer_actors::entitlement::EntitlementPolicy;
 use signer_actors::keyring::KeyPolicy;
 use signer_actors::pipeline::{Policy, Services};
 use signer_actors::ports::{Clock, Observer, SystemClock};
-use signer_actors::referrer::ReferrerPolicy;
+use signer_actors::referrer::{CircuitPolicy, ReferrerPolicy};
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, Tuning, start_actors};
 
@@ -39,6 +39,12 @@ const MAILBOX_CAPACITY: usize = 4096;
 const REGISTRY_CONCURRENCY: usize = 16;
 /// How long one waits for its turn.
 const REGISTRY_QUEUE: Duration = Duration::from_secs(5);
+/// When a repository that does not answer is left alone.
+const CIRCUIT: CircuitPolicy = CircuitPolicy {
+    failures: 5,
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(30),
+};
 /// How long a start waits for the shared state.
 const STATE_PATIENCE: Duration = Duration::from_secs(2);
 /// Most header fields of a request, and their bytes.
@@ -314,6 +320,7 @@ fn tuning(settings: &Settings) -> Tuning {
             capacity: capacity(release.cache_capacity),
             concurrency: REGISTRY_CONCURRENCY,
             queue: REGISTRY_QUEUE,
+            circuit: CIRCUIT,
         },
         replay_capacity: settings.auth.dpop.replay_capacity,
         audit_linger: settings.audit.linger,

@@ -2,7 +2,7 @@
 //!
 //! Start at [`http`] for what callers see, at [`signer_actors::pipeline`] for the flow, at [`bootstrap`] for how the
 //! parts are put together. `adapters` and `backends` see only the core's ports and domain, and the leaves that anyone may
-//! use: [`crypto`] (keys and signatures) and [`x509`] (certificates). Only [`bootstrap`] sees every concrete type.
+//! use: [`crypto`] (keys and signatures), [`x509`] (certificates) and [`timestamp`] (RFC 3161). Only [`bootstrap`] sees every concrete type.
 
 pub mod adapters;
 pub mod backends;
@@ -17,5 +17,7 @@ pub mod http;
 mod openssl_errors;
 pub mod shutdown;
 pub mod telemetry;
+pub mod timestamp;
+pub mod tlog;
 mod urls;
 pub mod x509;

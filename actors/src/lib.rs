@@ -1,8 +1,8 @@
 //! The core of the StellaOps Signer: what a signature means, who may ask for one, and the flow that makes it.
 //!
 //! Read [`pipeline`] first: it is the whole service on two screens. Then, inside out:
-//! [`domain`] ← [`evidence`] ← [`ports`] ← the actors ([`auth`], [`entitlement`], [`quota`], [`referrer`],
-//! [`signer`], [`audit`], [`tokens`]) ← [`pipeline`], [`system`]. Actor modules never import each other; nothing here knows HTTP
+//! [`domain`] ← [`evidence`] ← [`ports`] ← the actors ([`auth`], [`entitlement`], [`idempotency`], [`quota`],
+//! [`referrer`], [`signer`], [`audit`], [`tokens`]) ← [`pipeline`], [`system`]. Actor modules never import each other; nothing here knows HTTP
 //! or a vendor.
 
 pub mod domain;
@@ -14,6 +14,7 @@ pub mod runtime;
 pub mod audit;
 pub mod auth;
 pub mod entitlement;
+pub mod idempotency;
 pub mod quota;
 pub mod referrer;
 pub mod signer;

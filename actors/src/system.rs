@@ -11,14 +11,15 @@ use crate::audit::{Append, Audit, AuditError, Durability, Flush};
 use crate::auth::{Auth, AuthParts, SharedReplay, TENANT_FRACTION};
 use crate::domain::audit::AuditRecord;
 use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
+use crate::idempotency::Idempotency;
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{BackendHandle, Policy, Services};
 use crate::ports::{
-    AuditLog, AuthoritySource, Clock, Ids, LicensingSource, Observer, ProofVerifier, QuotaStore,
-    ReleaseSource, ReplayStore, SigningBackend,
+    AuditLog, AuditTrail, AuthoritySource, Clock, IdempotencyStore, Ids, LicensingSource, Observer,
+    ProofVerifier, QuotaStore, ReleaseSource, ReplayStore, SigningBackend,
 };
 use crate::quota::Quota;
-use crate::referrer::{ReferrerPolicy, Referrers};
+use crate::referrer::{self, ReferrerParts, ReferrerPolicy, Referrers};
 use crate::runtime::{AskError, Deadline, Shards, Vitals, Watchdog, start};
 use crate::signer::Signer;
 use crate::tokens::Tokens;
@@ -38,8 +39,12 @@ pub struct Parts {
     pub backends: Vec<Arc<dyn SigningBackend>>,
     /// The trail.
     pub audit: Box<dyn AuditLog>,
+    /// What of it is shown.
+    pub trail: Arc<dyn AuditTrail>,
     /// Identifies this replica's trail.
     pub audit_origin: Arc<str>,
+    /// Idempotency keys, of this replica or shared.
+    pub idempotency: Arc<dyn IdempotencyStore>,
     /// What replicas share; `None`: this one is alone.
     pub shared: Option<SharedState>,
     /// Time.
@@ -150,12 +155,30 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
     });
     let quota = Shards::new(first, others);
 
-    let repositories = parts.releases.repositories();
-    let referrer = {
-        let (source, clock) = (Arc::clone(&parts.releases), Arc::clone(&parts.clock));
-        let (observer, log, policy) = (Arc::clone(&parts.observer), parts.log.clone(), tuning.referrer);
+    let idempotency = {
+        let (store, clock) = (Arc::clone(&parts.idempotency), Arc::clone(&parts.clock));
+        let observer = Arc::clone(&parts.observer);
         start(&placement.state, capacity, vitals.clone(), move || {
-            Referrers::new(source, clock, observer, log, policy)
+            Idempotency::new(store, clock, observer)
+        })
+    };
+
+    let repositories = parts.releases.repositories();
+    let published = watch::Sender::new(Arc::from([]));
+    let repository_health = published.subscribe();
+    let referrer = {
+        let parts = ReferrerParts {
+            source: Arc::clone(&parts.releases),
+            clock: Arc::clone(&parts.clock),
+            ids: Arc::clone(&parts.ids),
+            observer: Arc::clone(&parts.observer),
+            log: parts.log.clone(),
+            policy: tuning.referrer,
+            bounds: referrer::Bounds::of_mailbox(capacity),
+            published,
+        };
+        start(&placement.state, capacity, vitals.clone(), move || {
+            Referrers::new(parts)
         })
     };
     let backends: Vec<_> = parts
@@ -185,12 +208,15 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         tokens: None,
         proofs: parts.proofs,
         entitlement,
+        idempotency,
         quota,
         referrer,
         repositories: repositories.into(),
+        repository_health,
         backends: backends.into(),
         audit,
         audit_healthy,
+        trail: parts.trail,
         shared_up: parts.shared.map(|shared| shared.up),
         audit_origin: parts.audit_origin,
         clock: parts.clock,

@@ -2,6 +2,7 @@
 
 pub mod audit_files;
 pub mod authority;
+pub mod idempotency;
 pub mod jose;
 pub mod licensing;
 pub mod redis;

@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::ids::AuditId;
-use signer_actors::ports::{Clock, LicensingSource, Observer, SourceUnavailable, StoreEpoch, SystemIds};
+use signer_actors::ports::{
+    Clock, IdempotencyStore, LicensingSource, Observer, SourceUnavailable, StoreEpoch, SystemIds,
+};
 use signer_actors::system::{Parts, SharedState};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{StartError, backends};
+use crate::adapters::audit_files::publisher::Trail;
 use crate::adapters::audit_files::{self, FileAuditLog};
 use crate::adapters::authority::dpop::{DpopSettings, DpopVerifier, NonceMode};
 use crate::adapters::authority::{self, AuthorityKeys};
+use crate::adapters::idempotency::{self, EmbeddedKeys};
 use crate::adapters::jose::source::KeysLocation;
 use crate::adapters::licensing::licence::LicenceFile;
 use crate::adapters::licensing::offline::{LicenceSettings, OfflineLicensing, Surroundings};
@@ -23,6 +28,10 @@ use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licens
 use crate::adapters::redis::{self, RedisState};
 use crate::adapters::registry::{self, RegistryReleases};
 use crate::config::{self, LicensingKeys, NoncePolicy, Settings, Standing};
+use crate::tlog::NoteSigner;
+
+/// How much longer than a request may take an attempt has its idempotency key to itself.
+const CLAIM_MARGIN: Duration = Duration::from_secs(10);
 
 /// The parts, and what only the start needs of them.
 pub(super) struct Built {
@@ -55,11 +64,7 @@ pub(super) async fn build(
         .map_err(|error| StartError::of("auth.dpop")(error.to_string()))?;
     let releases = RegistryReleases::new(&registry_settings(&settings.release)?, Arc::clone(&clock))
         .map_err(StartError::of("release"))?;
-    let audit = audit_files::Settings {
-        directory: settings.audit.directory.clone(),
-        segment_bytes: audit_files::Settings::SEGMENT_BYTES,
-    };
-    let audit = FileAuditLog::open(&audit).map_err(|error| StartError::of("audit")(error.to_string()))?;
+    let (audit, trail, checkpoint_key) = open_trail(settings, &observer, &log)?;
     let orphans = audit.orphans();
     let surroundings = Surroundings {
         clock: Arc::clone(&clock),
@@ -67,7 +72,9 @@ pub(super) async fn build(
         log: log.clone(),
     };
     let (licensing, licence) = licensing_source(settings, audit.newest_record(), surroundings).await?;
+    let idempotency = idempotency_keys(settings, shared.as_ref(), &clock, &observer, &log)?;
     let mut facts = facts(settings, &backends);
+    facts.insert("checkpointKey".to_owned(), checkpoint_key);
     if let Some(licence) = &licence {
         facts.extend(licence_facts(licence.borrow().as_deref()));
     }
@@ -79,7 +86,9 @@ pub(super) async fn build(
             releases: Arc::new(releases),
             backends: backends.all,
             audit: Box::new(audit),
+            trail: Arc::new(trail),
             audit_origin: settings.audit.origin.as_str().into(),
+            idempotency,
             shared: shared.as_ref().map(|state| SharedState {
                 replay: Arc::new(state.clone()),
                 quota: Arc::new(state.clone()),
@@ -97,6 +106,27 @@ pub(super) async fn build(
         shared,
         licence,
     })
+}
+
+/// The trail, what of it is shown, and the verifier key of its checkpoints.
+fn open_trail(
+    settings: &Settings,
+    observer: &Arc<dyn Observer>,
+    log: &slog::Logger,
+) -> Result<(FileAuditLog, Trail, String), StartError> {
+    let audit = &settings.audit;
+    let signer = NoteSigner::new(&audit.origin, audit.checkpoint_key.clone());
+    let signer = signer.map_err(StartError::of("audit.checkpoint_key"))?;
+    let vkey = signer.verifier().to_string();
+    let files = audit_files::Settings {
+        directory: audit.directory.clone(),
+        segment_bytes: audit_files::Settings::SEGMENT_BYTES,
+        keep_bytes: audit_files::Settings::KEEP_BYTES,
+        interval: audit.checkpoint_interval,
+    };
+    let (audit, trail) = FileAuditLog::open(&files, signer, Arc::clone(observer), log.clone())
+        .map_err(|error| StartError::of("audit")(error.to_string()))?;
+    Ok((audit, trail, vkey))
 }
 
 /// Licensing online or by file. After the trail has been opened: its newest record says how late it is at least.
@@ -153,7 +183,7 @@ pub(super) fn shared_state(
         return Ok(None);
     };
     let password = store.password.as_ref();
-    let settings = redis::Settings {
+    let adapter = redis::Settings {
         host: store.host.clone(),
         port: store.port,
         tls: store.tls,
@@ -164,19 +194,52 @@ pub(super) fn shared_state(
         prefix: store.prefix.clone(),
         timeout: store.timeout,
         lease_life: store.lease_ttl,
+        answer_ttl: settings.state.idempotency_ttl,
+        answer_capacity: settings.state.idempotency_capacity,
+        claim_life: settings.server.request_timeout.saturating_add(CLAIM_MARGIN),
     };
-    let state = RedisState::new(settings, epoch, observer).map_err(StartError::of("state"))?;
+    let state = RedisState::new(adapter, epoch, observer).map_err(StartError::of("state"))?;
     Ok(Some(state))
+}
+
+/// Where idempotency keys are kept: with what else replicas share, or in a file of this one.
+fn idempotency_keys(
+    settings: &Settings,
+    shared: Option<&RedisState>,
+    clock: &Arc<dyn Clock>,
+    observer: &Arc<dyn Observer>,
+    log: &slog::Logger,
+) -> Result<Arc<dyn IdempotencyStore>, StartError> {
+    if let Some(shared) = shared {
+        return Ok(Arc::new(shared.clone()));
+    }
+    let adapter = idempotency::Settings {
+        directory: settings.state.directory.clone(),
+        ttl: settings.state.idempotency_ttl,
+        capacity: settings.state.idempotency_capacity,
+    };
+    let keys = EmbeddedKeys::open(adapter, Arc::clone(clock), Arc::clone(observer), log.clone());
+    Ok(Arc::new(keys.map_err(StartError::of("state.directory"))?))
 }
 
 /// What the audit trail says of a start: version, and what was trusted.
 fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String, String> {
     let digest = |bytes: &[u8]| Sha256Digest::of(bytes).to_hex();
-    let release_keys: Vec<u8> = settings
-        .release
+    let release = &settings.release;
+    let signers = release.signers.iter().map(|signer| &signer.key);
+    let release_keys: Vec<u8> = release
         .keys
         .iter()
+        .chain(signers)
         .flat_map(|key| key.bytes.clone())
+        .collect();
+    // Who is believed about the time of a release's signature.
+    let logs = release.logs.iter().map(|log| &log.key);
+    let witnesses: Vec<u8> = release
+        .timestamp_roots
+        .iter()
+        .chain(logs)
+        .flat_map(|file| file.bytes.clone())
         .collect();
     BTreeMap::from([
         ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -193,6 +256,7 @@ fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String,
         ("trustedRootDigest".to_owned(), digest(&backends.trusted_root)),
         ("publishedKeysDigest".to_owned(), digest(&backends.published_keys)),
         ("releaseKeysDigest".to_owned(), digest(&release_keys)),
+        ("releaseWitnessesDigest".to_owned(), digest(&witnesses)),
     ])
 }
 
@@ -267,7 +331,7 @@ pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Setti
     })
 }
 
-fn registry_settings(release: &config::Release) -> Result<registry::Settings, StartError> {
+pub(super) fn registry_settings(release: &config::Release) -> Result<registry::Settings, StartError> {
     let repositories = release
         .repositories
         .iter()
@@ -275,18 +339,8 @@ fn registry_settings(release: &config::Release) -> Result<registry::Settings, St
     let repositories = repositories
         .collect::<Result<_, _>>()
         .map_err(StartError::of("release.repositories"))?;
-    let roots: Vec<u8> = release
-        .roots
-        .iter()
-        .chain(
-            release
-                .identities
-                .iter()
-                .filter_map(|identity| identity.roots.as_ref()),
-        )
-        .flat_map(|file| file.bytes.iter().copied().chain([b'\n']))
-        .collect();
     let identities = release.identities.iter();
+    let (signers, logs) = (release.signers.iter(), release.logs.iter());
     let credentials = release.credentials.iter();
     Ok(registry::Settings {
         keys: release.keys.iter().map(|key| key.bytes.clone()).collect(),
@@ -294,9 +348,29 @@ fn registry_settings(release: &config::Release) -> Result<registry::Settings, St
             .map(|identity| registry::Identity {
                 issuer: identity.issuer.clone(),
                 subject: identity.subject.clone(),
+                roots: identity.roots.as_ref().map(|file| file.bytes.clone()),
+                life: life(identity.life),
+                require: identity.require.iter().map(requirement).collect(),
             })
             .collect(),
-        roots: (!roots.is_empty()).then_some(roots),
+        signers: signers
+            .map(|signer| registry::SignerKey {
+                pem: signer.key.bytes.clone(),
+                life: life(signer.life),
+                require: signer.require.iter().map(requirement).collect(),
+            })
+            .collect(),
+        roots: release.roots.as_ref().map(|file| file.bytes.clone()),
+        revoked_keys: release.revoked_keys.clone(),
+        timestamp_roots: release.timestamp_roots.as_ref().map(|file| file.bytes.clone()),
+        logs: logs
+            .map(|log| registry::TransparencyLog {
+                key: log.key.bytes.clone(),
+                origin: log.origin.clone(),
+                life: life(log.life),
+            })
+            .collect(),
+        require: release.require.iter().map(requirement).collect(),
         threshold: release.threshold,
         tag_annotation: release.tag_annotation.clone(),
         revoked: release.revoked.clone(),
@@ -306,13 +380,40 @@ fn registry_settings(release: &config::Release) -> Result<registry::Settings, St
         trusted_hosts: release.extra_hosts.clone(),
         credentials: credentials
             .map(|credential| registry::Credentials {
-                host: credential.host.clone(),
+                host: host_and_name(&credential.scope).0.to_owned(),
+                name: host_and_name(&credential.scope).1.map(str::to_owned),
                 username: credential.username.clone(),
                 password: Zeroizing::new(credential.password.expose_text().to_owned()),
             })
             .collect(),
+        tls_roots: release.tls_roots.as_ref().map(|file| file.bytes.clone()),
         ..registry::Settings::new(repositories)
     })
+}
+
+fn life(configured: config::ReleaseLife) -> registry::Life {
+    registry::Life {
+        not_before: configured.not_before,
+        not_after: configured.not_after,
+    }
+}
+
+fn requirement(configured: &config::ReleaseWitness) -> registry::Requirement {
+    match configured {
+        config::ReleaseWitness::Timestamp => registry::Requirement::Timestamp,
+        config::ReleaseWitness::Log => registry::Requirement::Log,
+        config::ReleaseWitness::Inclusion => registry::Requirement::Inclusion,
+    }
+}
+
+fn host_and_name(scope: &config::CredentialScope) -> (&str, Option<&str>) {
+    match scope {
+        config::CredentialScope::Host(host) => (host, None),
+        config::CredentialScope::Repository(repository) => {
+            let (host, name) = repository.split_once('/').unwrap_or((repository, ""));
+            (host, Some(name))
+        }
+    }
 }
 
 fn private_network(configured: &config::PrivateNetwork) -> registry::PrivateNetwork {

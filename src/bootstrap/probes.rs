@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use signer_actors::ports::{Clock, StoreEpoch, SystemClock, Unobserved};
+use signer_actors::domain::digest::ImageDigest;
+use signer_actors::domain::release::ReleaseReport;
+use signer_actors::ports::{Clock, ReleaseError, ReleaseSource, StoreEpoch, SystemClock, Unobserved};
 
 use super::{backends, parts};
 use crate::adapters::authority::AuthorityKeys;
+use crate::adapters::idempotency::{self, Inspected};
 use crate::adapters::licensing::Licensing;
 use crate::adapters::licensing::offline::{Surroundings, inspect};
+use crate::adapters::registry::{RegistryReleases, Seen};
 use crate::config::Settings;
 
 /// What one dependency answered: its name, and what was found or why it is not usable.
@@ -47,6 +51,12 @@ pub async fn shared_state(settings: &Settings) -> Vec<Answer> {
     vec![("shared state".to_owned(), found)]
 }
 
+/// The file of idempotency keys, unless they are shared. Nothing is written.
+pub fn idempotency_keys(settings: &Settings) -> Option<Result<Inspected, String>> {
+    let alone = settings.state.shared.is_none();
+    alone.then(|| idempotency::inspect(&settings.state.directory))
+}
+
 /// The licence file, as the service would take it; `None` in mode online. Nothing is written.
 pub async fn licence_file(settings: &Settings) -> Option<Answer> {
     let licence = parts::licence_settings(settings, None)?;
@@ -68,6 +78,49 @@ pub async fn licence_file(settings: &Settings) -> Option<Answer> {
         ))
     };
     Some(("licence file".to_owned(), inspect.await))
+}
+
+/// What one configured repository answered.
+#[derive(Debug)]
+pub struct RepositoryAnswer {
+    /// `host/name`.
+    pub name: Arc<str>,
+    /// Its host is this machine.
+    pub loopback: bool,
+    /// Credentials are configured for it.
+    pub has_credentials: bool,
+    /// What it is able to do.
+    pub seen: Result<Seen, ReleaseError>,
+    /// What it says of the image that was asked about.
+    pub image: Option<Result<ReleaseReport, ReleaseError>>,
+}
+
+/// Asks every repository, as the service does, what it is able to do, and about an image.
+///
+/// # Errors
+/// The release gate cannot be set up.
+pub async fn repositories(
+    settings: &Settings,
+    image: Option<ImageDigest>,
+) -> Result<Vec<RepositoryAnswer>, String> {
+    let adapter = parts::registry_settings(&settings.release).map_err(|error| error.to_string())?;
+    let releases = RegistryReleases::new(&adapter, Arc::new(SystemClock::default()))?;
+    let mut answers = Vec::new();
+    for name in releases.repositories() {
+        let host = name.split_once('/').map_or("", |(host, _)| host);
+        let mut credentials = settings.release.credentials.iter();
+        answers.push(RepositoryAnswer {
+            loopback: host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]"),
+            has_credentials: credentials.any(|credential| credential.scope.covers(&name)),
+            seen: releases.probe(&name, image).await,
+            image: match image {
+                Some(image) => Some(releases.look_up(image, Arc::clone(&name)).await),
+                None => None,
+            },
+            name,
+        });
+    }
+    Ok(answers)
 }
 
 /// Opens each active key, which tests it: a file key signs and verifies, Fulcio issues a certificate.

@@ -1,8 +1,12 @@
 //! The Sigstore bundle v0.3 in JSON (sigstore/protobuf-specs, `sigstore_bundle.proto`).
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openssl::x509::X509;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use signer_actors::domain::digest::Sha256Digest;
@@ -15,6 +19,9 @@ use crate::x509::parse_der;
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// The older spelling of the same version (`sigstore_bundle.proto`, `Bundle.media_type`).
 const MEDIA_TYPE_OLD: &str = "application/vnd.dev.sigstore.bundle+json;version=0.3";
+
+/// Most log entries, and most timestamps, of one bundle: real ones have one or two.
+const MAX_WITNESSES: usize = 64;
 
 /// A bundle with a DSSE envelope. Unknown members are refused, as the other clients do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,7 +47,7 @@ pub struct VerificationMaterial {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
     /// Entries of transparency logs: none is made here, the Attestor adds them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     pub tlog_entries: Vec<Box<RawValue>>,
     /// Timestamps (RFC 3161) over the signature's bytes; absent when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +75,7 @@ pub struct Certificate {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Timestamps {
     /// Answers of timestamp authorities.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     pub rfc3161_timestamps: Vec<SignedTimestamp>,
 }
 
@@ -78,6 +85,30 @@ pub struct Timestamps {
 pub struct SignedTimestamp {
     /// base64 of a TimeStampResp (RFC 3161 §2.4.2).
     pub signed_timestamp: String,
+}
+
+/// A list of at most [`MAX_WITNESSES`]: a short text must not become much in memory.
+fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Items<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Vec<T>, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = access.next_element()? {
+                if items.len() == MAX_WITNESSES {
+                    return Err(A::Error::custom(format!("more than {MAX_WITNESSES} entries")));
+                }
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+    deserializer.deserialize_seq(Items(PhantomData))
 }
 
 /// Who a bundle says has signed.

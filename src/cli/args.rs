@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use signer_actors::domain::digest::ImageDigest;
 
 use crate::config::{ConfigFile, FlagValue, Inputs};
 
@@ -49,6 +50,10 @@ pub enum Command {
 pub enum AuditCommand {
     /// Prove the trail whole and unaltered
     Verify(AuditVerifyArgs),
+    /// Find requests: what did this key sign?
+    Query(AuditQueryArgs),
+    /// Prove that one checkpoint goes on from another
+    Consistency(AuditConsistencyArgs),
 }
 
 /// Names the configuration file; every other variable that begins with `SIGNER__` is a key.
@@ -121,6 +126,14 @@ pub struct CheckArgs {
     /// Look at this machine only, contact no one
     #[arg(long)]
     pub offline: bool,
+    /// Ask each repository about this scanner image, and tell of each signature why it counts or not
+    #[arg(long, value_name = "DIGEST", value_parser = image_digest, conflicts_with = "offline")]
+    pub image: Option<ImageDigest>,
+}
+
+fn image_digest(text: &str) -> Result<ImageDigest, String> {
+    let wrong = "write sha256: and 64 lower-case hex digits";
+    ImageDigest::parse(text).ok_or_else(|| wrong.to_owned())
 }
 
 /// Arguments of `signer verify`.
@@ -155,6 +168,55 @@ pub struct AuditVerifyArgs {
     /// Folder of the trail
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
+    /// A checkpoint that was kept elsewhere: the note, or the answer of GET /audit/checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Verifier key of the log, as signer check prints it, or a file with it
+    #[arg(long, value_name = "VKEY")]
+    pub key: Option<String>,
+}
+
+/// Arguments of `signer audit query`. What is given must all fit.
+#[derive(Clone, Debug, Args)]
+pub struct AuditQueryArgs {
+    /// Folder of the trail
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Audit id, as in the response
+    #[arg(long, value_name = "UUID")]
+    pub id: Option<uuid::Uuid>,
+    /// Tenant of the caller
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Key id, backend or certificate serial that signed
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Digest in hex, of payload, subject, signature or scanner image
+    #[arg(long, value_name = "DIGEST")]
+    pub digest: Option<String>,
+    /// Not earlier than this (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<chrono::DateTime<chrono::Utc>>,
+    /// Earlier than this (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// Arguments of `signer audit consistency`.
+#[derive(Clone, Debug, Args)]
+pub struct AuditConsistencyArgs {
+    /// The earlier checkpoint: note, or answer of GET /audit/checkpoint
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+    /// The later one; an answer of GET /audit/checkpoint?from=N brings the proof along
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+    /// Verifier key of the log, as signer check prints it, or a file with it
+    #[arg(long, value_name = "VKEY")]
+    pub key: Option<String>,
+    /// Folder of the trail, to take the proof from
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -3,9 +3,12 @@
 mod finding;
 mod local;
 mod network;
+mod release;
 mod service;
 
 use std::io::Write;
+
+use signer_actors::domain::digest::ImageDigest;
 
 pub use finding::{Finding, Level, Probe, ProbeFuture, probe};
 
@@ -21,7 +24,7 @@ pub async fn run(args: &CheckArgs, out: &mut dyn Write) -> Exit {
             (findings, Exit::Usage)
         }
         Ok(settings) => {
-            let findings = run_probes(&probes(&settings, args.offline)).await;
+            let findings = run_probes(&probes(&settings, args.offline, args.image)).await;
             let failed = findings
                 .iter()
                 .any(|finding: &Finding| finding.level == Level::Failure);
@@ -37,12 +40,14 @@ pub async fn run(args: &CheckArgs, out: &mut dyn Write) -> Exit {
     exit
 }
 
-/// All probes for these settings. Adapters with more to say add theirs with [`probe`].
-pub fn probes(settings: &Settings, offline: bool) -> Vec<Box<dyn Probe>> {
+/// All probes for these settings; `image` is asked about in each repository. Adapters with more to say add theirs with [`probe`].
+pub fn probes(settings: &Settings, offline: bool, image: Option<ImageDigest>) -> Vec<Box<dyn Probe>> {
     let mut all = local::probes(settings);
     all.push(service::licence_probe(settings));
+    all.push(service::idempotency_probe(settings));
     if !offline {
         all.extend(network::probes(settings));
+        all.extend(release::probes(settings, image));
         all.extend(service::probes(settings));
     }
     all

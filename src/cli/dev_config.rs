@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use openssl::pkey::PKey;
+
 use super::Mode;
 use crate::client::files;
 use crate::crypto::generate_p256;
@@ -13,6 +15,8 @@ use crate::dev::Neighbours;
 pub const KEY_ID: &str = "dev-2026";
 /// File of that key, in the state folder.
 const KEY_FILE: &str = "dev-2026.pem";
+/// File of the key that signs checkpoints of the audit trail, in the state folder.
+const CHECKPOINT_KEY_FILE: &str = "audit.key";
 /// File of the configuration, in the state folder.
 pub const CONFIG_FILE: &str = "signer.toml";
 
@@ -24,6 +28,8 @@ pub fn write(neighbours: &Neighbours, listen: SocketAddr, mode: Mode) -> io::Res
     let directory = neighbours.directory();
     let key = generate_p256()?;
     files::write_private(&directory.join(KEY_FILE), &key.private_key_to_pem_pkcs8()?)?;
+    let checkpoints = PKey::generate_ed25519()?.private_key_to_pem_pkcs8()?;
+    files::write_private(&directory.join(CHECKPOINT_KEY_FILE), &checkpoints)?;
     let path = directory.join(CONFIG_FILE);
     files::write_public(
         &path,
@@ -96,6 +102,7 @@ deterministic = true
 [audit]
 directory = {audit}
 origin = "signer.local/dev"
+checkpoint_key = {checkpoint_key}
 
 [log]
 level = "warn"
@@ -120,5 +127,6 @@ format = "pretty"
         subject = text(subject),
         key = secret(&in_folder(KEY_FILE)),
         audit = path(&in_folder("audit")),
+        checkpoint_key = secret(&in_folder(CHECKPOINT_KEY_FILE)),
     )
 }

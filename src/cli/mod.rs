@@ -45,9 +45,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Sign(args) => Exit::from_code(runtime.block_on(sign::run(&args, &mut out, &mut err))),
         Command::Proof(args) => Exit::from_code(runtime.block_on(proof::run(&args, &mut out, &mut err))),
         Command::Verify(args) => verify::run(&args, &mut out, &mut err),
-        Command::Audit {
-            command: AuditCommand::Verify(args),
-        } => audit::verify(&args, &mut out, &mut err),
+        Command::Audit { command } => match command {
+            AuditCommand::Verify(args) => audit::verify(&args, &mut out, &mut err),
+            AuditCommand::Query(args) => audit::query(&args, &mut out, &mut err),
+            AuditCommand::Consistency(args) => audit::consistency(&args, &mut out, &mut err),
+        },
     }
 }
 

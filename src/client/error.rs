@@ -67,6 +67,8 @@ impl ClientError {
         match problem.status {
             401 => Self::Authentication(problem),
             404 => Self::NotFound(problem),
+            // The answer to an earlier try is under way (contract §2.6, `Retry-After`).
+            409 if problem.code == "idempotency_in_flight" => Self::Retryable(problem),
             _ if problem.retryable => Self::Retryable(problem),
             _ => Self::Refused(problem),
         }

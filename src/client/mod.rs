@@ -147,6 +147,7 @@ impl Client {
         let call = transport::Call {
             method,
             url: url.to_owned(),
+            idempotency_key: body.is_some().then(|| uuid::Uuid::now_v7().to_string()),
             body: body.map(bytes::Bytes::from),
         };
         let token = self.credentials.access_token.clone();

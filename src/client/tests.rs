@@ -18,6 +18,7 @@ struct Seen {
     claims: Value,
     authorization: String,
     body: Vec<u8>,
+    key: Option<String>,
 }
 
 /// Status, nonce to offer, Retry-After, body.
@@ -120,6 +121,7 @@ fn observe(request: &HttpRequest, body: &[u8]) -> Seen {
         claims: serde_json::from_slice(&claims).unwrap_or_default(),
         authorization: text("Authorization").unwrap_or_default(),
         body: body.to_vec(),
+        key: text("Idempotency-Key"),
     }
 }
 
@@ -134,6 +136,31 @@ impl Lane {
     fn requests(&mut self) -> Vec<Seen> {
         std::iter::from_fn(|| self.seen.try_recv().ok()).collect()
     }
+}
+
+#[actix::test]
+async fn all_tries_have_one_key_and_each_file_another() {
+    let in_flight = problem(409, "idempotency_in_flight", false);
+    let unavailable = problem(503, "overloaded", true);
+    let mut lane = lane(vec![
+        (503, None, Some(0), unavailable),
+        (409, None, Some(0), in_flight),
+    ])
+    .await;
+    lane.sign().await.unwrap();
+    let keys: Vec<_> = lane
+        .requests()
+        .into_iter()
+        .map(|seen| seen.key.unwrap())
+        .collect();
+    assert!(
+        keys.len() == 3 && keys.iter().all(|key| *key == keys[0]),
+        "{keys:?}"
+    );
+    lane.sign().await.unwrap();
+    assert_ne!(lane.requests()[0].key.as_ref(), Some(&keys[0]));
+    let conflict = problem(409, "idempotency_conflict", false);
+    assert!(ClientError::of(serde_json::from_value(conflict).unwrap()).exit_code() == 1);
 }
 
 #[actix::test]

@@ -26,6 +26,8 @@ pub(super) struct Call {
     pub(super) method: Method,
     pub(super) url: String,
     pub(super) body: Option<Bytes>,
+    /// Makes every repetition the same request: the service signs once.
+    pub(super) idempotency_key: Option<String>,
 }
 
 type Raw = (u16, HeaderMap, Vec<u8>);
@@ -128,6 +130,9 @@ impl Transport {
             .request(call.method.clone(), &call.url)
             .header(AUTHORIZATION, secret(&format!("DPoP {token}"))?)
             .header("DPoP", secret(&proof)?);
+        if let Some(key) = &call.idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
         if let Some(body) = &call.body {
             request = request
                 .header(CONTENT_TYPE, "application/json")

@@ -61,11 +61,28 @@ fn other_keys(draft: &Draft) -> Vec<Named> {
         let spki = pem::public_key(file).ok().and_then(|key| pem::spki(&key));
         all.extend(spki.map(|spki| (format!("release.keys[{index}]"), spki)));
     }
+    if let Some(release) = &draft.release {
+        let signers = release
+            .signers
+            .iter()
+            .map(|signer| ("signers", &signer.key))
+            .enumerate();
+        let logs = release.logs.iter().map(|log| ("logs", &log.key)).enumerate();
+        for (index, (table, file)) in signers.chain(logs) {
+            let spki = pem::public_key(file).ok().and_then(|key| pem::spki(&key));
+            all.extend(spki.map(|spki| (format!("release.{table}[{index}].key"), spki)));
+        }
+        let authorities = release
+            .timestamp_roots
+            .iter()
+            .flat_map(|file| pem::certificates(file).unwrap_or_default());
+        let keys = authorities.filter_map(|authority| pem::spki(&*authority.public_key().ok()?));
+        all.extend(keys.map(|spki| ("release.timestamp_roots".to_owned(), spki)));
+    }
     let checkpoint = draft
         .audit
         .as_ref()
-        .and_then(|audit| audit.checkpoint_key.as_ref());
-    let checkpoint = checkpoint.and_then(|secret| pem::spki(&*pem::private_key(secret, None).ok()?));
+        .and_then(|audit| pem::spki(&*audit.checkpoint_key));
     all.extend(checkpoint.map(|spki| ("audit.checkpoint_key".to_owned(), spki)));
     if let Some(AuthorityKeys::File(file)) = draft.auth.as_ref().map(|auth| &auth.keys) {
         let keys = pem::jwk_set(file).unwrap_or_default();

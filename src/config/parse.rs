@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use toml::{Table, Value};
 
 use super::error::Problem;
@@ -69,6 +70,18 @@ fn array(text: &str) -> Option<Value> {
     };
     let from_json = || serde_json::from_str::<Value>(text).ok();
     from_toml().or_else(from_json).filter(Value::is_array)
+}
+
+/// A moment in RFC 3339 with its zone: `"2026-10-01T00:00:00Z"`.
+pub(crate) fn moment(text: &str) -> Result<DateTime<Utc>, Problem> {
+    let parsed = DateTime::parse_from_rfc3339(text).map(|moment| moment.to_utc());
+    parsed.map_err(|_| {
+        let problem = format!("{text:?} is not a moment");
+        Problem::new(
+            problem,
+            "write date, time and zone (RFC 3339): \"2026-10-01T00:00:00Z\"",
+        )
+    })
 }
 
 /// `"2ms"`, `"10s"`, `"5m"`, `"24h"`: digits and one unit, nothing else.

@@ -1,16 +1,18 @@
 //! `[release]`: which scanner images count as ours.
 
+mod policy;
+mod tables;
+
 use std::time::Duration;
 
-use ipnet::IpNet;
-use signer_actors::domain::digest::ImageDigest;
+use signer_actors::domain::digest::{ImageDigest, Sha256Digest};
 
-use super::error::Problem;
-use super::files::{self, PublicFile};
-use super::layers::Layers;
-use super::reader::{Section, key, required};
-use super::secret::{Secret, Use};
-use super::{net, parse, pem};
+use super::files::PublicFile;
+use super::reader::{Section, key};
+use super::registries::{self, PrivateNetwork, RegistryCredential};
+
+pub(in crate::config) use self::policy::certificates;
+pub use self::tables::{ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
 
 /// How a scanner's image is verified (contract §6).
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct Release {
     pub binding: Binding,
     /// Release keys: public, PEM.
     pub keys: Vec<PublicFile>,
+    /// Release keys with a life.
+    pub signers: Vec<ReleaseKey>,
     /// Release identities in certificates.
     pub identities: Vec<ReleaseIdentity>,
     /// Roots of the certificates, PEM, where an identity has none of its own. Empty: those of the Fulcio backend.
@@ -29,6 +33,14 @@ pub struct Release {
     pub threshold: usize,
     /// Images that are never trusted, whoever signed them.
     pub revoked: Vec<ImageDigest>,
+    /// SHA-256 of keys (SubjectPublicKeyInfo) that never count, in certificates neither.
+    pub revoked_keys: Vec<Sha256Digest>,
+    /// Timestamp authorities, PEM.
+    pub timestamp_roots: Option<PublicFile>,
+    /// Transparency logs.
+    pub logs: Vec<ReleaseLog>,
+    /// What every signature must carry.
+    pub require: Vec<ReleaseWitness>,
     /// Signed or digest-bound annotation or label that holds the calendar tag.
     pub tag_annotation: String,
     /// How long a verdict is believed.
@@ -39,13 +51,15 @@ pub struct Release {
     pub cache_capacity: usize,
     /// Time for all questions to all registries about one image.
     pub timeout: Duration,
+    /// Roots in PEM of the registries' own certificates, beside the system's.
+    pub tls_roots: Option<PublicFile>,
     /// `host[:port]` that is spoken to without TLS.
     pub plain_http: Vec<String>,
     /// Destinations allowed though their address is not public.
     pub private_networks: Vec<PrivateNetwork>,
-    /// `host[:port]` of token services, blob stores and mirrors that registries may send us to.
+    /// `host[:port]` of token services and blob stores that registries may send us to, beside their own host.
     pub extra_hosts: Vec<String>,
-    /// Credentials by registry.
+    /// Credentials by registry or repository.
     pub credentials: Vec<RegistryCredential>,
     /// Lookups a tenant may make through `GET /verify/referrers`, per second.
     pub verify_qps: u32,
@@ -62,74 +76,45 @@ pub enum Binding {
     Required,
 }
 
-/// Who may sign releases with a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleaseIdentity {
-    /// OIDC issuer in the certificate, equal character by character.
-    pub issuer: String,
-    /// Subject alternative name in the certificate, equal character by character.
-    pub subject: String,
-    /// Roots of its certificates, PEM; `None`: those of the section.
-    pub roots: Option<PublicFile>,
-}
-
-/// A destination that may have a private address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PrivateNetwork {
-    /// This host, whatever its address.
-    Host(String),
-    /// Any host with an address in this range.
-    Range(IpNet),
-}
-
-/// How to log in to one registry.
-#[derive(Clone, Debug)]
-pub struct RegistryCredential {
-    /// `host[:port]` as in `repositories`.
-    pub host: String,
-    /// User name.
-    pub username: String,
-    /// Password or token.
-    pub password: Secret,
-}
-
 const DOC: &str =
     "Which scanner images are releases: looked up in these repositories only, by their signatures.";
-const IDENTITIES_DOC: &str =
-    "Who may sign releases with a certificate: issuer and subject must both be equal.";
-const CREDENTIALS_DOC: &str =
-    "How to log in to a registry; registries without an entry are asked anonymously.";
 
 pub(crate) fn section(root: &mut Section<'_>) -> Option<Release> {
     root.section("release", DOC, read)
 }
 
 fn read(s: &mut Section<'_>) -> Option<Release> {
-    let places = read_places(s);
-    let policy = read_policy(s);
+    let places = registries::read(s);
+    let policy = policy::read(s);
     let times = read_times(s);
-    let credentials = s.tables("credentials", CREDENTIALS_DOC, 64, &[], read_credential);
-    let identities = s.tables("identities", IDENTITIES_DOC, 64, &[], read_identity);
-    if let (Some(policy), Some(identities)) = (&policy, &identities) {
-        check_signers(s, policy, identities);
+    let credentials = registries::read_credentials(s);
+    let tables = tables::read(s);
+    if let (Some(policy), Some(tables)) = (&policy, &tables) {
+        policy::check(s, policy, tables);
     }
     if let (Some(places), Some(credentials)) = (&places, &credentials) {
-        check_hosts(s, places, credentials);
+        registries::check(s, places, credentials);
     }
-    let (places, policy, times) = (places?, policy?, times?);
+    let (places, policy, times, tables) = (places?, policy?, times?, tables?);
     Some(Release {
         repositories: places.repositories,
         binding: policy.binding,
         keys: policy.keys,
-        identities: identities?,
+        signers: tables.signers,
+        identities: tables.identities,
         roots: policy.roots,
         threshold: policy.threshold,
         revoked: policy.revoked,
+        revoked_keys: policy.revoked_keys,
+        timestamp_roots: policy.timestamp_roots,
+        logs: tables.logs,
+        require: policy.require,
         tag_annotation: policy.tag_annotation,
         cache_ttl: times.cache_ttl,
         negative_ttl: times.negative_ttl,
         cache_capacity: times.cache_capacity,
         timeout: times.timeout,
+        tls_roots: places.tls_roots,
         plain_http: places.plain_http,
         private_networks: places.private_networks,
         extra_hosts: places.extra_hosts,
@@ -137,159 +122,6 @@ fn read(s: &mut Section<'_>) -> Option<Release> {
         verify_qps: times.verify_qps,
         verify_burst: times.verify_burst,
     })
-}
-
-/// Where is looked.
-struct Places {
-    repositories: Vec<String>,
-    plain_http: Vec<String>,
-    private_networks: Vec<PrivateNetwork>,
-    extra_hosts: Vec<String>,
-}
-
-fn read_places(s: &mut Section<'_>) -> Option<Places> {
-    let none = Vec::<String>::new;
-    let repositories = s.list(
-        required(
-            "repositories",
-            vec!["registry.example/stellaops/scanner"],
-            "Repositories with scanner images, host[:port]/name, asked in this order. No other is ever asked.",
-        ),
-        64,
-        net::repository,
-    );
-    if repositories.as_ref().is_some_and(Vec::is_empty) {
-        s.refuse(
-            "repositories",
-            "is empty, so no image would pass",
-            "name the repository of your scanner images",
-        );
-    }
-    let plain_http = s.list(
-        key(
-            "plain_http",
-            none(),
-            "Registries, host[:port], that are spoken to without TLS.",
-        ),
-        64,
-        net::host_port,
-    );
-    let private_networks = s.list(
-        key(
-            "private_networks",
-            none(),
-            "Hosts or address ranges allowed though the address is not public. Loopback counts as not public.",
-        ),
-        64,
-        private_network,
-    );
-    let extra_hosts = s.list(
-        key(
-            "extra_hosts",
-            none(),
-            "Hosts of token services, blob stores and mirrors that a registry may send us to, beside the registries.",
-        ),
-        64,
-        net::host_port,
-    );
-    Some(Places {
-        repositories: repositories?,
-        plain_http: plain_http?,
-        private_networks: private_networks?,
-        extra_hosts: extra_hosts?,
-    })
-}
-
-fn private_network(text: &str, layers: &Layers) -> Result<PrivateNetwork, Problem> {
-    let range = || net::cidr(text, layers).map(PrivateNetwork::Range);
-    range().or_else(|_| {
-        let host = net::host_port(text, layers).map(PrivateNetwork::Host);
-        host.map_err(|_| {
-            let problem = format!("{text:?} is neither a host nor an address range");
-            Problem::new(problem, "write \"registry.internal\" or \"10.0.0.0/8\"")
-        })
-    })
-}
-
-/// Who is believed.
-struct Policy {
-    binding: Binding,
-    keys: Vec<PublicFile>,
-    roots: Option<PublicFile>,
-    threshold: usize,
-    revoked: Vec<ImageDigest>,
-    tag_annotation: String,
-}
-
-fn read_policy(s: &mut Section<'_>) -> Option<Policy> {
-    let none = Vec::<String>::new;
-    let binding = s.choice(
-        key(
-            "binding",
-            "when-present",
-            "when-present: the token's claim scanner_image must match if there is one; required: there must be one.",
-        ),
-        &[("when-present", Binding::WhenPresent), ("required", Binding::Required)],
-    );
-    let keys = s.list(
-        key("keys", none(), "Release keys: files with a public key in PEM."),
-        64,
-        |text, layers| {
-            let file = files::public(text, layers)?;
-            pem::public_key(&file).map(|_| file)
-        },
-    );
-    let roots = s.optional(
-        key(
-            "roots",
-            "",
-            "Roots in PEM for release.identities; empty: the roots of the Fulcio backend.",
-        ),
-        certificates,
-    );
-    let threshold = s.integer(
-        key(
-            "threshold",
-            1,
-            "How many different keys or identities must have signed an image.",
-        ),
-        1..=16,
-    );
-    let revoked = s.list(
-        key(
-            "revoked",
-            none(),
-            "Image digests, sha256:…, that are never trusted, whoever signed them.",
-        ),
-        4096,
-        |text, _| {
-            ImageDigest::parse(text).ok_or_else(|| {
-                let problem = format!("{text:?} is not an image digest");
-                Problem::new(problem, "write \"sha256:\" and 64 lower-case hex digits")
-            })
-        },
-    );
-    let tag_annotation = s.text(
-        key(
-            "tag_annotation",
-            "org.opencontainers.image.version",
-            "Signed or digest-bound annotation that holds the calendar tag of the release.",
-        ),
-        |text, _| parse::visible(text, 255),
-    );
-    Some(Policy {
-        binding: binding?,
-        keys: keys?,
-        roots: roots?,
-        threshold: threshold?,
-        revoked: revoked?,
-        tag_annotation: tag_annotation?,
-    })
-}
-
-fn certificates(text: &str, layers: &Layers) -> Result<PublicFile, Problem> {
-    let file = files::public(text, layers)?;
-    pem::certificates(&file).map(|_| file)
 }
 
 /// For how long, and how much.
@@ -352,113 +184,4 @@ fn read_times(s: &mut Section<'_>) -> Option<Times> {
         verify_qps: verify_qps?,
         verify_burst: verify_burst?,
     })
-}
-
-fn read_identity(s: &mut Section<'_>) -> Option<ReleaseIdentity> {
-    let issuer = s.text(
-        required(
-            "issuer",
-            "https://authority.example",
-            "OIDC issuer in the certificate.",
-        ),
-        net::issuer,
-    );
-    let subject = s.text(
-        required(
-            "subject",
-            "https://stellaops.example/release",
-            "Subject alternative name in the certificate: URI or e-mail address.",
-        ),
-        |text, _| parse::visible(text, 1024),
-    );
-    let roots = s.optional(
-        key(
-            "roots",
-            "",
-            "Roots in PEM of this identity's certificates; empty: release.roots.",
-        ),
-        certificates,
-    );
-    Some(ReleaseIdentity {
-        issuer: issuer?,
-        subject: subject?,
-        roots: roots?,
-    })
-}
-
-fn read_credential(s: &mut Section<'_>) -> Option<RegistryCredential> {
-    let host = s.text(
-        required(
-            "host",
-            "registry.example",
-            "Registry as host[:port], as in repositories.",
-        ),
-        net::host_port,
-    );
-    let username = s.text(required("username", "signer", "User name."), |text, _| {
-        parse::visible(text, 255)
-    });
-    let password = s.needed_secret(
-        required(
-            "password",
-            "file:registry.password",
-            "Password or token, by reference.",
-        ),
-        Use::Text,
-    );
-    Some(RegistryCredential {
-        host: host?,
-        username: username?,
-        password: password?,
-    })
-}
-
-fn check_signers(s: &mut Section<'_>, policy: &Policy, identities: &[ReleaseIdentity]) {
-    let signers = policy.keys.len() + identities.len();
-    if signers == 0 {
-        let remedy = "name at least one release key or identity";
-        s.refuse(
-            "keys",
-            "and release.identities are both empty, so no image would pass",
-            remedy,
-        );
-    } else if policy.threshold > signers {
-        let problem = format!(
-            "is {}, but only {signers} keys and identities are configured",
-            policy.threshold
-        );
-        s.refuse(
-            "threshold",
-            problem,
-            "lower it, or add release keys or identities",
-        );
-    }
-}
-
-fn check_hosts(s: &mut Section<'_>, places: &Places, credentials: &[RegistryCredential]) {
-    let hosts: Vec<&str> = places
-        .repositories
-        .iter()
-        .filter_map(|repository| repository.split_once('/'))
-        .map(|(host, _)| host)
-        .collect();
-    for (index, credential) in credentials.iter().enumerate() {
-        if !hosts.contains(&credential.host.as_str()) {
-            let problem = format!("{} is the registry of no repository", credential.host);
-            s.refuse(
-                &format!("credentials[{index}].host"),
-                problem,
-                "write it as in release.repositories",
-            );
-        }
-    }
-    for host in &places.plain_http {
-        if !hosts.contains(&host.as_str()) && !places.extra_hosts.contains(host) {
-            s.warn(
-                "plain_http",
-                format!("{host} is the host of no repository"),
-                "remove it, or correct it",
-            );
-        }
-    }
 }

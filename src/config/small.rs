@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use openssl::pkey::{Id, PKey, Private};
+
 use super::error::Problem;
 use super::parse;
 use super::reader::{Section, key, required};
@@ -16,8 +18,10 @@ pub struct Audit {
     pub directory: PathBuf,
     /// Name of this replica's log, as in its checkpoints.
     pub origin: String,
-    /// Ed25519 key of the checkpoints. Not used in this version.
-    pub checkpoint_key: Option<Secret>,
+    /// Ed25519 key of the checkpoints.
+    pub checkpoint_key: PKey<Private>,
+    /// How long a durable record waits at most for a checkpoint over it.
+    pub checkpoint_interval: Duration,
     /// How long an appended record may wait for others before the sync.
     pub linger: Duration,
 }
@@ -72,13 +76,22 @@ pub(crate) fn audit(root: &mut Section<'_>) -> Option<Audit> {
             ),
             |text, _| origin(text),
         );
-        let checkpoint_key = s.secret(
-            key(
+        let secret = s.needed_secret(
+            required(
                 "checkpoint_key",
-                "",
-                "Ed25519 key in PEM that will sign checkpoints, by reference. Checked but not used in this version.",
+                "file:audit.key",
+                "Ed25519 key in PEM that signs checkpoints, by reference: openssl genpkey -algorithm ed25519. It belongs to the \
+                 log for good, and to nothing else.",
             ),
             Use::PrivateKey,
+        );
+        let checkpoint_interval = s.duration(
+            key(
+                "checkpoint_interval",
+                "1s",
+                "How long a record waits at most for a signed checkpoint over it. Holds up no signature.",
+            ),
+            Duration::from_millis(100)..=Duration::from_secs(3600),
         );
         let linger = s.duration(
             key(
@@ -88,21 +101,20 @@ pub(crate) fn audit(root: &mut Section<'_>) -> Option<Audit> {
             ),
             Duration::ZERO..=Duration::from_millis(100),
         );
-        if let Some(Some(secret)) = &checkpoint_key {
-            check_checkpoint_key(s, secret);
-        }
+        let checkpoint_key = secret.and_then(|secret| checkpoint_key(s, &secret));
         Some(Audit {
             directory: directory?,
             origin: origin?,
             checkpoint_key: checkpoint_key?,
+            checkpoint_interval: checkpoint_interval?,
             linger: linger?,
         })
     })
 }
 
-fn check_checkpoint_key(s: &mut Section<'_>, secret: &Secret) {
+fn checkpoint_key(s: &mut Section<'_>, secret: &Secret) -> Option<PKey<Private>> {
     match pem::private_key(secret, None) {
-        Ok(key) if key.id() == openssl::pkey::Id::ED25519 => {}
+        Ok(key) if key.id() == Id::ED25519 => return Some(key),
         Ok(_) => s.refuse(
             "checkpoint_key",
             "is not an Ed25519 key",
@@ -110,6 +122,7 @@ fn check_checkpoint_key(s: &mut Section<'_>, secret: &Secret) {
         ),
         Err(problem) => s.refuse("checkpoint_key", problem.problem, problem.remedy),
     }
+    None
 }
 
 /// A key name of a signed note (C2SP signed-note) has no spaces and no plus sign.

@@ -18,10 +18,12 @@ use crate::urls::is_loopback;
 pub struct State {
     /// Shared by replicas, or `None`: in this process.
     pub shared: Option<SharedStore>,
-    /// Folder of what must outlive a restart: the version of the licence file.
+    /// Folder of what must outlive a restart: answers to requests with an idempotency key, the version of the licence file.
     pub directory: PathBuf,
     /// How long an answer is kept for retries with the same `Idempotency-Key`.
     pub idempotency_ttl: Duration,
+    /// Most idempotency keys that are kept.
+    pub idempotency_capacity: u64,
     /// Threads that replay ids and quotas are spread over, by tenant.
     pub shards: usize,
 }
@@ -77,7 +79,8 @@ pub(crate) fn section(root: &mut Section<'_>) -> Option<State> {
             key(
                 "directory",
                 "state",
-                "Folder for what must outlive a restart: in entitlement mode offline the version of the licence file, else nothing.",
+                "Folder for what must outlive a restart: with store = \"memory\" the answers to requests with an Idempotency-Key, in \
+                 entitlement mode offline the version of the licence file. One process has it.",
             ),
             files::resolve,
         );
@@ -85,9 +88,18 @@ pub(crate) fn section(root: &mut Section<'_>) -> Option<State> {
             key(
                 "idempotency_ttl",
                 "24h",
-                "How long an answer is kept for a retry with the same Idempotency-Key. No effect: this version refuses the header.",
+                "How long an answer is kept for a retry with the same Idempotency-Key.",
             ),
             Duration::from_secs(60)..=Duration::from_secs(7 * 86_400),
+        );
+        let idempotency_capacity = s.integer(
+            key(
+                "idempotency_capacity",
+                1_000_000,
+                "Idempotency keys kept at once, each in 1 to 5 KB of the file or the shared store; one tenant may hold as many as \
+                 are left free. Full answers 503 to new keys.",
+            ),
+            1000..=100_000_000,
         );
         let shards = s.integer(
             key(
@@ -118,6 +130,7 @@ pub(crate) fn section(root: &mut Section<'_>) -> Option<State> {
             shared,
             directory: directory?,
             idempotency_ttl: idempotency_ttl?,
+            idempotency_capacity: idempotency_capacity?,
             shards: shards?,
         })
     })

@@ -17,6 +17,7 @@ use signer_actors::domain::signing::Algorithm;
 
 pub use self::message::{Message, Pae};
 pub use self::private::{Nonce, PrivateKey, generate_p256};
+pub(crate) use self::public::plain_ec;
 pub use self::public::{PublicKey, parse_public_pem};
 
 /// The largest PEM text of one key, in bytes.

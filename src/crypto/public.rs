@@ -150,7 +150,7 @@ pub fn parse_public_pem(pem: &[u8]) -> Result<PKey<Public>, String> {
 }
 
 /// The same public key on its named curve, point uncompressed; fails for a point off the curve.
-fn plain_ec(key: &EcKey<Public>) -> Result<EcKey<Public>, ErrorStack> {
+pub(crate) fn plain_ec(key: &EcKey<Public>) -> Result<EcKey<Public>, ErrorStack> {
     let nid = key.group().curve_name().unwrap_or(Nid::UNDEF);
     let group = EcGroup::from_curve_name(nid)?;
     let plain = EcKey::from_public_key(&group, key.public_key())?;

@@ -10,8 +10,7 @@ use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::jws::JwsAlgorithm;
 use signer_actors::domain::release::{ListingSource, Verdict};
 use signer_actors::ports::{
-    AuthoritySource, Introspection, LicensingSource, ProofVerifier, ReleaseSource, SigningBackend,
-    SystemClock,
+    AuthoritySource, Introspection, LicensingSource, ProofVerifier, SigningBackend, SystemClock,
 };
 
 use super::registry::Referrers;

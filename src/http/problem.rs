@@ -11,8 +11,10 @@ use signer_actors::auth::AuthError;
 use signer_actors::domain::caller::Scheme;
 use signer_actors::domain::code::Code;
 use signer_actors::domain::ids::{AuditId, CorrelationId};
+use signer_actors::idempotency::IdempotencyError;
 use signer_actors::pipeline::{Failure, Refusal, Stage};
 use signer_actors::quota::{QuotaError, RateStatus};
+use signer_actors::referrer::ReferrerError;
 
 use super::challenge::{Challenge, Schemes};
 
@@ -233,6 +235,9 @@ impl From<Failure> for Problem {
             // Not earlier than `t` (RateLimit draft §3.2).
             Refusal::Quota(QuotaError::Rate { status }) => Some(status.reset_seconds.max(1)),
             Refusal::Quota(QuotaError::Concurrency { .. }) => Some(1),
+            Refusal::Referrer(ReferrerError::CircuitOpen { retry_after }) => Some(*retry_after),
+            // Contract §2.6.
+            Refusal::Idempotency(IdempotencyError::InFlight) => Some(1),
             _ => (status_of(code).0 == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
         };
         Self {

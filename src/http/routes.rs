@@ -3,7 +3,7 @@
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Responder};
 
-use super::handlers::{health, sign, trust, unknown, verify};
+use super::handlers::{audit, health, sign, trust, unknown, verify};
 
 /// Patterns of all endpoints, as metrics and logs name them.
 pub const PATTERNS: &[&str] = &[
@@ -11,6 +11,8 @@ pub const PATTERNS: &[&str] = &[
     "/api/v1/signer/verify/referrers",
     "/api/v1/signer/trust",
     "/api/v1/signer/trust/keys",
+    "/api/v1/signer/audit/checkpoint",
+    "/api/v1/signer/audit/{auditId}",
     "/livez",
     "/readyz",
     "/metrics",
@@ -25,6 +27,8 @@ pub fn api(config: &mut ServiceConfig) {
                 .service(get("/verify/referrers", verify::referrers))
                 .service(get("/trust", trust::trusted_root))
                 .service(get("/trust/keys", trust::keys))
+                .service(get("/audit/checkpoint", audit::checkpoint))
+                .service(get("/audit/{auditId}", audit::record))
                 .default_service(web::to(unknown::not_found)),
         )
         .service(get("/livez", health::live))

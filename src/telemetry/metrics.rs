@@ -18,9 +18,12 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Label values that exist from the start, so that a rate is never computed from a series that appears with its first
 /// event, and so that the hot path resolves no labels.
-const STAGES: [&str; 7] = [
+const STAGES: [&str; 10] = [
     "authenticate",
     "entitlement",
+    "idempotency",
+    "idempotency_begin",
+    "idempotency_keep",
     "quota",
     "release",
     "audit_intent",
@@ -30,7 +33,27 @@ const STAGES: [&str; 7] = [
 const THROTTLES: [&str; 4] = ["rate", "concurrency", "size", "overload"];
 const CACHES: [&str; 4] = ["token", "entitlement", "release", "key_set"];
 const CLIENT_CERT: [&str; 3] = ["accepted", "ignored", "malformed"];
-const ACTORS: [&str; 6] = ["auth", "entitlement", "quota", "referrer", "signer", "audit"];
+const ACTORS: [&str; 7] = [
+    "auth",
+    "entitlement",
+    "idempotency",
+    "quota",
+    "referrer",
+    "signer",
+    "audit",
+];
+const IDEMPOTENCY: [&str; 10] = [
+    "taken",
+    "retried",
+    "replayed",
+    "conflict",
+    "in_flight",
+    "full",
+    "unavailable",
+    "stored",
+    "unkept",
+    "taken_over",
+];
 /// The one that lives with each worker, whose mailbox nobody watches: at worst, a token is verified anew.
 const WORKERS_OWN: &str = "tokens";
 
@@ -49,6 +72,9 @@ const SYNC_BUCKETS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0,
 ];
 
+const REGISTRY_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 const STATE_BUCKETS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
@@ -59,7 +85,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     in_flight: IntGauge,
-    stages: Known<Histogram, 7>,
+    stages: Known<Histogram, 10>,
     stage_seconds: HistogramVec,
     throttles: Known<IntCounter, 4>,
     throttled: IntCounterVec,
@@ -74,21 +100,35 @@ pub struct Metrics {
     licence_version: IntGauge,
     licence_expiry: IntGauge,
     licence_refusals: IntCounter,
-    in_use: Known<IntGauge, 6>,
+    in_use: Known<IntGauge, 7>,
     mailbox_in_use: IntGaugeVec,
-    capacities: Known<IntGauge, 6>,
+    capacities: Known<IntGauge, 7>,
     mailbox_capacity: IntGaugeVec,
     actor_panics: IntCounterVec,
     audit_records: IntCounter,
     audit_sync: Histogram,
     audit_synced_at: IntGauge,
     audit_failures: IntCounter,
+    audit_checkpoint_size: IntGauge,
+    audit_checkpoint_at: IntGauge,
+    audit_publish: Histogram,
+    audit_publish_failures: IntCounter,
     clock_steps_back: IntCounter,
+    release_lookups: IntCounterVec,
+    release_seconds: HistogramVec,
+    release_refreshes: IntCounterVec,
+    release_circuit: IntGaugeVec,
+    release_opened: IntCounterVec,
     state_seconds: HistogramVec,
     state_errors: IntCounterVec,
     state_up: IntGaugeVec,
     leases: IntGauge,
     leases_broken: IntCounterVec,
+    idempotency: Known<IntCounter, 10>,
+    idempotency_seconds: HistogramVec,
+    idempotency_errors: IntCounterVec,
+    idempotency_up: IntGaugeVec,
+    idempotency_entries: IntGaugeVec,
 }
 
 impl fmt::Debug for Metrics {
@@ -158,6 +198,11 @@ impl Metrics {
             "signer_client_cert_fields_total",
             "Authenticated routes' requests with a Client-Cert field.",
             &["result"],
+        )?;
+        let idempotency = make.counters(
+            "signer_idempotency_total",
+            "Requests with an idempotency key, and what became of them.",
+            &["outcome"],
         )?;
         let actor_panics = make.counters(
             "signer_actor_panics_total",
@@ -236,6 +281,23 @@ impl Metrics {
                 "signer_audit_last_sync_timestamp_seconds",
                 "When audit records were last made durable; 0 before the first.",
             )?,
+            audit_checkpoint_size: make.gauge(
+                "signer_audit_checkpoint_records",
+                "Audit records that the newest signed checkpoint covers.",
+            )?,
+            audit_checkpoint_at: make.gauge(
+                "signer_audit_checkpoint_timestamp_seconds",
+                "When the newest checkpoint of the audit trail was signed; 0 before the first of this process.",
+            )?,
+            audit_publish: make.histogram(
+                "signer_audit_publish_seconds",
+                "Time to publish new audit records under a signed checkpoint.",
+                SYNC_BUCKETS,
+            )?,
+            audit_publish_failures: make.counter(
+                "signer_audit_publish_failures_total",
+                "Failures to publish the audit trail; its records are durable all the same.",
+            )?,
             audit_failures: make.counter(
                 "signer_audit_failures_total",
                 "Failures to write the audit trail.",
@@ -243,6 +305,32 @@ impl Metrics {
             clock_steps_back: make.counter(
                 "signer_clock_steps_back_total",
                 "Times that the wall clock was seen to have gone back by more than a second.",
+            )?,
+            release_lookups: make.counters(
+                "signer_release_lookups_total",
+                "Answers of a configured repository about scanner images.",
+                &["repository", "outcome"],
+            )?,
+            release_seconds: make.histograms(
+                "signer_release_lookup_seconds",
+                "Time until a configured repository answered, failures included.",
+                &["repository"],
+                REGISTRY_BUCKETS,
+            )?,
+            release_refreshes: make.counters(
+                "signer_release_refreshes_total",
+                "Verdicts looked up anew before their time was over.",
+                &["result"],
+            )?,
+            release_circuit: make.gauges(
+                "signer_release_circuit_open",
+                "1 while a configured repository is left alone because it has not answered for a while.",
+                &["repository"],
+            )?,
+            release_opened: make.counters(
+                "signer_release_circuit_opened_total",
+                "Times that a configured repository began to be left alone.",
+                &["repository"],
             )?,
             state_seconds: make.histograms(
                 "signer_state_seconds",
@@ -268,6 +356,28 @@ impl Metrics {
                 "signer_state_leases_broken_total",
                 "Units of concurrency that ended while their work was running.",
                 &["why"],
+            )?,
+            idempotency: Known::new(IDEMPOTENCY, |outcome| idempotency.with_label_values(&[outcome])),
+            idempotency_seconds: make.histograms(
+                "signer_idempotency_store_seconds",
+                "Time that a call of the store of idempotency keys took, failures included.",
+                &["operation"],
+                STATE_BUCKETS,
+            )?,
+            idempotency_errors: make.counters(
+                "signer_idempotency_store_errors_total",
+                "Calls of the store of idempotency keys without an answer.",
+                &["operation"],
+            )?,
+            idempotency_up: make.gauges(
+                "signer_idempotency_store_up",
+                "1 while the embedded store of idempotency keys can be used; absent where it is shared.",
+                &["store"],
+            )?,
+            idempotency_entries: make.gauges(
+                "signer_idempotency_store_entries",
+                "Keys in the embedded store of idempotency keys; absent where it is shared.",
+                &["store"],
             )?,
             registry: make.0,
         })

@@ -17,6 +17,40 @@ const MAX_DEPTH: i32 = 4;
 /// OpenSSL's security level 2: 112 bits, no SHA-1, no RSA below 2048 bits (`SSL_CTX_set_security_level(3)`).
 const AUTH_LEVEL: i32 = 2;
 
+/// What a leaf and the authorities above it must be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Sign software and statements.
+    CodeSigning,
+    /// Issue timestamps (RFC 3161 §2.3).
+    TimeStamping,
+}
+
+impl Purpose {
+    fn id(self) -> X509PurposeId {
+        match self {
+            Self::CodeSigning => X509PurposeId::CODE_SIGN,
+            Self::TimeStamping => X509PurposeId::TIMESTAMP_SIGN,
+        }
+    }
+
+    fn usage(self) -> X509ExtendedKeyUsage {
+        match self {
+            Self::CodeSigning => X509ExtendedKeyUsage::CODE_SIGN,
+            Self::TimeStamping => X509ExtendedKeyUsage::TIMESTAMP,
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CodeSigning => "code-signing certificates",
+            Self::TimeStamping => "certificates of timestamp authorities",
+        })
+    }
+}
+
 /// Trust anchors, with the intermediates that were configured beside them.
 #[derive(Clone)]
 pub struct Authorities {
@@ -95,8 +129,19 @@ impl Authorities {
     /// Verifies the path of a code-signing leaf to a root as of `at` (RFC 5280 §6.1), through configured
     /// intermediates and at most [`MAX_CERTIFICATES`] `untrusted` ones. Returns the path: leaf first, root last.
     pub fn verify(&self, leaf: &X509, untrusted: &[X509], at: DateTime<Utc>) -> Result<Vec<X509>, String> {
+        self.verify_for(Purpose::CodeSigning, leaf, untrusted, at)
+    }
+
+    /// As [`Self::verify`], for a leaf of any purpose.
+    pub fn verify_for(
+        &self,
+        purpose: Purpose,
+        leaf: &X509,
+        untrusted: &[X509],
+        at: DateTime<Utc>,
+    ) -> Result<Vec<X509>, String> {
         let (verified, reason, path) = self
-            .run(leaf, untrusted, at)
+            .run(purpose, leaf, untrusted, at)
             .map_err(|_| "OpenSSL cannot verify certificates".to_owned())?;
         openssl_errors::forget();
         // Neither is believed alone.
@@ -106,29 +151,35 @@ impl Authorities {
                 "the certificate has no valid path to a configured root: {reason}"
             ));
         }
-        // An authority that is restricted to other purposes must not vouch for code signing (RFC 5280 §4.2.1.12,
-        // applied to the whole path as browsers and Go do).
+        // An authority that is restricted to other purposes must not vouch for this one (RFC 5280 §4.2.1.12, applied to
+        // the whole path as browsers and Go do).
         let foreign = path.iter().skip(1).any(|authority| {
-            let usage = X509ExtendedKeyUsage::CODE_SIGN | X509ExtendedKeyUsage::ANYEKU;
+            let usage = purpose.usage() | X509ExtendedKeyUsage::ANYEKU;
             authority
                 .extended_key_usage()
                 .is_some_and(|u| !u.intersects(usage))
         });
         if foreign {
-            return Err(
-                "an authority in the certificate's path may not issue code-signing certificates".into(),
-            );
+            return Err(format!(
+                "an authority in the certificate's path may not issue {purpose}"
+            ));
         }
         Ok(path)
     }
 
+    /// Certificates that may be leaves: whatever is configured and no root.
+    pub(crate) fn helpers(&self) -> &[X509] {
+        &self.intermediates
+    }
+
     fn run(
         &self,
+        purpose: Purpose,
         leaf: &X509,
         untrusted: &[X509],
         at: DateTime<Utc>,
     ) -> Result<(bool, X509VerifyResult, Vec<X509>), ErrorStack> {
-        let store = self.store(at)?;
+        let store = self.store(purpose, at)?;
         let mut helpers = Stack::new()?;
         let untrusted = untrusted.iter().take(MAX_CERTIFICATES);
         for certificate in self.intermediates.iter().chain(untrusted) {
@@ -144,7 +195,7 @@ impl Authorities {
         })
     }
 
-    fn store(&self, at: DateTime<Utc>) -> Result<X509Store, ErrorStack> {
+    fn store(&self, purpose: Purpose, at: DateTime<Utc>) -> Result<X509Store, ErrorStack> {
         let mut store = X509StoreBuilder::new()?;
         for root in &self.roots {
             store.add_cert(root.clone())?;
@@ -153,7 +204,7 @@ impl Authorities {
         param.set_time(at.timestamp());
         param.set_depth(MAX_DEPTH);
         param.set_auth_level(AUTH_LEVEL);
-        param.set_purpose(X509PurposeId::CODE_SIGN)?;
+        param.set_purpose(purpose.id())?;
         store.set_param(&param)?;
         Ok(store.build())
     }

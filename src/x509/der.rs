@@ -6,7 +6,12 @@ pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OID: u8 = 0x06;
 pub(crate) const UTF8_STRING: u8 = 0x0c;
+pub(crate) const GENERALIZED_TIME: u8 = 0x18;
 pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const SET: u8 = 0x31;
+/// The first of the context-specific tags of constructed elements (X.690 §8.1.2.2): `[0]`, `[1]` follows.
+pub(crate) const CONTEXT_0: u8 = 0xa0;
+pub(crate) const CONTEXT_1: u8 = 0xa1;
 
 /// Reads elements one after another from a slice.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +50,13 @@ impl<'a> Reader<'a> {
         (found == tag).then_some(content)
     }
 
+    /// The next element as it stands, with its tag and length; it must have this tag.
+    pub(crate) fn whole(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let before = self.0;
+        self.expect(tag)?;
+        before.get(..before.len().checked_sub(self.0.len())?)
+    }
+
     /// The content of the next element if it has this tag; otherwise nothing is read.
     pub(crate) fn optional(&mut self, tag: u8) -> Option<Option<&'a [u8]>> {
         if self.peek() == Some(tag) {
@@ -59,6 +71,34 @@ pub(crate) fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     let mut reader = Reader::new(bytes);
     let content = reader.expect(tag)?;
     reader.is_empty().then_some(content)
+}
+
+/// The content of a BOOLEAN (X.690 §11.1). FALSE where it is the default should be left out, and often is not.
+pub(crate) fn boolean(content: &[u8]) -> Option<bool> {
+    match content {
+        [0xff] => Some(true),
+        [0x00] => Some(false),
+        _ => None,
+    }
+}
+
+/// The content of an INTEGER that is small and not negative (X.690 §8.3).
+pub(crate) fn small_integer(content: &[u8]) -> Option<u64> {
+    let digits = unsigned_integer(content)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    Some(digits.iter().fold(0, |sum, octet| (sum << 8) | u64::from(*octet)))
+}
+
+/// The content of an INTEGER that is not negative, of as few octets as possible (X.690 §8.3.2), without the zero octet in
+/// front of its first bit.
+pub(crate) fn unsigned_integer(content: &[u8]) -> Option<&[u8]> {
+    match content {
+        [] | [0x80..=0xff, ..] | [0, 0..0x80, ..] => None,
+        [0, rest @ ..] if !rest.is_empty() => Some(rest),
+        all => Some(all),
+    }
 }
 
 /// The UTF8String that a slice consists of.
@@ -106,6 +146,35 @@ mod tests {
         ] {
             assert_eq!(only(bad, OCTET_STRING), None, "{bad:02x?}");
         }
+    }
+
+    #[test]
+    fn elements_are_taken_whole() {
+        let mut reader = Reader::new(&[0x30, 0x02, 0x05, 0x00, 0x04, 0x00]);
+        assert_eq!(reader.whole(SEQUENCE), Some(&[0x30, 0x02, 0x05, 0x00][..]));
+        assert_eq!(reader.whole(SEQUENCE), None);
+    }
+
+    #[test]
+    fn numbers_are_positive_and_short() {
+        for (content, expected) in [
+            (&[0x00][..], Some(0)),
+            (&[0x7f], Some(0x7f)),
+            (&[0x00, 0x80], Some(0x80)),
+            (&[0x01, 0x00], Some(0x100)),
+            (&[], None),
+            (&[0x80], None),
+            (&[0x00, 0x7f], None),
+            (&[0x00, 0x00], None),
+            (&[1; 9], None),
+        ] {
+            assert_eq!(small_integer(content), expected, "{content:02x?}");
+        }
+        assert_eq!(unsigned_integer(&[1; 9]), Some(&[1; 9][..]));
+        assert_eq!(
+            [&[0xff][..], &[0], &[1], &[]].map(boolean),
+            [Some(true), Some(false), None, None]
+        );
     }
 
     #[test]

@@ -6,12 +6,10 @@ use chrono::{DateTime, Utc};
 use openssl::pkey::{PKey, Public};
 use openssl::x509::{X509, X509ExtendedKeyUsage, X509KeyUsage};
 
-use super::der::{self, BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, only};
+use super::der::{self, Reader, SEQUENCE, only};
+use super::fields::Fields;
 use super::{MAX_CERTIFICATE, to_utc};
 use crate::openssl_errors;
-
-/// The most extensions of one certificate.
-const MAX_EXTENSIONS: usize = 64;
 
 /// `id-ce-subjectAltName`, 2.5.29.17 (RFC 5280 §4.2.1.6).
 const OID_SAN: &[u8] = &[0x55, 0x1d, 0x11];
@@ -69,6 +67,9 @@ impl Leaf {
         if !usage.is_some_and(|usage| usage.contains(X509KeyUsage::DIGITAL_SIGNATURE)) {
             return Err("the certificate is not for digital signatures".into());
         }
+        if usage.is_some_and(|usage| usage.contains(X509KeyUsage::KEY_CERT_SIGN)) {
+            return Err("the certificate is an authority's, not a signer's".into());
+        }
         let usage = certificate.extended_key_usage();
         if !usage.is_some_and(|usage| usage.contains(X509ExtendedKeyUsage::CODE_SIGN)) {
             return Err("the certificate is not for code signing".into());
@@ -79,8 +80,11 @@ impl Leaf {
         if der.len() > MAX_CERTIFICATE {
             return Err(format!("the certificate is longer than {MAX_CERTIFICATE} bytes"));
         }
-        let fields = read_fields(&der).ok_or("the certificate is not strict DER")?;
+        let fields = Fields::read(&der).ok_or("the certificate is not strict DER")?;
         fields.check_extensions()?;
+        if fields.is_authority() {
+            return Err("the certificate is an authority's, not a signer's".into());
+        }
         let names = fields
             .value_of(OID_SAN)
             .ok_or("the certificate has no subject alternative name")?;
@@ -94,8 +98,8 @@ impl Leaf {
                 .public_key()
                 .map_err(|_| "the certificate's public key cannot be read")?,
             subject,
-            issuer: fields.issuer()?,
-            serial: fields.serial,
+            issuer: issuer(&fields)?,
+            serial: fields.serial_hex(),
             not_before: to_utc(certificate.not_before()).ok_or(unreadable)?,
             not_after: to_utc(certificate.not_after()).ok_or(unreadable)?,
             certificate,
@@ -114,85 +118,22 @@ impl Leaf {
     }
 }
 
-/// What OpenSSL's binding does not give of a certificate.
-struct Fields<'a> {
-    serial: String,
-    extensions: Vec<(&'a [u8], &'a [u8])>,
-}
-
-impl<'a> Fields<'a> {
-    /// No extension occurs twice, whether it is read here or not (RFC 5280 §4.2).
-    fn check_extensions(&self) -> Result<(), String> {
-        let mut seen = std::collections::BTreeSet::new();
-        if !self.extensions.iter().all(|(id, _)| seen.insert(*id)) {
-            return Err("the certificate has an extension twice".into());
+/// The OIDC issuer. Certificates carry both forms; they must not differ.
+fn issuer(fields: &Fields<'_>) -> Result<String, String> {
+    let unreadable = "the certificate's issuer extension cannot be read";
+    let second = fields.value_of(OID_ISSUER_V2).map(der::utf8_string);
+    let first = fields.value_of(OID_ISSUER_V1);
+    let first = first.map(|value| std::str::from_utf8(value).ok());
+    let second = second.map(|text| text.ok_or(unreadable)).transpose()?;
+    let first = first.map(|text| text.ok_or(unreadable)).transpose()?;
+    match (first, second) {
+        (Some(first), Some(second)) if first != second => {
+            Err("the certificate's two issuer extensions differ".into())
         }
-        Ok(())
+        (first, second) => second.or(first).map(str::to_owned).ok_or_else(|| {
+            "the certificate has no issuer extension of Fulcio: it names no OIDC issuer".to_owned()
+        }),
     }
-
-    /// The value of an extension.
-    fn value_of(&self, oid: &[u8]) -> Option<&'a [u8]> {
-        let mut extensions = self.extensions.iter();
-        extensions.find(|(id, _)| *id == oid).map(|(_, value)| *value)
-    }
-
-    /// The OIDC issuer. Certificates carry both forms; they must not differ.
-    fn issuer(&self) -> Result<String, String> {
-        let unreadable = "the certificate's issuer extension cannot be read";
-        let second = self.value_of(OID_ISSUER_V2).map(der::utf8_string);
-        let first = self
-            .value_of(OID_ISSUER_V1)
-            .map(|value| std::str::from_utf8(value).ok());
-        let second = second.map(|text| text.ok_or(unreadable)).transpose()?;
-        let first = first.map(|text| text.ok_or(unreadable)).transpose()?;
-        match (first, second) {
-            (Some(first), Some(second)) if first != second => {
-                Err("the certificate's two issuer extensions differ".into())
-            }
-            (first, second) => second.or(first).map(str::to_owned).ok_or_else(|| {
-                "the certificate has no issuer extension of Fulcio: it names no OIDC issuer".to_owned()
-            }),
-        }
-    }
-}
-
-/// Walks `Certificate` and `TBSCertificate` (RFC 5280 §4.1) to serial and extensions.
-fn read_fields(der: &[u8]) -> Option<Fields<'_>> {
-    let mut tbs = Reader::new(Reader::new(only(der, SEQUENCE)?).expect(SEQUENCE)?);
-    tbs.optional(0xa0)?; // version
-    let serial = tbs.expect(INTEGER)?;
-    // A positive number may carry a zero octet in front of its first bit (X.690 §8.3.3); people leave it out.
-    let serial = hex::encode(
-        serial
-            .strip_prefix(&[0])
-            .filter(|rest| !rest.is_empty())
-            .unwrap_or(serial),
-    );
-    for _ in [
-        "signature",
-        "issuer",
-        "validity",
-        "subject",
-        "subjectPublicKeyInfo",
-    ] {
-        tbs.expect(SEQUENCE)?;
-    }
-    tbs.optional(0x81)?; // issuerUniqueID
-    tbs.optional(0x82)?; // subjectUniqueID
-    let mut extensions = Vec::new();
-    if let Some(wrapped) = tbs.optional(0xa3)? {
-        let mut list = Reader::new(only(wrapped, SEQUENCE)?);
-        while !list.is_empty() {
-            let mut extension = Reader::new(list.expect(SEQUENCE)?);
-            let oid = extension.expect(OID)?;
-            extension.optional(BOOLEAN)?;
-            extensions.push((oid, extension.expect(OCTET_STRING)?));
-            if !extension.is_empty() || extensions.len() > MAX_EXTENSIONS {
-                return None;
-            }
-        }
-    }
-    tbs.is_empty().then_some(Fields { serial, extensions })
 }
 
 /// `GeneralNames` of exactly one name, URI or e-mail, in visible ASCII (IA5String).

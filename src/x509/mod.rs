@@ -1,9 +1,10 @@
-//! Certificates of keyless signatures: what the leaf says, and its path to a configured root.
+//! Certificates of keyless signatures and of timestamp authorities: what the leaf says, and its path to a configured root.
 //!
 //! *Architecture Invariant:* everyone who believes a certificate reads it here; nothing here knows who asks.
 
 mod authorities;
-mod der;
+pub(crate) mod der;
+pub(crate) mod fields;
 mod leaf;
 #[cfg(test)]
 pub(crate) mod test_pki;
@@ -14,7 +15,7 @@ use chrono::{DateTime, Utc};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::x509::{X509, X509Ref};
 
-pub use self::authorities::Authorities;
+pub use self::authorities::{Authorities, Purpose};
 pub use self::leaf::Leaf;
 
 /// The longest PEM text of certificates that is read, in bytes.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Call, Raw, TestApp, until};
+use crate::support::{Raw, TestApp, until};
 
 /// The body of a good request as text, to be spoilt.
 fn good(app: &TestApp) -> String {
@@ -392,16 +392,6 @@ fn signed(app: &TestApp) -> usize {
         .iter()
         .filter(|record| record["event"] == "outcome")
         .count()
-}
-
-#[actix::test]
-async fn idempotency_keys_are_refused_rather_than_ignored() {
-    let app = TestApp::start().await;
-    let answer = app.sign().field("idempotency-key", "k-1").send().await;
-    answer.refused(400, "invalid_request", "shape");
-    // A dry run ignores it (contract §2.1).
-    let call: Call<'_> = app.sign().option("dryRun", true);
-    call.field("idempotency-key", "k-1").send().await.ok();
 }
 
 #[actix::test]

@@ -12,6 +12,7 @@
 
 mod attacks;
 mod audit;
+mod audit_proofs;
 mod auth;
 mod auth_page;
 mod body;
@@ -21,11 +22,14 @@ mod drain;
 mod entitlement;
 mod errors;
 mod headers;
+mod idempotency;
 mod jwks;
 mod limits;
 mod logs;
 mod quota;
+mod registry_memory;
 mod release;
+mod release_gate;
 mod remembered;
 mod replay;
 mod shared;

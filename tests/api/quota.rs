@@ -1,8 +1,13 @@
 //! How much of it is left.
 
-use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::support::{TestApp, until};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use signer_actors::ports::Clock;
+
+use crate::support::{TestApp, World, until};
 
 #[actix::test]
 async fn the_rate_is_the_tenants_own() {
@@ -77,6 +82,86 @@ async fn a_client_that_hangs_up_frees_nothing_early_and_leaks_nothing() {
         .filter(|record| record["outcome"] == "signed")
         .count();
     assert_eq!(signed, 2, "the work of the one who hung up was recorded");
+}
+
+/// The day goes on, but no bucket refills.
+#[derive(Debug)]
+struct NothingRefills;
+
+impl Clock for NothingRefills {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// A tenant that is refused costs the service no more than finding that out: nothing behind the gate hears of it.
+#[actix::test]
+async fn what_the_plan_refuses_reaches_nothing_behind_the_gate() {
+    let app = TestApp::at(World::new("").await, Arc::new(NothingRefills)).await;
+    let (lasting, held) = ([1000, 1000, 1, 1000], "held");
+    // An image that nobody has asked about: whoever gets as far as the release gate asks the registry.
+    let call = |tenant: &str, limits: [u64; 4], image: u8| {
+        let image = format!("sha256:{}", hex::encode([image; 32]));
+        let call = app.sign().tenant(tenant, limits).token(|token| {
+            token.claim("tid", tenant);
+            token.claim("scanner_image", json!(null));
+        });
+        call.json(move |body| body["scannerImageDigest"] = json!(image))
+    };
+    let first = call("spent", [1, 1, 4, 1000], 1).send().await;
+    first.refused(403, "release_untrusted", "release");
+    app.registry.hold();
+    let before_held = app.registry.seen();
+    let holding = call(held, lasting, 2).send();
+    let refused = async {
+        until("the registry to be asked", || {
+            (app.registry.seen() > before_held).then_some(())
+        })
+        .await;
+        let before = (app.registry.seen(), stages_behind_the_gate(&app).await);
+        for image in 3..8 {
+            let answer = call("spent", [1, 1, 4, 1000], image).send().await;
+            answer.refused(429, "rate_limited", "quota");
+            let answer = call(held, lasting, image).send().await;
+            answer.refused(429, "concurrency_limited", "quota");
+            let answer = call("small", [1000, 1000, 4, 8], image).send().await;
+            answer.refused(413, "artifact_too_large", "quota");
+        }
+        assert_eq!((app.registry.seen(), stages_behind_the_gate(&app).await), before);
+        app.registry.open();
+    };
+    futures_util::join!(holding, refused)
+        .0
+        .refused(403, "release_untrusted", "release");
+    let intents = app
+        .audit()
+        .iter()
+        .filter(|record| record["event"] == "intent")
+        .count();
+    assert_eq!(intents, 0);
+    // The counters that were compared do count.
+    let before = stages_behind_the_gate(&app).await;
+    app.sign().send().await.ok();
+    let after = stages_behind_the_gate(&app).await;
+    assert_eq!((before.len(), after.len()), (4, 4));
+    for (before, after) in before.iter().zip(&after) {
+        assert_ne!(before, after);
+    }
+}
+
+/// How often each stage was entered that comes after the quota gate.
+async fn stages_behind_the_gate(app: &TestApp) -> Vec<String> {
+    let metrics = app.metrics().await;
+    let stages = ["release", "audit_intent", "sign", "audit_outcome"];
+    let counts = stages.map(|stage| format!("signer_stage_seconds_count{{stage=\"{stage}\"}} "));
+    let lines = metrics
+        .lines()
+        .filter(|line| counts.iter().any(|count| line.starts_with(count)));
+    lines.map(str::to_owned).collect()
 }
 
 #[actix::test]

@@ -1,7 +1,6 @@
 # Sourced: tokens of an Authority that is not ours, obtained and used by callers that are not ours.
 
 judge_authority() {
-    make_certificates
     start_authority
     start_tls_service "$issuer"
     python3 "$here/support/sign_request.py" make "$dev/credentials.json" "$sbom" "$work/request.json"

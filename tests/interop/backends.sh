@@ -2,7 +2,6 @@
 
 # OpenBao's transit engine, five algorithms; then what befalls it.
 judge_openbao() {
-    install_openbao
     version="$("$bao" version | awk '{ print substr($2, 2) }')"
     start_openbao
     local key

@@ -1,18 +1,19 @@
-# Sourced: replicas that share their state in a real Redis, and in the extended lane in a real Valkey.
+# Sourced: replicas behind HAProxy that share their state in a real Redis, in the extended lane in a real Valkey.
 
 # judge_replicas EXTENDED: true or false.
 judge_replicas() {
+    install_haproxy
     install_redis
-    judge_store redis-server "$redis_server" 12
+    judge_store redis-server "$redis_server"
     if $1; then
         install_valkey
-        judge_store valkey-server "$valkey_server" 30
+        judge_store valkey-server "$valkey_server"
     fi
 }
 
-# judge_store NAME PROGRAM SECONDS: the scripts against their definition, then four replicas.
+# judge_store NAME PROGRAM: the scripts against their definition, then four replicas behind a balancer.
 judge_store() {
-    local name="$1" program="$2" seconds="$3" folder port what
+    local name="$1" program="$2" folder port what
     folder="$work/$name"
     mkdir -p "$folder/replicas"
     version="$("$program" --version | grep -oE 'v=[0-9.]+' | cut -c3-)"
@@ -22,16 +23,19 @@ judge_store() {
     wait_for "$folder/out" 'Ready to accept connections' "$folder/out"
     accepts "$name" "scripts of the shared state, random calls" '^EQUAL' \
         "$python" "$here/replicas/scripts_model.py" "$port" "$root/src/adapters/redis/scripts"
-    "$python" "$here/replicas/replicas.py" "$signer" "$program" "$root/src/adapters/registry/cosign/testdata" \
-        "$folder/replicas" "$seconds" >"$folder/judged" 2>&1 || true
-    for what in proofs rate concurrency "store lost" "store hung"; do
-        accepts "$name" "4 replicas: $what" "^ok $what: " said "$folder/judged" "^ok $what: "
+    accepts "$name" "weakened scripts, each noticed by the model" '^ALL NOTICED' \
+        "$python" "$here/replicas/scripts_model.py" "$port" "$root/src/adapters/redis/scripts" --weakened
+    "$python" "$here/replicas/replicas.py" "$signer" "$haproxy" "$program" \
+        "$root/src/adapters/registry/cosign/testdata" "$folder/replicas" >"$folder/judged" 2>&1 || true
+    for what in proofs rate concurrency "store lost" "store hung" "store demoted" "store loading" "stores failover" \
+        "stores failback" "stores cut-off" "stores partition" "stores late" "stores stale"; do
+        accepts "$name" "4 replicas: $what" "^ok $what: " said "$folder/judged" "$what"
     done
 }
 
-# said FILE PATTERN: what was said about it, or else everything.
+# said FILE WHAT: that all was well, or why not, or else the end of everything.
 said() {
-    grep -E "$2" "$1" || { cat "$1"; return 1; }
+    grep "^ok $2: " "$1" || { sed -n "/^FAILED $2: /,/^ok /p" "$1" | grep . || tail -n 20 "$1"; return 1; }
 }
 
 # Sets `$redis_server`.
@@ -42,6 +46,16 @@ install_redis() {
     flock -u 8
     redis_server="$unpacked/redis-server"
     write_starter "$redis_server" "LD_LIBRARY_PATH=$libraries exec $(named_server redis-check-rdb redis-server)"
+}
+
+# Sets `$haproxy`.
+install_haproxy() {
+    lock_cache
+    libraries_of bookworm liblua5.3-0:5.3. libopentracing1:1. libopentracing-c-wrapper0:1. libpcre2-8-0:10.
+    install_debian haproxy 2.6. bookworm
+    flock -u 8
+    haproxy="$unpacked/haproxy"
+    write_starter "$haproxy" "LD_LIBRARY_PATH=$libraries exec $unpacked/usr/sbin/haproxy"
 }
 
 # Sets `$valkey_server`: made for a newer C library than this system may have, so it brings that along.

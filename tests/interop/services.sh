@@ -17,43 +17,8 @@ place_of() {
     awk -v name="$1" '$1 == name { print $2; exit }' "$dev/out"
 }
 
-# Debian's docker-registry, which knows no referrers API; sets `$registry`, its host and port.
-start_registry() {
-    local folder="$work/registry"
-    mkdir -p "$folder"
-    cat >"$folder/config.yml" <<END
-version: 0.1
-log: { level: info, accesslog: { disabled: true } }
-storage: { filesystem: { rootdirectory: $folder/data } }
-http: { addr: "127.0.0.1:0" }
-END
-    "$registry_server" serve "$folder/config.yml" >"$folder/log" 2>&1 &
-    pids+=($!)
-    wait_for "$folder/log" 'listening on 127.0.0.1:' "$folder/log"
-    registry="$(grep -oE '127\.0\.0\.1:[0-9]+' "$folder/log" | sed -n 1p)"
-}
-
-# `signer serve` with the neighbours of `signer dev`, but that registry and this release key; sets `$service`.
-start_second_service() {
-    local folder="$work/service"
-    mkdir -p "$folder"
-    python3 "$here/support/second_service.py" "$(place_of configuration)" "$folder/signer.toml" "$folder" \
-        "$registry" "$repository" "$1"
-    "$signer" serve --config "$folder/signer.toml" >"$folder/out" 2>"$folder/log" &
-    pids+=($!)
-    wait_for "$folder/out" '"ready":true' "$folder/log"
-    service="http://$(grep -oE '127\.0\.0\.1:[0-9]+' "$folder/out" | sed -n 1p)"
-}
-
-# The second service's answer about an image.
-referrers_of() {
-    local url="$service/api/v1/signer/verify/referrers" token proof
-    token="$("$signer" proof --credentials "$dev/credentials.json" --token)" || return 1
-    proof="$("$signer" proof --credentials "$dev/credentials.json" --method GET --url "$url")" || return 1
-    curl -sS "$url?digest=$1" -H "Authorization: DPoP $token" -H "DPoP: $proof"
-}
-
-# A CA, a server's certificate for loopback, and two clients' certificates; sets `$tls`, their folder.
+# A CA, a server's certificate for loopback, two clients' certificates, and a server's that no CA issued; sets `$tls`, their
+# folder.
 make_certificates() {
     tls="$work/tls"
     mkdir -p "$tls"
@@ -61,7 +26,9 @@ make_certificates() {
     "${new[@]}" -subj "/CN=interop CA" -keyout "$tls/ca.key" -out "$tls/ca.pem" 2>"$tls/log" &&
         issue_certificate server localhost -addext "subjectAltName=IP:127.0.0.1,DNS:localhost" &&
         issue_certificate scanner scanner -addext extendedKeyUsage=clientAuth &&
-        issue_certificate other other -addext extendedKeyUsage=clientAuth || fail "$(<"$tls/log")"
+        issue_certificate other other -addext extendedKeyUsage=clientAuth &&
+        "${new[@]}" -subj /CN=stray -addext "subjectAltName=IP:127.0.0.1" -keyout "$tls/stray.key" -out "$tls/stray.pem" \
+            2>>"$tls/log" || fail "$(<"$tls/log")"
 }
 
 # issue_certificate FILE COMMON_NAME OPTION…
@@ -72,13 +39,13 @@ issue_certificate() {
         -keyout "$file.key" -out "$file.pem" 2>>"$tls/log"
 }
 
-# oidc-provider, whose tokens are for the tenant of `signer dev`; sets `$issuer` and `$resource`.
+# start_authority OPTION…: oidc-provider, whose tokens are for the tenant of `signer dev`; sets `$issuer` and `$resource`.
 start_authority() {
-    local folder="$work/authority"
-    mkdir -p "$folder"
+    local folder
+    folder="$(mktemp -d "$work/authority.XXXX")"
     "$node" "$(beside_modules "$here/authority/provider.mjs")" --tenant acme --installation acme-dev \
         --certificate "$tls/server.pem" --key "$tls/server.key" --client-ca "$tls/ca.pem" \
-        >"$folder/out" 2>"$folder/log" &
+        "$@" >"$folder/out" 2>"$folder/log" &
     pids+=($!)
     wait_for "$folder/out" '"ready":true' "$folder/log"
     issuer="$(member_of "$folder/out" issuer)"

@@ -37,7 +37,7 @@ install_tools() {
 # What the extended lane needs besides; afterwards `$keycloak` names the folder of the server.
 install_extended_tools() {
     local tool
-    for tool in java:openjdk-17-jre-headless mvn:maven; do
+    for tool in java:openjdk-17-jre-headless mvn:maven ip:iproute2 unshare:util-linux; do
         command -v "${tool%%:*}" >/dev/null || fail "${tool%%:*} is missing: apt-get install ${tool##*:}"
     done
     exec 9>"$interop_cache/lock"

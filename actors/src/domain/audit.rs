@@ -28,6 +28,37 @@ pub enum AuditRecord {
     Service(Box<ServiceEvent>),
 }
 
+impl AuditRecord {
+    /// The request that it is about; none for facts about the service.
+    pub fn audit_id(&self) -> Option<AuditId> {
+        match self {
+            Self::Intent(intent) => Some(intent.audit_id),
+            Self::Outcome(outcome) => Some(outcome.audit_id),
+            Self::Refusal(refusal) => Some(refusal.audit_id),
+            Self::Service(_) => None,
+        }
+    }
+
+    /// Who asked, where the record says so.
+    pub fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Intent(intent) => Some(&intent.caller),
+            Self::Refusal(refusal) => Some(&refusal.caller),
+            Self::Outcome(_) | Self::Service(_) => None,
+        }
+    }
+
+    /// When it was formed.
+    pub fn time(&self) -> DateTime<Utc> {
+        match self {
+            Self::Intent(intent) => intent.time,
+            Self::Outcome(outcome) => outcome.time,
+            Self::Refusal(refusal) => refusal.time,
+            Self::Service(event) => event.time,
+        }
+    }
+}
+
 /// Who asked, as proven.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +117,10 @@ pub struct Intent {
     pub certificate_serial: Option<String>,
     /// Gates that passed, in order.
     pub gates: Vec<String>,
+    /// An earlier attempt at the same request, by its idempotency key, whose end its caller never learned. It may have
+    /// ended before its own intent; then the trail does not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<AuditId>,
 }
 
 /// Written after a signature was made, before it leaves; or when making it failed.

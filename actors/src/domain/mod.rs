@@ -7,6 +7,7 @@ pub mod code;
 pub mod digest;
 pub mod entitlement;
 pub mod envelope;
+pub mod idempotency;
 pub mod ids;
 pub mod jws;
 pub mod plan;

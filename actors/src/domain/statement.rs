@@ -126,6 +126,25 @@ impl StatementDraft {
         &self.predicate_type
     }
 
+    /// SHA-256 of the statement as it is now, without a stamp: equal for equal content, however it was spelled.
+    pub fn content_digest(&self) -> Sha256Digest {
+        let mut rest = Vec::new();
+        self.write_rest(None, &mut rest);
+        Sha256Digest::of_parts(&[&self.buffer, &rest])
+    }
+
+    /// Predicate type and subjects, and where in `out` the latter begin.
+    fn write_rest(&self, stamp: Option<&Stamp>, out: &mut Vec<u8>) -> usize {
+        out.extend_from_slice(b",\"predicateType\":");
+        write_string(&self.predicate_type, out);
+        out.extend_from_slice(b",\"subject\":");
+        let start = out.len();
+        write_list(out, b'[', b']', self.subjects.iter(), |subject, out| {
+            write_subject(subject, stamp, out)
+        });
+        start
+    }
+
     /// Annotation values are arbitrary JSON: bring each into canonical form, or refuse it, before any gate runs.
     fn canonicalize_annotations(&mut self) -> Result<(), StatementError> {
         let annotations = self
@@ -165,20 +184,14 @@ impl StatementDraft {
     }
 
     /// Adds predicate type and stamped subjects, and closes the statement.
-    pub fn finish(self, stamp: Option<&Stamp>) -> Statement {
+    pub fn finish(mut self, stamp: Option<&Stamp>) -> Statement {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let start = self.write_rest(stamp, &mut buffer);
         let Self {
-            mut buffer,
             subjects,
             predicate_type,
             ..
         } = self;
-        buffer.extend_from_slice(b",\"predicateType\":");
-        write_string(&predicate_type, &mut buffer);
-        buffer.extend_from_slice(b",\"subject\":");
-        let start = buffer.len();
-        write_list(&mut buffer, b'[', b']', subjects.iter(), |subject, out| {
-            write_subject(subject, stamp, out)
-        });
         let subjects_digest = Sha256Digest::of(buffer.get(start..).unwrap_or_default());
         buffer.push(b'}');
         let listed_subjects = subjects
@@ -347,6 +360,18 @@ mod tests {
             .expect("valid")
             .finish(None);
         assert_eq!(a.payload, b.payload);
+    }
+
+    #[test]
+    fn content_is_equal_whatever_its_spelling_and_stamp() {
+        let digest = |predicate: &str| draft(&one_subject(), predicate).expect("valid").content_digest();
+        let first = digest(r#"{"b":[1,2],"a":"é"}"#);
+        assert_eq!(first, digest("{\n \"a\" : \"\\u00e9\",\n \"b\":[ 1, 2.0e0 ]}"));
+        assert_ne!(first, digest(r#"{"b":[2,1],"a":"é"}"#));
+        // A statement without a stamp lacks but its last brace.
+        let finished = draft(&one_subject(), r#"{"a":1}"#).expect("valid").finish(None);
+        let payload = finished.payload.strip_suffix(b"}").expect("a brace");
+        assert_eq!(digest(r#"{"a":1}"#), Sha256Digest::of(payload));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::error::{AskedAt, At, Failure, Refusal, Stage};
 use super::gates::timed;
 use super::services::Services;
 use super::state::{Authenticated, Session, Unverified};
+use super::turns::turn_of;
 use crate::auth::{AuthError, AuthorityKeys, KeysFor, SpendProof, check_binding, proof_required};
 use crate::domain::caller::{AccessToken, PresentedToken, Scope};
 use crate::evidence::Principal;
@@ -26,13 +27,15 @@ pub async fn authenticate(
     context: &Context,
 ) -> Result<Session<Authenticated>, Failure> {
     timed(services, "authenticate", async {
-        let now = services.clock.now();
         let credentials = session.credentials();
         let token = known_token(services, &credentials.token, context).await?;
         let proof = if proof_required(&token, credentials).at(Stage::Authentication)? {
+            let turn = turn_of(&token.tenant, context.deadline).await;
+            turn.at(Stage::Authentication)?;
+            // As of now: waiting for a turn makes no proof younger.
             let proof = services
                 .proofs
-                .verify(credentials, &token, now)
+                .verify(credentials, &token, services.clock.now())
                 .map_err(AuthError::from);
             Some(proof.at(Stage::Authentication)?)
         } else {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::digest::ImageDigest;
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{CorrelationId, KeyId};
 use crate::domain::signing::SigningMode;
 use crate::domain::statement::StatementDraft;
@@ -29,6 +30,17 @@ pub struct SignRequest {
     pub poe: Option<Poe>,
     /// Options.
     pub options: SignOptions,
+    /// The `Idempotency-Key`, if there is one. A dry run ignores it.
+    pub idempotency: Option<Idempotent>,
+}
+
+/// What a retry of a request is recognised by.
+#[derive(Clone, Debug)]
+pub struct Idempotent {
+    /// The caller's key.
+    pub key: IdempotencyKey,
+    /// What kind of answer is asked for, `options.returnBundle`: it is part of the request.
+    pub returned: &'static str,
 }
 
 /// `options` of a request (contract §2.1).

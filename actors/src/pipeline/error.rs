@@ -5,6 +5,8 @@ use crate::auth::AuthError;
 use crate::domain::code::Code;
 use crate::domain::ids::AuditId;
 use crate::entitlement::EntitlementError;
+use crate::idempotency::IdempotencyError;
+use crate::ports::TrailError;
 use crate::quota::{QuotaError, RateStatus};
 use crate::referrer::ReferrerError;
 use crate::runtime::AskError;
@@ -23,6 +25,8 @@ pub enum Stage {
     Shape,
     /// Proof of entitlement, tenant, features, predicate type.
     Entitlement,
+    /// The idempotency key.
+    Idempotency,
     /// Rate, concurrency, size.
     Quota,
     /// Scanner image and its version.
@@ -42,6 +46,7 @@ impl Stage {
             Self::Body => "body",
             Self::Shape => "shape",
             Self::Entitlement => "entitlement",
+            Self::Idempotency => "idempotency",
             Self::Quota => "quota",
             Self::Release => "release",
             Self::Audit => "audit",
@@ -68,6 +73,12 @@ pub enum Refusal {
     /// The tenant is not entitled.
     #[error(transparent)]
     Entitlement(#[from] EntitlementError),
+    /// The request's key is not free for it.
+    #[error(transparent)]
+    Idempotency(#[from] IdempotencyError),
+    /// The answer to a signature could not be formed.
+    #[error("the answer could not be formed: report the correlation id")]
+    Unformed,
     /// The plan does not cover the request now.
     #[error(transparent)]
     Quota(#[from] QuotaError),
@@ -80,6 +91,12 @@ pub enum Refusal {
     /// The record is not in the trail.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The trail shows nothing.
+    #[error(transparent)]
+    Trail(#[from] TrailError),
+    /// No record, or another tenant's: which of both is not told.
+    #[error("your tenant has no record of this audit id in this replica's log")]
+    NoSuchRecord,
     /// An actor did not answer.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -93,6 +110,8 @@ impl Refusal {
             Self::BodyMismatch | Self::BodyUnbound => Code::InvalidDpopProof,
             Self::TimestampNotConfigured => Code::InvalidRequest,
             Self::Entitlement(error) => entitlement_code(error),
+            Self::Idempotency(error) => idempotency_code(*error),
+            Self::Unformed => Code::Internal,
             Self::Quota(QuotaError::Rate { .. }) => Code::RateLimited,
             Self::Quota(QuotaError::Concurrency { .. }) => Code::ConcurrencyLimited,
             Self::Quota(QuotaError::Size { .. }) => Code::ArtifactTooLarge,
@@ -101,6 +120,10 @@ impl Refusal {
             Self::Signer(error) => signer_code(error),
             Self::Audit(AuditError::Unavailable) => Code::AuditUnavailable,
             Self::Audit(AuditError::Record) => Code::Internal,
+            Self::Trail(TrailError::Beyond { .. }) => Code::InvalidRequest,
+            Self::Trail(TrailError::Busy) => Code::Overloaded,
+            Self::Trail(TrailError::Unavailable) => Code::AuditUnavailable,
+            Self::NoSuchRecord => Code::NotFound,
             Self::Ask(AskError::Overloaded) => Code::Overloaded,
             Self::Ask(AskError::Deadline) => Code::DeadlineExceeded,
             Self::Ask(AskError::Panicked | AskError::Abandoned) => Code::Internal,
@@ -135,13 +158,23 @@ fn entitlement_code(error: &EntitlementError) -> Code {
     }
 }
 
+fn idempotency_code(error: IdempotencyError) -> Code {
+    match error {
+        IdempotencyError::Conflict => Code::IdempotencyConflict,
+        IdempotencyError::InFlight => Code::IdempotencyInFlight,
+        IdempotencyError::Full => Code::Overloaded,
+        IdempotencyError::Unavailable => Code::StateUnavailable,
+    }
+}
+
 fn referrer_code(error: &ReferrerError) -> Code {
     match error {
         ReferrerError::NotFound => Code::NotFound,
         ReferrerError::Untrusted => Code::ReleaseUntrusted,
         ReferrerError::ScannerMismatch(_) => Code::ScannerMismatch,
         ReferrerError::ForeignRepository => Code::InvalidRequest,
-        ReferrerError::Registry => Code::RegistryError,
+        ReferrerError::Registry | ReferrerError::CircuitOpen { .. } => Code::RegistryError,
+        ReferrerError::Overloaded => Code::Overloaded,
         ReferrerError::Timeout => Code::DeadlineExceeded,
     }
 }

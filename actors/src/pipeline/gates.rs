@@ -119,6 +119,7 @@ pub(super) async fn verify_scanner(
         .referrer
         .ask(
             Check {
+                tenant: session.principal().token().tenant.clone(),
                 digest: scanner,
                 repository: None,
             },

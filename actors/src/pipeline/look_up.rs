@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::error::{AskedAt, At, Failure, Stage};
+use super::error::{AskedAt, At, Failure, Refusal, Stage};
 use super::services::Services;
 use super::state::{Authenticated, Session};
 use crate::domain::digest::ImageDigest;
+use crate::domain::ids::AuditId;
+use crate::ports::{ShownRecords, TrailError, TreeHead};
 use crate::quota::{Charge, Lane, RateStatus};
 use crate::referrer::{Check, Checked, ReferrerError};
 
@@ -32,6 +34,25 @@ pub async fn verify_release(
             ))
         }
     };
+    let rate = charge_question(services, session, context).await?;
+    let check = Check {
+        tenant: session.principal().token().tenant.clone(),
+        digest,
+        repository,
+    };
+    let asked = services.referrer.ask(check, context.deadline).await;
+    let checked = asked
+        .asked_at(Stage::Release)
+        .map_err(|failure| failure.with_rate(Some(rate)))?;
+    Ok((checked, rate))
+}
+
+/// At the rate of questions, which all of a tenant share.
+async fn charge_question(
+    services: &Services,
+    session: &Session<Authenticated>,
+    context: &Context,
+) -> Result<RateStatus, Failure> {
     let tenant = session.principal().token().tenant.clone();
     let shard = services.quota.of(tenant.as_str());
     let charge = Charge {
@@ -39,13 +60,47 @@ pub async fn verify_release(
         limits: services.policy.verify_limits,
         lane: Lane::Verify,
     };
-    let rate = shard.ask(charge, context.deadline).await.asked_at(Stage::Quota)?;
-    let asked = services
-        .referrer
-        .ask(Check { digest, repository }, context.deadline)
-        .await;
-    let checked = asked
-        .asked_at(Stage::Release)
+    shard.ask(charge, context.deadline).await.asked_at(Stage::Quota)
+}
+
+/// The newest signed tree head of the trail, with a consistency proof if one is asked for (contract §2.5). For anyone.
+pub async fn tree_head(
+    services: &Services,
+    from: Option<u64>,
+    context: &Context,
+) -> Result<TreeHead, Failure> {
+    let head = services.trail.head(from);
+    let answer = tokio::time::timeout(context.deadline.remaining(), head).await;
+    answer.unwrap_or(Err(TrailError::Unavailable)).map_err(|error| {
+        let stage = match error {
+            TrailError::Beyond { .. } => Stage::Shape,
+            TrailError::Busy | TrailError::Unavailable => Stage::Audit,
+        };
+        Failure::new(stage, error)
+    })
+}
+
+/// The records of one audit id with their proofs (contract §2.5), at the rate of questions. Another tenant's are as if
+/// there were none.
+pub async fn audit_records(
+    services: &Services,
+    session: &Session<Authenticated>,
+    id: AuditId,
+    context: &Context,
+) -> Result<(ShownRecords, RateStatus), Failure> {
+    let rate = charge_question(services, session, context).await?;
+    let asked = tokio::time::timeout(context.deadline.remaining(), services.trail.records(id)).await;
+    let shown = asked
+        .unwrap_or(Err(TrailError::Unavailable))
+        .at(Stage::Audit)
         .map_err(|failure| failure.with_rate(Some(rate)))?;
-    Ok((checked, rate))
+    let own = |tenant: &str| *tenant == *session.principal().token().tenant.as_str();
+    // Whose it is, the first record says: an outcome names its intent alone.
+    let first = shown.records.first().and_then(|first| first.record.caller());
+    let mut callers = shown.records.iter().filter_map(|shown| shown.record.caller());
+    if first.is_some() && callers.all(|caller| own(&caller.tenant)) {
+        Ok((shown, rate))
+    } else {
+        Err(Failure::new(Stage::Audit, Refusal::NoSuchRecord).with_rate(Some(rate)))
+    }
 }

@@ -5,10 +5,12 @@
 //! transition consumes the evidence of its gate, and only the last state before the signature yields a
 //! [`SigningWarrant`](crate::evidence::SigningWarrant).
 
+mod answer;
 mod authenticate;
 mod context;
 mod error;
 mod gates;
+mod idempotent;
 mod look_up;
 mod probe;
 mod records;
@@ -16,11 +18,13 @@ mod run;
 mod services;
 mod signing;
 pub mod state;
+mod turns;
 
+pub use answer::Answer;
 pub use authenticate::authenticate;
-pub use context::{Context, SignOptions, SignRequest};
+pub use context::{Context, Idempotent, SignOptions, SignRequest};
 pub use error::{Failure, Refusal, Stage};
-pub use look_up::verify_release;
+pub use look_up::{audit_records, tree_head, verify_release};
 pub use probe::{Gate, GateReport, GateVerdict, Probe, probe};
 pub use run::sign;
 pub use services::{BackendHandle, Policy, Services};

@@ -86,6 +86,7 @@ async fn run(
         scanner,
         poe,
         options,
+        idempotency: _,
     } = request;
     let (backend, is_other_key) = choose(services, &options)?;
     let session = entitle(services, session, poe, backend, is_other_key, &draft, context).await?;

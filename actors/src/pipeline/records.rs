@@ -31,6 +31,10 @@ pub(super) fn caller(principal: &Principal) -> Caller {
     }
 }
 
+#[allow(
+    clippy::too_many_arguments,
+    reason = "a record gathers what every gate has to say"
+)]
 pub(super) fn intent(
     services: &Services,
     context: &Context,
@@ -39,6 +43,7 @@ pub(super) fn intent(
     release: &ReleaseEvidence,
     statement: &Statement,
     identity: &SigningIdentity,
+    retry_of: Option<AuditId>,
 ) -> AuditRecord {
     let entitlement = session.grant().entitlement();
     AuditRecord::Intent(Box::new(Intent {
@@ -63,6 +68,7 @@ pub(super) fn intent(
         gates: ["authentication", "entitlement", "quota", "release"]
             .map(str::to_owned)
             .to_vec(),
+        retry_of,
     }))
 }
 

@@ -3,16 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::answer::{Answer, Tell};
 use super::context::{Context, SignRequest};
 use super::error::{Failure, Stage};
 use super::gates::{admit, choose, entitle, lease, verify_item_release};
+use super::idempotent::{Todo, begin, keep, repeat, take_turn};
 use super::records;
 use super::services::Services;
 use super::signing::{make_signature, record_intent, release};
 use super::state::{Authenticated, Released, Session};
 use crate::runtime::AskError;
 
-/// Signs one request. Its refusals after authentication are recorded too.
+/// Signs one request, or answers as it was answered before. Its refusals after authentication are recorded too. `tell`
+/// forms the answer without its payload, which is all that is kept of it.
 ///
 /// The work is a task of its own: a caller that hangs up neither frees its permit early nor leaves an intent without
 /// its outcome. It must be called on an arbiter (a worker's is one).
@@ -21,9 +26,10 @@ pub async fn sign(
     session: Session<Authenticated>,
     request: SignRequest,
     context: &Context,
-) -> Result<Released, Failure> {
+    tell: impl FnOnce(&Released) -> Result<Bytes, Failure> + 'static,
+) -> Result<Answer, Failure> {
     let (services, context) = (services.clone(), context.clone());
-    let work = actix::spawn(async move { run_recorded(&services, session, request, &context).await });
+    let work = actix::spawn(async move { run_recorded(&services, session, request, &context, tell).await });
     match work.await {
         Ok(result) => result,
         // The panic hook has logged where.
@@ -36,10 +42,11 @@ async fn run_recorded(
     session: Session<Authenticated>,
     request: SignRequest,
     context: &Context,
-) -> Result<Released, Failure> {
+    tell: impl Tell,
+) -> Result<Answer, Failure> {
     let begun = services.clock.monotonic();
     let caller = records::caller(session.principal());
-    let result = run(services, session, request, context, begun).await;
+    let result = run(services, session, request, context, tell, begun).await;
     records::recorded(services, context, caller, false, result).await
 }
 
@@ -48,24 +55,35 @@ async fn run(
     session: Session<Authenticated>,
     request: SignRequest,
     context: &Context,
+    tell: impl Tell,
     begun: Duration,
-) -> Result<Released, Failure> {
+) -> Result<Answer, Failure> {
     let SignRequest {
         draft,
         scanner,
         poe,
         options,
+        idempotency,
     } = request;
     let (backend, is_other_key) = choose(services, &options)?;
     let session = entitle(services, session, poe, backend, is_other_key, &draft, context).await?;
+    let asked = (&draft, scanner, &options);
+    let mut held = match take_turn(services, &session, idempotency, asked, context).await? {
+        Todo::Sign(held) => held,
+        Todo::Repeat(audit_id, kept) => return repeat(&session, draft, scanner, audit_id, kept),
+    };
     let item = admit(services, Arc::new(session), draft, context).await?;
     let rate = item.rate();
-    let released = async {
+    let answered = async {
         let item = verify_item_release(services, item, scanner, context).await?;
         let key = lease(backend, options.min_life, services, context).await?;
-        let item = record_intent(services, item, key, backend, context).await?;
-        let item = make_signature(services, item, backend, context, begun).await?;
-        release(services, item, context, begun).await
+        let attempt = begin(services, &mut held, context).await?;
+        let item = record_intent(services, item, key, backend, attempt, context).await?;
+        let signed = make_signature(services, item, backend, context, begun).await;
+        let item = signed.inspect_err(|failure| held.failed(failure))?;
+        let released = release(services, item, context, begun).await?;
+        let told = tell(&released)?;
+        keep(services, held, released, told, context).await
     };
-    released.await.map_err(|failure| failure.with_rate(rate))
+    answered.await.map_err(|failure| failure.with_rate(rate))
 }

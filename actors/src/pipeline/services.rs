@@ -13,9 +13,10 @@ use crate::domain::plan::PlanLimits;
 use crate::domain::signing::{KeyState, SigningMode};
 use crate::domain::statement::RELEASE_SIGNATURE_TYPE;
 use crate::entitlement::Entitlements;
-use crate::ports::{BackendInfo, Clock, Ids, Observer, ProofVerifier};
+use crate::idempotency::Idempotency;
+use crate::ports::{AuditTrail, BackendInfo, Clock, Ids, Observer, ProofVerifier};
 use crate::quota::Quota;
-use crate::referrer::Referrers;
+use crate::referrer::{Referrers, RepositoryHealth};
 use crate::runtime::{Mailbox, Shards, Watchdog};
 use crate::signer::{OpenKey, Signer, SignerError};
 use crate::tokens::Tokens;
@@ -67,18 +68,24 @@ pub struct Services {
     pub proofs: Arc<dyn ProofVerifier>,
     /// EntitlementActor shards.
     pub entitlement: Shards<Entitlements>,
+    /// IdempotencyActor.
+    pub idempotency: Mailbox<Idempotency>,
     /// QuotaActor shards.
     pub quota: Shards<Quota>,
     /// ReferrerActor.
     pub referrer: Mailbox<Referrers>,
     /// Configured repositories, `host/name`.
     pub repositories: Arc<[Arc<str>]>,
+    /// How these are doing, as the ReferrerActor last published it.
+    pub repository_health: watch::Receiver<Arc<[RepositoryHealth]>>,
     /// SignerActors, in configured order.
     pub backends: Arc<[BackendHandle]>,
     /// AuditActor.
     pub audit: Mailbox<Audit>,
     /// False while the audit trail cannot be written.
     pub audit_healthy: watch::Receiver<bool>,
+    /// The trail as it is shown.
+    pub trail: Arc<dyn AuditTrail>,
     /// Whether the state that replicas share can be asked; `None`: this one is alone.
     pub shared_up: Option<watch::Receiver<bool>>,
     /// Identifies this replica's trail.

@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::context::Context;
 use super::error::{AskedAt, Failure, Stage};
 use super::gates::timed;
+use super::idempotent::Attempt;
 use super::records;
 use super::services::{BackendHandle, Services};
-use super::state::{Item, Recorded, ReleaseVerified, Released, Signed};
+use super::state::{Entitled, Item, Recorded, ReleaseVerified, Released, Session, Signed};
 use crate::audit::Durability;
+use crate::domain::digest::ImageDigest;
 use crate::domain::envelope::PAYLOAD_TYPE;
 use crate::domain::ids::AuditId;
 use crate::domain::signing::Signature;
@@ -23,18 +25,15 @@ pub(super) async fn record_intent(
     item: Item<ReleaseVerified>,
     key: OpenKey,
     backend: &BackendHandle,
+    attempt: Attempt,
     context: &Context,
 ) -> Result<Item<Recorded>, Failure> {
     timed(services, "audit_intent", async {
         let (draft, pending) = item.take_draft();
-        let token = pending.session().principal().token();
-        let stamp = services.policy.stamp.then(|| Stamp {
-            tenant: token.tenant.clone(),
-            installation: token.installation.clone(),
-            scanner: pending.release().digest(),
-        });
+        let scanner = pending.release().digest();
+        let stamp = services.policy.stamp.then(|| stamp(pending.session(), scanner));
         let statement = draft.finish(stamp.as_ref());
-        let audit_id = AuditId(services.ids.uuid());
+        let Attempt { audit_id, retry_of } = attempt;
         let (session, release) = (pending.session(), pending.release());
         let record = records::intent(
             services,
@@ -44,6 +43,7 @@ pub(super) async fn record_intent(
             release,
             &statement,
             key.identity(),
+            retry_of,
         );
         let durability = if backend.info.remote {
             Durability::Durable
@@ -56,6 +56,16 @@ pub(super) async fn record_intent(
         Ok(pending.recorded(statement, key, IntentReceipt::new(audit_id), receipt))
     })
     .await
+}
+
+/// What the gates say of a statement.
+pub(super) fn stamp(session: &Session<Entitled>, scanner: ImageDigest) -> Stamp {
+    let token = session.principal().token();
+    Stamp {
+        tenant: token.tenant.clone(),
+        installation: token.installation.clone(),
+        scanner,
+    }
 }
 
 /// Makes the signature, verifies it where the contract asks for it, and records a failure as the outcome.

@@ -34,6 +34,7 @@ use crate::testing::{self, Fakes, until};
 mod dry_run;
 mod failing;
 mod faults;
+mod idempotent;
 mod remembered;
 
 /// Everything a request depends on, before the service starts. Tests turn what they need.
@@ -49,6 +50,7 @@ struct World {
     predicate: String,
     poe: Option<Poe>,
     options: SignOptions,
+    idempotency: Option<Idempotent>,
     scanner: ImageDigest,
     patience: Duration,
     /// Keep the dials of tokens, local verification and reports as the test set them.
@@ -69,6 +71,7 @@ impl Default for World {
             predicate: r#"{"components":[]}"#.into(),
             poe: Poe::new("poe"),
             options: SignOptions::default(),
+            idempotency: None,
             scanner: testing::image(),
             patience: Duration::from_secs(5),
             own_dials: [false; 3],
@@ -139,6 +142,7 @@ impl Rig {
             scanner: self.world.scanner,
             poe: self.world.poe.clone(),
             options: self.world.options.clone(),
+            idempotency: self.world.idempotency.clone(),
         }
     }
 
@@ -148,9 +152,18 @@ impl Rig {
     }
 
     async fn sign(&self) -> Result<Released, Failure> {
+        match self.answer(self.request()).await? {
+            Answer::Signed { released, .. } => Ok(released),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Told is the audit id, so that it is seen whose answer it was.
+    async fn answer(&self, request: SignRequest) -> Result<Answer, Failure> {
         let context = self.context();
         let session = self.authenticate(Scope::Sign).await?;
-        sign(&self.services, session, self.request(), &context).await
+        let tell = |released: &Released| Ok(released.audit_id().to_string().into());
+        sign(&self.services, session, request, &context, tell).await
     }
 
     async fn probe(&self) -> Result<Probe, Failure> {
@@ -394,6 +407,8 @@ async fn actors_on_arbiters_of_their_own_lose_nothing() {
         world.entitlement.limits.burst = 1000;
         world.tuning.replay_capacity = 100_000;
         world.tuning.audit_linger = Duration::from_millis(1);
+        // All of them may wait for the verdict about the one scanner image.
+        world.tuning.mailbox_capacity = 4 * COUNT;
         world.patience = Duration::from_secs(60);
     });
     let all = futures_util::future::join_all((0..COUNT).map(|_| rig.sign())).await;

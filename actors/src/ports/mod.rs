@@ -6,6 +6,7 @@
 mod audit;
 mod authority;
 mod clock;
+mod idempotency;
 mod licensing;
 mod observe;
 mod release;
@@ -15,12 +16,15 @@ mod state;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use audit::{AuditLog, AuditLogError};
+pub use audit::{
+    AuditLog, AuditLogError, AuditTrail, ShownRecord, ShownRecords, TrailError, TreeHash, TreeHead,
+};
 pub use authority::{AuthoritySource, ProofRejection, ProofVerifier, TokenRejection, TokenVerifier};
 pub use clock::{Clock, Ids, SystemClock, SystemIds};
+pub use idempotency::{Claim, Claimed, End, IdempotencyStore, Ownership};
 pub use licensing::{Introspection, LicensingSource, PoeRejection, PoeVerifier};
 pub use observe::{Observer, Unobserved};
-pub use release::{ReleaseError, ReleaseSource};
+pub use release::{ReleaseError, ReleaseSource, combine};
 pub use signing::{BackendError, BackendInfo, LAST_LIFE, SigningBackend, SigningKey};
 pub use state::{
     LeaseId, Leases, QuotaStore, Rate, ReplayStore, SharedRate, Spend, Spent, Standing, StateUnavailable,

@@ -30,6 +30,10 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn licence_file_refused(&self) {}
     /// The audit trail made this many records durable with one sync that took this long.
     fn audit_synced(&self, _records: usize, _elapsed: Duration) {}
+    /// A checkpoint over this many records was published; that took this long.
+    fn audit_published(&self, _size: u64, _elapsed: Duration) {}
+    /// The audit trail could not be published; its records are durable all the same.
+    fn audit_publish_failed(&self) {}
     /// The wall clock was seen to go back by more than a second.
     fn clock_went_back(&self) {}
     /// The audit trail could not be written.
@@ -37,8 +41,26 @@ pub trait Observer: Send + Sync + fmt::Debug {
     /// The shared state answered (`spend`, `admit`, `charge`, `look`, `renew`, `release`, `connect`) after this time, or
     /// failed to in this way (`down`, `timeout`, `connection`, `refused`, `memory`, `clock`, `answer`, `settling`).
     fn state(&self, _operation: &'static str, _elapsed: Duration, _failure: Option<&'static str>) {}
+    /// A configured repository answered about an image (`trusted`, `untrusted`, `unsigned`, `absent`, `doubt`), or did
+    /// not (`unavailable`, `timeout`), after this time.
+    fn release_lookup(&self, _repository: &str, _outcome: &'static str, _elapsed: Duration) {}
+    /// A verdict was looked up anew before its time was over: it is as before (`renewed`), the image is no longer trusted
+    /// (`withdrawn`), or there was no answer (`failed`).
+    fn release_refresh(&self, _result: &'static str) {}
+    /// A configured repository's circuit has opened, or closed.
+    fn release_circuit(&self, _repository: &str, _open: bool) {}
     /// The shared state can be used, or not.
     fn state_up(&self, _up: bool) {}
+    /// A request with an idempotency key was `taken` on, `retried` after an attempt of unknown end, answered by what was
+    /// kept (`replayed`), or refused (`conflict`, `in_flight`, `full`, `unavailable`); its answer was `stored`, left
+    /// `unkept`, or did not leave as another attempt had `taken_over`.
+    fn idempotency(&self, _outcome: &'static str) {}
+    /// The store of idempotency keys answered (`claim`, `begin`, `keep`, `give_up`) after this time, or failed to.
+    fn idempotency_store(&self, _operation: &'static str, _elapsed: Duration, _ok: bool) {}
+    /// The embedded store of idempotency keys can be used, or not.
+    fn idempotency_up(&self, _up: bool) {}
+    /// The embedded store holds so many keys.
+    fn idempotency_entries(&self, _entries: u64) {}
     /// This replica holds so many leases of the shared state more than before, or fewer.
     fn leases_held(&self, _change: i64) {}
     /// So many leases ended while their work was running (`lapsed`: not renewed in time; `lost`: the store had

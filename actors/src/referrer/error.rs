@@ -26,6 +26,17 @@ pub enum ReferrerError {
         "the registry left a doubt about the scanner image, which therefore counts as untrusted: try again shortly"
     )]
     Registry,
+    /// 502 `registry_error` at once, with `Retry-After`: a registry has not answered for a while.
+    #[error(
+        "the registry has not answered for a while, so the scanner image counts as untrusted: try again after Retry-After"
+    )]
+    CircuitOpen {
+        /// Seconds until it is asked again; at least 1.
+        retry_after: u64,
+    },
+    /// 503 `overloaded`: too many wait for a registry.
+    #[error("too many requests wait for a registry: try again shortly")]
+    Overloaded,
     /// 504 `deadline_exceeded`
     #[error("the registry did not answer in time: try again shortly")]
     Timeout,
@@ -35,7 +46,7 @@ impl From<ReleaseError> for ReferrerError {
     fn from(error: ReleaseError) -> Self {
         match error {
             ReleaseError::NotFound => Self::NotFound,
-            ReleaseError::Doubt(_) => Self::Registry,
+            ReleaseError::Doubt(_) | ReleaseError::Unavailable(_) => Self::Registry,
             ReleaseError::Timeout => Self::Timeout,
         }
     }

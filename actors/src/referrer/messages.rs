@@ -5,11 +5,14 @@ use std::sync::Arc;
 use super::ReferrerError;
 use crate::domain::digest::ImageDigest;
 use crate::domain::release::ReleaseReport;
+use crate::domain::tenant::TenantId;
 use crate::runtime::Request;
 
 /// The verdict about an image: cached, or established now. Concurrent requests for one image share one lookup.
 #[derive(Debug)]
 pub struct Check {
+    /// Who asks: lookups are shared out between tenants.
+    pub tenant: TenantId,
     /// The image.
     pub digest: ImageDigest,
     /// One configured repository, or all of them.

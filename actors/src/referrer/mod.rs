@@ -1,155 +1,347 @@
 //! ReferrerActor: verdicts about scanner images, cached and asked for once.
+//!
+//! What it decides is decided by pure parts: what is remembered and refreshed (`memory`), whose lookup is next
+//! (`turns`), who waits for it (`flights`), which repositories are asked at all (`circuit`, `repositories`). The asking
+//! itself (`ask`) runs beside the mailbox.
 
+mod ask;
+mod circuit;
 mod error;
+mod flights;
+mod memory;
 mod messages;
+mod repositories;
+mod turns;
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lru::LruCache;
-use tokio::sync::{Semaphore, oneshot};
-
+pub use circuit::CircuitPolicy;
 pub use error::ReferrerError;
+pub use flights::Bounds;
 pub use messages::{Check, Checked};
+pub use repositories::{PublishedHealth, RepositoryHealth};
+
+use ask::{Asked, Told, ask_all};
+use flights::{Flights, Joined};
+use memory::{Jitter, Key, Memory, Now, Verdicted};
+use repositories::Repositories;
+use turns::{Turn, Turns};
 
 use crate::domain::digest::ImageDigest;
 use crate::domain::release::{ReleaseReport, Verdict};
-use crate::ports::{Clock, Observer, ReleaseError, ReleaseSource};
+use crate::domain::tenant::TenantId;
+use crate::ports::{Clock, Ids, Observer, ReleaseError, ReleaseSource};
 use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
 
-/// How long verdicts are good for.
+/// How often is looked for refreshes that are due, unless the TTL is short.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long verdicts are good for, and how registries are asked.
 #[derive(Clone, Copy, Debug)]
 pub struct ReferrerPolicy {
     /// A trusted verdict.
     pub positive_ttl: Duration,
     /// Untrusted, unsigned or absent: short, so that a signature just pushed is found.
     pub negative_ttl: Duration,
-    /// Verdicts remembered.
+    /// Trusted verdicts remembered.
     pub capacity: NonZeroUsize,
-    /// Checks against registries at once.
+    /// Checks against registries at once; half of them for one tenant at most.
     pub concurrency: usize,
-    /// How long a lookup waits for its turn. Beyond, those who asked are gone or about to go, and a tenant that names
-    /// image after image while a registry is slow would hold everyone's places in the mailbox.
+    /// How long a lookup waits for its turn. Beyond, those who asked are gone or about to go.
     pub queue: Duration,
+    /// When a repository is left alone.
+    pub circuit: CircuitPolicy,
 }
 
-/// One image in one repository, or in all configured ones.
-type Key = (ImageDigest, Option<Arc<str>>);
-type Verdicted = Result<Arc<ReleaseReport>, ReferrerError>;
+/// What the actor is made of.
+#[derive(Debug)]
+pub struct ReferrerParts {
+    /// The registries.
+    pub source: Arc<dyn ReleaseSource>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance, so that refreshes and circuits of replicas do not go in step.
+    pub ids: Arc<dyn Ids>,
+    /// Metrics.
+    pub observer: Arc<dyn Observer>,
+    /// Log.
+    pub log: slog::Logger,
+    /// Lifetimes and bounds.
+    pub policy: ReferrerPolicy,
+    /// How many may wait.
+    pub bounds: Bounds,
+    /// Where the health of the repositories is published.
+    pub published: PublishedHealth,
+}
 
 /// State of the actor.
 #[derive(Debug)]
 pub struct Referrers {
     source: Arc<dyn ReleaseSource>,
     clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
     observer: Arc<dyn Observer>,
     log: slog::Logger,
     policy: ReferrerPolicy,
-    lookups: Arc<Semaphore>,
-    cache: LruCache<Key, (Verdicted, Duration)>,
-    in_flight: HashMap<Key, Vec<oneshot::Sender<Result<Checked, ReferrerError>>>>,
+    memory: Memory,
+    flights: Flights,
+    turns: Turns,
+    repositories: Repositories,
+    /// Counts panics: a lookup from before one holds no place any more.
+    life: u64,
+}
+
+/// A lookup under way.
+struct Lookup {
+    key: Key,
+    turn: Turn,
+    asked: Vec<Asked>,
+    /// Some were left alone, the first of them for so long.
+    skipped: Option<Duration>,
+    life: u64,
 }
 
 impl Referrers {
     /// An actor that knows no verdict yet.
-    pub fn new(
-        source: Arc<dyn ReleaseSource>,
-        clock: Arc<dyn Clock>,
-        observer: Arc<dyn Observer>,
-        log: slog::Logger,
-        policy: ReferrerPolicy,
-    ) -> Self {
+    pub fn new(parts: ReferrerParts) -> Self {
+        let repositories = Repositories::new(
+            parts.source.repositories(),
+            parts.policy.circuit,
+            Arc::clone(&parts.observer),
+            parts.log.clone(),
+            parts.published,
+        );
         Self {
-            source,
-            clock,
-            observer,
-            log,
-            policy,
-            lookups: Arc::new(Semaphore::new(policy.concurrency.max(1))),
-            cache: LruCache::new(policy.capacity),
-            in_flight: HashMap::new(),
+            source: parts.source,
+            clock: parts.clock,
+            ids: parts.ids,
+            observer: parts.observer,
+            log: parts.log,
+            policy: parts.policy,
+            memory: Memory::new(&parts.policy),
+            flights: Flights::new(parts.bounds),
+            turns: Turns::new(parts.policy.concurrency),
+            repositories,
+            life: 0,
         }
     }
 
-    fn look_up(&mut self, key: Key, cx: &mut Cx<'_, Self>) {
-        let (digest, repository) = key.clone();
-        let (source, lookups) = (Arc::clone(&self.source), Arc::clone(&self.lookups));
-        let patience = self.policy.queue;
-        let check = async move {
-            // The semaphore is never closed; were it, no lookup would be the safe answer.
-            let Ok(Ok(_permit)) = tokio::time::timeout(patience, lookups.acquire()).await else {
-                return Err(ReleaseError::Timeout);
+    fn now(&self) -> Now {
+        Now {
+            monotonic: self.clock.monotonic(),
+            wall: self.clock.now(),
+        }
+    }
+
+    fn jitter(&self) -> Jitter {
+        // The last bits of a UUIDv7 are random (RFC 9562 §5.7).
+        let (_, random) = self.ids.uuid().as_u64_pair();
+        Jitter(u32::try_from(random & u64::from(u32::MAX)).unwrap_or_default())
+    }
+
+    /// Begins what may begin: lookups first, then refreshes that are due.
+    fn advance(&mut self, cx: &mut Cx<'_, Self>) {
+        while let Some((tenant, key)) = self.turns.next() {
+            for waiting in self.flights.begin(&key) {
+                self.turns.withdraw(&waiting, &key);
+            }
+            self.look_up(key, Turn::Of(tenant), cx);
+        }
+        while self.turns.may_refresh() {
+            let Some(key) = self.memory.next_due(self.now()) else {
+                return;
             };
-            source.check(digest, repository).await
+            if self
+                .repositories
+                .wait(key.1.as_deref(), self.clock.monotonic())
+                .is_some()
+            {
+                self.memory.retry(&key, self.now(), self.jitter());
+                continue;
+            }
+            self.flights.begin(&key);
+            self.turns.begin_refresh();
+            self.look_up(key, Turn::Refresh, cx);
+        }
+    }
+
+    fn look_up(&mut self, key: Key, turn: Turn, cx: &mut Cx<'_, Self>) {
+        let (asked, skipped) = self.repositories.ask(key.1.as_deref(), self.clock.monotonic());
+        let (source, clock) = (Arc::clone(&self.source), Arc::clone(&self.clock));
+        let answer = ask_all(source, clock, key.0, asked.clone());
+        let lookup = Lookup {
+            key,
+            turn,
+            asked,
+            skipped,
+            life: self.life,
         };
-        cx.run(Box::pin(check), move |this, result, _cx| {
-            let result =
-                result.unwrap_or_else(|Panicked| Err(ReleaseError::Doubt("the check panicked".into())));
-            this.settle(key, result);
+        cx.run(Box::pin(answer), move |this, result, cx| {
+            this.landed(lookup, result, cx)
         });
     }
 
-    fn settle(&mut self, key: Key, result: Result<ReleaseReport, ReleaseError>) {
-        let (verdicted, ttl) = match result {
-            Ok(report) => {
-                let trusted = report.verdict == Verdict::Trusted;
-                let ttl = if trusted {
-                    self.policy.positive_ttl
-                } else {
-                    self.policy.negative_ttl
-                };
-                (Ok(Arc::new(report)), Some(ttl))
-            }
-            Err(ReleaseError::NotFound) => (Err(ReferrerError::NotFound), Some(self.policy.negative_ttl)),
-            // Doubt is not a fact: the next request asks again.
-            Err(error @ (ReleaseError::Doubt(_) | ReleaseError::Timeout)) => {
-                slog::warn!(self.log, "no verdict about a scanner image";
-                    "digest" => %key.0, "reason" => %error);
-                (Err(ReferrerError::from(error)), None)
-            }
+    fn landed(
+        &mut self,
+        lookup: Lookup,
+        result: Result<(Result<ReleaseReport, ReleaseError>, Vec<Told>), Panicked>,
+        cx: &mut Cx<'_, Self>,
+    ) {
+        if lookup.life != self.life {
+            return;
+        }
+        let (answer, told) = result.unwrap_or_else(|Panicked| {
+            let doubt = ReleaseError::Doubt("the check panicked".into());
+            (Err(doubt), vec![Told::NOTHING; lookup.asked.len()])
+        });
+        for (asked, told) in lookup.asked.iter().zip(told) {
+            self.note(asked, lookup.key.0, told, cx);
+        }
+        self.turns.end(&lookup.turn);
+        let refreshed = lookup.turn == Turn::Refresh;
+        let verdicted = self.verdict(&lookup, answer);
+        self.settle(lookup.key, verdicted, refreshed);
+        self.advance(cx);
+    }
+
+    /// Tells a repository's circuit and the metrics what came of asking it, and asks about its witness if that decides.
+    fn note(&mut self, asked: &Asked, image: ImageDigest, told: Told, cx: &mut Cx<'_, Self>) {
+        if let Some(label) = told.label {
+            self.observer.release_lookup(&asked.name, label, told.elapsed);
+        }
+        let (now, jitter) = (self.clock.monotonic(), self.jitter());
+        let witness = self.repositories.told(asked, image, told.outcome, now, jitter);
+        // At most one at a time for each repository, so it needs no turn.
+        if let Some((asked, witness)) = witness {
+            let (source, clock, life) = (Arc::clone(&self.source), Arc::clone(&self.clock), self.life);
+            let answer = ask_all(source, clock, witness, vec![asked.clone()]);
+            cx.run(Box::pin(answer), move |this, result, cx| {
+                let told = result.ok().and_then(|(_, told)| told.first().copied());
+                if life == this.life {
+                    this.note(&asked, witness, told.unwrap_or(Told::NOTHING), cx);
+                }
+            });
+        }
+    }
+
+    fn verdict(&self, lookup: &Lookup, answer: Result<ReleaseReport, ReleaseError>) -> Verdicted {
+        let reason = match (answer, lookup.skipped) {
+            (Ok(report), None) => return Ok(Arc::new(report)),
+            (Ok(report), _) if report.verdict == Verdict::Trusted => return Ok(Arc::new(report)),
+            (Err(ReleaseError::NotFound), None) => return Err(ReferrerError::NotFound),
+            // Who was not asked might have trusted it: any doubt is doubt.
+            (Ok(_) | Err(ReleaseError::NotFound), Some(wait)) => return Err(circuit_open(wait)),
+            (Err(reason), _) => reason,
         };
+        slog::warn!(self.log, "no verdict about a scanner image";
+            "digest" => %lookup.key.0, "reason" => %reason);
+        Err(ReferrerError::from(reason))
+    }
+
+    fn settle(&mut self, key: Key, verdicted: Verdicted, refreshed: bool) {
+        let (now, jitter) = (self.now(), self.jitter());
         let answer = verdicted.clone().map(|report| Checked {
             report,
             cached: false,
         });
-        for waiter in self.in_flight.remove(&key).unwrap_or_default() {
-            // A waiter that has gone needs no answer.
-            drop(waiter.send(answer.clone()));
+        self.flights.land(&key, &answer);
+        let result = match &verdicted {
+            Ok(report) if report.verdict == Verdict::Trusted => "renewed",
+            Ok(_) | Err(ReferrerError::NotFound) => "withdrawn",
+            Err(_) => "failed",
+        };
+        if refreshed {
+            self.observer.release_refresh(result);
         }
-        if let Some(ttl) = ttl {
-            self.cache
-                .put(key, (verdicted, self.clock.monotonic().saturating_add(ttl)));
+        match result {
+            // Doubt is not a fact: the next request asks again, and what was established counts for its time.
+            "failed" => self.memory.retry(&key, now, jitter),
+            _ => {
+                if refreshed && result == "withdrawn" {
+                    slog::warn!(self.log, "a scanner image is no longer trusted"; "digest" => %key.0);
+                }
+                self.memory.put(key, &verdicted, now, jitter);
+            }
         }
+    }
+
+    /// Queues a lookup for this tenant, for as long as its patience lasts.
+    fn queue(&mut self, key: Key, id: u64, tenant: TenantId, cx: &mut Cx<'_, Self>) {
+        self.turns.queue(&tenant, key.clone());
+        self.advance(cx);
+        if !self.flights.is_queued(&key, id) {
+            return;
+        }
+        let life = self.life;
+        cx.after(self.policy.queue, move |this, _cx| {
+            let late = Err(ReferrerError::Timeout);
+            if life == this.life && this.flights.give_up(&key, id, &tenant, &late) {
+                this.turns.withdraw(&tenant, &key);
+            }
+        });
+    }
+
+    fn tick(&mut self, cx: &mut Cx<'_, Self>) {
+        self.advance(cx);
+        let pause = (self.policy.positive_ttl / 16).clamp(TICK / 20, TICK);
+        cx.after(pause, Self::tick);
+    }
+}
+
+/// Told the caller in whole seconds (RFC 9110 §10.2.3), not too early.
+fn circuit_open(wait: Duration) -> ReferrerError {
+    let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    ReferrerError::CircuitOpen {
+        retry_after: whole.max(1),
     }
 }
 
 impl ActorState for Referrers {
     const NAME: &'static str = "referrer";
 
+    fn started(&mut self, cx: &mut Cx<'_, Self>) {
+        self.tick(cx);
+    }
+
     fn recover(&mut self) {
-        self.cache.clear();
-        self.in_flight.clear();
+        self.memory.clear();
+        self.flights.abandon();
+        self.turns.abandon();
+        self.repositories.recover();
+        self.life = self.life.wrapping_add(1);
     }
 }
 
 impl Serve<Check> for Referrers {
     fn serve(&mut self, ask: Check, cx: &mut Cx<'_, Self>) -> Reply<Result<Checked, ReferrerError>> {
         let key = (ask.digest, ask.repository);
-        let now = self.clock.monotonic();
-        if let Some((verdicted, _)) = self.cache.get(&key).filter(|(_, until)| now < *until) {
-            self.observer.cache("release", true);
-            return Reply::Now(verdicted.clone().map(|report| Checked { report, cached: true }));
+        let known = self.memory.look_up(&key, self.now());
+        self.observer.cache("release", known.is_some());
+        if let Some(verdicted) = known {
+            self.advance(cx);
+            return Reply::Now(verdicted.map(|report| Checked { report, cached: true }));
         }
-        self.observer.cache("release", false);
-        let (sender, receiver) = oneshot::channel();
-        let waiters = self.in_flight.entry(key.clone()).or_default();
-        waiters.push(sender);
-        if waiters.len() == 1 {
-            self.look_up(key, cx);
+        if !self.repositories.knows(key.1.as_deref()) {
+            return Reply::Now(Err(ReferrerError::ForeignRepository));
         }
-        Reply::Later(receiver)
+        let wait = self.repositories.wait(key.1.as_deref(), self.clock.monotonic());
+        if let Some(wait) = wait.filter(|_| !self.flights.contains(&key)) {
+            return Reply::Now(Err(circuit_open(wait)));
+        }
+        match self.flights.join(&key, &ask.tenant) {
+            Joined::Waits(receiver, queue) => {
+                if let Some(id) = queue {
+                    self.queue(key, id, ask.tenant, cx);
+                }
+                Reply::Later(receiver)
+            }
+            Joined::Full => {
+                self.observer.throttled("overload");
+                Reply::Now(Err(ReferrerError::Overloaded))
+            }
+        }
     }
 }
 

@@ -5,16 +5,22 @@ use std::sync::atomic::Ordering;
 use actix::Arbiter;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use tokio::sync::watch;
 
 use super::*;
 use crate::domain::digest::Sha256Digest;
 use crate::runtime::{AskError, Deadline, Mailbox, start};
-use crate::testing::{self, FakeClock, FakeReleases};
+use crate::testing::{self, FakeClock, FakeIds, FakeReleases};
+
+mod circuits;
+mod fairness;
+mod refreshing;
 
 struct Bench {
     releases: FakeReleases,
     clock: FakeClock,
     mailbox: Mailbox<Referrers>,
+    health: watch::Receiver<Arc<[RepositoryHealth]>>,
 }
 
 fn bench(concurrency: usize) -> Bench {
@@ -25,27 +31,53 @@ fn bench(concurrency: usize) -> Bench {
 }
 
 fn bench_with(policy: ReferrerPolicy) -> Bench {
-    let (releases, clock, vitals) = (FakeReleases::default(), FakeClock::default(), testing::vitals());
-    let actor = Referrers::new(
-        Arc::new(releases.clone()),
-        Arc::new(clock.clone()),
-        Arc::clone(&vitals.observer),
-        vitals.log.clone(),
+    bench_of(FakeReleases::default(), policy)
+}
+
+fn bench_of(releases: FakeReleases, policy: ReferrerPolicy) -> Bench {
+    let (clock, vitals) = (FakeClock::default(), testing::vitals());
+    let published = watch::Sender::new(Arc::from([]));
+    let health = published.subscribe();
+    let actor = Referrers::new(ReferrerParts {
+        source: Arc::new(releases.clone()),
+        clock: Arc::new(clock.clone()),
+        ids: Arc::new(FakeIds::default()),
+        observer: Arc::clone(&vitals.observer),
+        log: vitals.log.clone(),
         policy,
-    );
+        bounds: Bounds::of_mailbox(MAILBOX),
+        published,
+    });
     Bench {
         releases,
         clock,
-        mailbox: start(&Arbiter::current(), 256, vitals, move || actor),
+        mailbox: start(&Arbiter::current(), MAILBOX, vitals, move || actor),
+        health,
     }
 }
 
+const MAILBOX: usize = 2048;
+
 type Came = Result<(Verdict, bool), ReferrerError>;
 
+fn image(n: u8) -> ImageDigest {
+    ImageDigest::from(Sha256Digest([n; 32]))
+}
+
 impl Bench {
-    async fn ask(&self, image: u8, repository: Option<&str>) -> Result<Came, AskError> {
+    async fn ask(&self, n: u8, repository: Option<&str>) -> Result<Came, AskError> {
+        self.ask_as("acme", image(n), repository).await
+    }
+
+    async fn ask_as(
+        &self,
+        tenant: &str,
+        digest: ImageDigest,
+        repository: Option<&str>,
+    ) -> Result<Came, AskError> {
         let check = Check {
-            digest: ImageDigest::from(Sha256Digest([image; 32])),
+            tenant: testing::tenant(tenant),
+            digest,
             repository: repository.map(Arc::from),
         };
         let answer = self
@@ -61,6 +93,10 @@ impl Bench {
 
     fn checks(&self) -> u32 {
         self.releases.checks.load(Ordering::SeqCst)
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
     }
 }
 
@@ -87,9 +123,12 @@ async fn each_answer_lives_as_long_as_its_kind() {
             bench
                 .clock
                 .advance(Duration::from_secs(ttl) - Duration::from_nanos(1));
+            // A refresh that is due by now does not come to an end.
+            bench.releases.open.set(false);
             assert_eq!(bench.check().await, came(true), "{expected:?}");
-            assert_eq!(bench.checks(), 1, "{expected:?}");
+            assert_eq!(bench.check().await, came(true), "{expected:?}");
             bench.clock.advance(Duration::from_nanos(1));
+            bench.releases.open.set(true);
         }
         assert_eq!(bench.check().await, came(false), "{expected:?}");
         assert_eq!(bench.checks(), 2, "{expected:?}");
@@ -109,7 +148,8 @@ async fn doubt_does_not_outlive_its_cause() {
 async fn requests_for_one_image_share_one_lookup() {
     let bench = bench(8);
     bench.releases.open.set(false);
-    let asks = (0..50).map(|_| bench.ask(7, None));
+    let tenants: Vec<String> = (0..5).map(|n| format!("tenant-{n}")).collect();
+    let asks = (0..500).map(|n| bench.ask_as(&tenants[n % 5], image(7), None));
     let mut all = Box::pin(join_all(asks));
     assert!((&mut all).now_or_never().is_none());
     testing::until(|| bench.checks() == 1).await;
@@ -120,9 +160,9 @@ async fn requests_for_one_image_share_one_lookup() {
             .all(|came| came == Ok(Ok((Verdict::Trusted, false))))
     );
     assert_eq!(bench.checks(), 1);
-    for (image, repository) in [(8, None), (7, Some("registry.example/scanner"))] {
+    for (n, repository) in [(8, None), (7, Some("registry.example/scanner"))] {
         bench
-            .ask(image, repository)
+            .ask(n, repository)
             .await
             .expect("the actor answers")
             .expect("a verdict");
@@ -138,7 +178,9 @@ async fn requests_for_one_image_share_one_lookup() {
 async fn lookups_at_once_are_bounded() {
     let bench = bench(2);
     bench.releases.open.set(false);
-    let mut all = Box::pin(join_all((0..5).map(|image| bench.ask(image, None))));
+    let tenants = ["a", "b", "c", "d", "e"];
+    let asks = (0..5).map(|n| bench.ask_as(tenants[usize::from(n)], image(n), None));
+    let mut all = Box::pin(join_all(asks));
     assert!((&mut all).now_or_never().is_none());
     testing::until(|| bench.checks() == 2).await;
     for _ in 0..100 {
@@ -183,8 +225,8 @@ async fn a_lookup_waits_for_its_turn_no_longer_than_anyone_listens() {
     let mut first = Box::pin(bench.ask(0, None));
     assert!((&mut first).now_or_never().is_none());
     testing::until(|| bench.checks() == 1).await;
-    for image in [1, 2] {
-        assert_eq!(bench.ask(image, None).await, Ok(Err(ReferrerError::Timeout)));
+    for n in [1, 2] {
+        assert_eq!(bench.ask(n, None).await, Ok(Err(ReferrerError::Timeout)));
     }
     assert_eq!(bench.checks(), 1, "they never began");
     bench.releases.open.set(true);

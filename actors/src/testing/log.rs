@@ -53,7 +53,50 @@ impl AuditLog for FakeLog {
         Ok(())
     }
 
-    fn head(&self) -> (u64, String) {
-        (self.durable.get().len() as u64, String::new())
+    fn size(&self) -> u64 {
+        self.durable.get().len() as u64
+    }
+}
+
+/// A published trail in memory: shows what the log beside it has made durable, with proofs that prove nothing.
+#[derive(Clone, Debug, Default)]
+pub struct FakeTrail(pub FakeLog);
+
+impl AuditTrail for FakeTrail {
+    fn head(&self, from: Option<u64>) -> PortFuture<Result<TreeHead, TrailError>> {
+        let size = self.0.size();
+        let beyond = from.is_some_and(|from| from > size);
+        Box::pin(async move {
+            if beyond {
+                return Err(TrailError::Beyond { size });
+            }
+            Ok(TreeHead {
+                origin: "test/audit".into(),
+                size,
+                root: [7; 32],
+                note: "note".into(),
+                consistency: from.map(|_| Vec::new()),
+            })
+        })
+    }
+
+    fn records(&self, id: AuditId) -> PortFuture<Result<ShownRecords, TrailError>> {
+        let all = self.0.durable.get();
+        Box::pin(async move {
+            let shown = all.into_iter().enumerate().filter_map(|(index, entry)| {
+                let record: AuditRecord = serde_json::from_slice(&entry).ok()?;
+                (record.audit_id() == Some(id)).then(|| ShownRecord {
+                    index: index as u64,
+                    entry,
+                    record,
+                    path: Vec::new(),
+                    proof: String::new(),
+                })
+            });
+            Ok(ShownRecords {
+                records: shown.collect(),
+                note: "note".into(),
+            })
+        })
     }
 }

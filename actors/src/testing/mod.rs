@@ -11,10 +11,11 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::domain::audit::AuditRecord;
 use crate::domain::caller::{AccessToken, Confirmation, Credentials, PresentedToken, Scheme, VerifiedProof};
 use crate::domain::digest::{ImageDigest, Sha256Digest};
 use crate::domain::entitlement::{Entitlement, Features};
-use crate::domain::ids::{CorrelationId, KeyId};
+use crate::domain::ids::{AuditId, CorrelationId, KeyId};
 use crate::domain::plan::PlanLimits;
 use crate::domain::release::{ReleaseReport, ReleaseSigner, Verdict};
 use crate::domain::signing::{Algorithm, KeyState, Signature, SigningIdentity, SigningMode};
@@ -24,9 +25,10 @@ use crate::evidence::SigningWarrant;
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{Context, Policy};
 use crate::ports::{
-    AuditLog, AuditLogError, AuthoritySource, BackendError, BackendInfo, Clock, Ids, Introspection,
-    LicensingSource, PoeRejection, PoeVerifier, PortFuture, ProofRejection, ProofVerifier, ReleaseError,
-    ReleaseSource, SigningBackend, SigningKey, SourceUnavailable, TokenRejection, TokenVerifier, Unobserved,
+    AuditLog, AuditLogError, AuditTrail, AuthoritySource, BackendError, BackendInfo, Clock, Ids,
+    Introspection, LicensingSource, PoeRejection, PoeVerifier, PortFuture, ProofRejection, ProofVerifier,
+    ReleaseError, ReleaseSource, ShownRecord, ShownRecords, SigningBackend, SigningKey, SourceUnavailable,
+    TokenRejection, TokenVerifier, TrailError, TreeHead, Unobserved,
 };
 use crate::runtime::{Deadline, Vitals, Watchdog};
 use crate::system::{Parts, Tuning};
@@ -35,6 +37,7 @@ mod authority;
 mod backend;
 mod clock;
 mod dial;
+mod idempotency;
 mod licensing;
 mod log;
 mod releases;
@@ -45,9 +48,10 @@ pub use authority::{FakeAuthority, FakeProofs};
 pub use backend::FakeBackend;
 pub use clock::{FakeClock, FakeIds};
 pub use dial::{Bomb, Dial};
+pub use idempotency::{FakeKeys, IdempotencyModel, ModelEntry};
 pub use licensing::FakeLicensing;
-pub use log::FakeLog;
-pub use releases::FakeReleases;
+pub use log::{FakeLog, FakeTrail};
+pub use releases::{Answer, FakeReleases};
 pub use state::{FakeState, LeaseModel};
 pub use values::{
     AUTHORITY_KEY, KEY, NOW, access_token, context, credentials, entitlement, image, installation, proof,
@@ -73,6 +77,8 @@ pub struct Fakes {
     pub keyless: FakeBackend,
     /// The trail.
     pub log: FakeLog,
+    /// Idempotency keys.
+    pub keys: FakeKeys,
 }
 
 impl Default for Fakes {
@@ -86,6 +92,7 @@ impl Default for Fakes {
             keyful: FakeBackend::new("file", SigningMode::Kms, &clock),
             keyless: FakeBackend::new("fulcio", SigningMode::Keyless, &clock),
             log: FakeLog::default(),
+            keys: FakeKeys::new(&clock),
             clock,
         }
     }
@@ -101,7 +108,9 @@ impl Fakes {
             releases: Arc::new(self.releases.clone()),
             backends: vec![Arc::new(self.keyful.clone()), Arc::new(self.keyless.clone())],
             audit: Box::new(self.log.clone()),
+            trail: Arc::new(FakeTrail(self.log.clone())),
             audit_origin: "test/audit".into(),
+            idempotency: Arc::new(self.keys.clone()),
             shared: None,
             clock: Arc::new(self.clock.clone()),
             ids: Arc::new(FakeIds::default()),
@@ -170,6 +179,11 @@ pub fn tuning() -> Tuning {
             capacity: thousand,
             concurrency: 8,
             queue: Duration::from_secs(5),
+            circuit: crate::referrer::CircuitPolicy {
+                failures: 5,
+                first: Duration::from_secs(1),
+                longest: Duration::from_secs(30),
+            },
         },
         replay_capacity: 1000,
         audit_linger: Duration::ZERO,

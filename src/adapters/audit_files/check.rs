@@ -1,4 +1,4 @@
-//! Is this line the next one, and does it say something we understand? Shared by opening and by verifying.
+//! Does a record say something we understand, and does it fit those before it? Shared by all who read the trail.
 
 use std::collections::BTreeSet;
 
@@ -7,26 +7,9 @@ use serde::Deserialize;
 use signer_actors::domain::audit::{AuditRecord, MAX_RECORD_BYTES, OutcomeKind, SCHEMA_VERSION};
 use signer_actors::domain::ids::AuditId;
 
-use super::chain::{Line, Link};
-
-/// Why a line is not the next one.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Broken {
-    /// Not framed as a line of a trail.
-    Framing,
-    /// Numbered otherwise; true if it names the right predecessor all the same.
-    Number { found: u64, tied: bool },
-    /// Names another predecessor.
-    Previous,
-    /// In its place, but what it says is not acceptable.
-    Content(String),
-}
-
 /// What has been seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
-    /// Where the next line has to tie on.
-    pub(super) link: Link,
     /// True when reading began with the first record: then every outcome has its intent.
     pub(super) whole: bool,
     /// Intents without an outcome; ids sort by time.
@@ -40,23 +23,10 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    /// Accepts the next line, without its line feed. After an error nothing has changed.
-    pub(super) fn accept(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        let line = Line::parse(bytes).ok_or(Broken::Framing)?;
-        let tied = line.prev == self.link.prev;
-        if line.seq != self.link.seq {
-            return Err(Broken::Number {
-                found: line.seq,
-                tied,
-            });
-        }
-        if !tied {
-            return Err(Broken::Previous);
-        }
-        let record = read_record(line.record).map_err(Broken::Content)?;
-        self.follow(&record).map_err(Broken::Content)?;
-        self.link.advance(bytes);
-        Ok(())
+    /// Accepts the next record. After an error nothing has changed.
+    pub(super) fn accept(&mut self, entry: &[u8]) -> Result<(), String> {
+        let record = read_record(entry)?;
+        self.follow(&record)
     }
 
     fn follow(&mut self, record: &AuditRecord) -> Result<(), String> {
@@ -90,7 +60,8 @@ impl Checker {
     }
 }
 
-fn read_record(bytes: &[u8]) -> Result<AuditRecord, String> {
+/// Reads one record of a schema that this version knows.
+pub(super) fn read_record(bytes: &[u8]) -> Result<AuditRecord, String> {
     #[derive(Deserialize)]
     struct Version {
         schema: u32,

@@ -6,18 +6,25 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// A flat directory of files that only grow.
-pub(super) trait Storage: Send + fmt::Debug {
-    /// Names of the files, in no order.
-    fn names(&self) -> io::Result<Vec<String>>;
-    /// Opens for reading and appending; creates the file when asked to.
-    fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn Segment>>;
+/// A directory with folders of files that only grow or are replaced as a whole. Paths are relative, with `/`.
+pub(super) trait Storage: Send + Sync + fmt::Debug {
+    /// Names in a folder (`""`: the directory itself), in no order; none if there is no such folder.
+    fn names(&self, folder: &str) -> io::Result<Vec<String>>;
+    /// Opens for reading and appending; creates the file, and its folder, when asked to.
+    fn open(&self, path: &str, create: bool) -> io::Result<Box<dyn Segment>>;
     /// Opens for reading only.
-    fn read(&self, name: &str) -> io::Result<Box<dyn Segment>>;
+    fn read(&self, path: &str) -> io::Result<Box<dyn Segment>>;
     /// Writes the first bytes of a file again, in place and unchanged, so that the next sync covers them.
-    fn rewrite(&self, name: &str, len: u64) -> io::Result<()>;
-    /// Makes created names durable.
-    fn sync_names(&self) -> io::Result<()>;
+    fn rewrite(&self, path: &str, len: u64) -> io::Result<()>;
+    /// Puts a whole file in its place at once, its content durable: whoever looks sees the old or the new one. The name is
+    /// durable after [`Self::sync_names`].
+    fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &str) -> io::Result<()>;
+    /// Removes a folder with its files, if there is one.
+    fn remove_folder(&self, folder: &str) -> io::Result<()>;
+    /// Makes created names in a folder durable.
+    fn sync_names(&self, folder: &str) -> io::Result<()>;
 }
 
 /// One file.
@@ -34,25 +41,52 @@ pub(super) trait Segment: Send + fmt::Debug {
     fn sync(&mut self) -> io::Result<()>;
 }
 
+/// Reads up to `len` bytes from an offset; fewer only where the file ends.
+pub(super) fn read_up_to(file: &dyn Segment, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match file.read_at(room, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// A whole file of at most `most` bytes; `None` if there is no such file.
+pub(super) fn read_whole(storage: &dyn Storage, path: &str, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let file = match storage.read(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    if file.len()? > most as u64 {
+        return Err(io::Error::other(format!("is longer than {most} bytes")));
+    }
+    read_up_to(file.as_ref(), 0, most).map(Some)
+}
+
 /// A directory of the file system.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// Held, and with it the lock, while the trail is open for writing.
-    _lock: Option<File>,
 }
 
 impl Directory {
-    /// Opens for reading only: no lock, nothing is created.
-    pub(super) fn read_only(path: &Path) -> Self {
+    /// Without lock, and nothing is created: for reading.
+    pub(super) fn at(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            _lock: None,
         }
     }
 
-    /// Creates the directory (0700) if need be and takes the exclusive lock. The error is for the operator.
-    pub(super) fn lock(path: &Path) -> Result<Self, String> {
+    /// Creates the directory (0700) if need be and takes the exclusive lock, which is held until the file is dropped. The
+    /// error is for the operator.
+    pub(super) fn lock(path: &Path) -> Result<(Self, File), String> {
         let named = |what: &str, e: io::Error| format!("cannot {what} {}: {e}", path.display());
         let created = !path.exists();
         if created {
@@ -86,10 +120,7 @@ impl Directory {
             .open(path.join("lock"))
             .map_err(|e| named("open the lock of the audit directory", e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: Some(lock),
-            }),
+            Ok(()) => Ok((Self::at(path), lock)),
             Err(TryLockError::WouldBlock) => Err(format!(
                 "the audit directory {} is in use by another process: stop it or give this one its own audit.directory",
                 path.display()
@@ -97,19 +128,38 @@ impl Directory {
             Err(TryLockError::Error(e)) => Err(named("lock the audit directory", e)),
         }
     }
+
+    /// Makes the folders above a file, each durable in its own.
+    fn make_folders(&self, path: &Path) -> io::Result<()> {
+        let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) else {
+            return Ok(());
+        };
+        self.make_folders(folder)?;
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+            _ => folder.parent().map_or(Ok(()), sync_directory),
+        }
+    }
 }
 
 impl Storage for Directory {
-    fn names(&self) -> io::Result<Vec<String>> {
-        fs::read_dir(&self.path)?
+    fn names(&self, folder: &str) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(self.path.join(folder)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        entries
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect()
     }
 
-    fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn Segment>> {
-        let path = self.path.join(name);
+    fn open(&self, path: &str, create: bool) -> io::Result<Box<dyn Segment>> {
+        let path = self.path.join(path);
         if path.is_symlink() {
             return Err(io::Error::other("is a symbolic link"));
+        }
+        if create {
+            self.make_folders(&path)?;
         }
         let file = OpenOptions::new()
             .read(true)
@@ -120,16 +170,16 @@ impl Storage for Directory {
         regular(file)
     }
 
-    fn read(&self, name: &str) -> io::Result<Box<dyn Segment>> {
-        regular(File::open(self.path.join(name))?)
+    fn read(&self, path: &str) -> io::Result<Box<dyn Segment>> {
+        regular(File::open(self.path.join(path))?)
     }
 
-    fn rewrite(&self, name: &str, len: u64) -> io::Result<()> {
+    fn rewrite(&self, path: &str, len: u64) -> io::Result<()> {
         // Not opened for appending: on Linux such a file is only ever written at its end.
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .open(self.path.join(name))?;
+            .open(self.path.join(path))?;
         let mut chunk = vec![0; 1024 * 1024];
         let mut offset = 0;
         while offset < len {
@@ -142,8 +192,35 @@ impl Storage for Directory {
         Ok(())
     }
 
-    fn sync_names(&self) -> io::Result<()> {
-        sync_directory(&self.path)
+    fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path.join(path);
+        self.make_folders(&path)?;
+        let mut under_way = path.clone().into_os_string();
+        under_way.push(".tmp");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&under_way)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        fs::rename(under_way, path)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(path))
+    }
+
+    fn remove_folder(&self, folder: &str) -> io::Result<()> {
+        match fs::remove_dir_all(self.path.join(folder)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_names(&self, folder: &str) -> io::Result<()> {
+        sync_directory(&self.path.join(folder))
     }
 }
 

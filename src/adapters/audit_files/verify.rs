@@ -1,26 +1,40 @@
 //! Proving a whole trail unaltered: `signer audit verify DIR`.
 //!
-//! The chain ties every record to all before it. It cannot tell that records are missing at the very end, or that
-//! everything from some record on was written anew: that takes a [`Checkpoint`] kept elsewhere.
+//! Every record is hashed and found in its tile, every tile in the one above, and all of them under the checkpoint. That
+//! the directory was not rewritten as a whole takes a checkpoint kept elsewhere, and that the checkpoint is this log's
+//! its key: both are [`Expected`].
 
-use std::collections::VecDeque;
 use std::path::Path;
 
 use signer_actors::domain::ids::AuditId;
 
-use super::chain::Line;
-use super::check::{Broken, Checker};
-use super::scan::{Found, Lines, segment_name, segments};
+use super::check::Checker;
+use super::journal::{Found, group_follows, read_group, segment_path, segments};
+use super::open::refuse_old_format;
+use super::reader::{CHECKPOINT, Published, read_checkpoint};
 use super::storage::{Directory, Storage};
+use crate::tlog::{
+    Checkpoint, Edge, Hash, TILE_WIDTH, Tile, VerifierKey, entries, leaf_hash, tile_root, unverified_text,
+};
 
-/// Records between two reports of progress.
-const PROGRESS_STEP: u64 = 4096;
+/// What is known from elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expected<'a> {
+    /// The key of the log: without it signatures are not verified.
+    pub key: Option<&'a VerifierKey>,
+    /// A tree head of this log that was kept elsewhere, and believed.
+    pub held: Option<&'a Checkpoint>,
+}
 
 /// What a whole trail holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// All records.
     pub records: u64,
+    /// Of these, how many the checkpoint covers.
+    pub covered: u64,
+    /// Of these, how many are archived: their hashes are here, their bundles are not.
+    pub archived: u64,
     /// Signatures about to be made.
     pub intents: u64,
     /// Intents closed.
@@ -29,264 +43,409 @@ pub struct Summary {
     pub signed: u64,
     /// Refusals and dry runs.
     pub refusals: u64,
-    /// Segments (files).
-    pub segments: u64,
     /// Intents without an outcome, oldest first: requests under way, or cut off by a crash.
     pub orphans: Vec<AuditId>,
-    /// SHA-256 of the newest line, lowercase hex; zeros when there is none.
-    pub head: String,
-}
-
-/// Length and head of the trail at some earlier time, kept elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// Number of records then.
-    pub records: u64,
-    /// Hash of the newest line then, lowercase hex.
-    pub head: String,
+    /// The checkpoint in the directory; `None` before the first.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// The first place where a trail is not whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{segment}, line {line} (record {seq}): {what}")]
 pub struct Fault {
     /// File, or the directory when there is no trail in it.
-    pub segment: String,
-    /// Line in the file, from 1; 0 for the file as such.
-    pub line: u64,
-    /// Number of the record that belongs there.
-    pub seq: u64,
+    pub place: String,
+    /// Number of the record at fault, where one is.
+    pub record: Option<u64>,
     /// What is wrong.
     pub what: String,
 }
 
-/// Verifies every record of the trail in a directory. `progress` hears the number of records verified so far.
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.record {
+            Some(record) => write!(f, "{}, record {record}: {}", self.place, self.what),
+            None => write!(f, "{}: {}", self.place, self.what),
+        }
+    }
+}
+
+fn fault(place: impl Into<String>, record: impl Into<Option<u64>>, what: impl Into<String>) -> Fault {
+    Fault {
+        place: place.into(),
+        record: record.into(),
+        what: what.into(),
+    }
+}
+
+/// Verifies every record of the trail in a directory. `progress` hears how many records have been verified, and of how
+/// many that the checkpoint covers.
 ///
 /// # Errors
 /// The first fault; also when the directory holds no trail or cannot be read.
-pub fn verify_dir(directory: &Path, progress: impl FnMut(u64)) -> Result<Summary, Fault> {
-    verify_dir_against(directory, None, progress)
-}
-
-/// As [`verify_dir`], and proves that the trail goes on from a checkpoint: nothing up to it was cut off or rewritten.
-///
-/// # Errors
-/// As [`verify_dir`]; also when the trail is shorter than the checkpoint or differs from it.
-pub fn verify_dir_against(
+pub fn verify_dir(
     directory: &Path,
-    checkpoint: Option<&Checkpoint>,
-    progress: impl FnMut(u64),
+    expected: Expected<'_>,
+    progress: impl FnMut(u64, u64),
 ) -> Result<Summary, Fault> {
-    verify_storage(&Directory::read_only(directory), checkpoint, progress)
+    verify_storage(&Directory::at(directory), expected, progress)
 }
 
 pub(super) fn verify_storage(
     storage: &dyn Storage,
-    checkpoint: Option<&Checkpoint>,
-    mut progress: impl FnMut(u64),
+    expected: Expected<'_>,
+    progress: impl FnMut(u64, u64),
 ) -> Result<Summary, Fault> {
-    let mut walk = Walk::new(storage)?;
-    let segments = walk.ahead.len() as u64;
-    let mut checker = Checker {
-        whole: true,
-        ..Checker::default()
-    };
-    let mut before = None;
-    while let Some((place, line)) = walk.next(checker.link.seq)? {
-        if let Err(broken) = checker.accept(&line) {
-            return Err(blame(broken, &line, place, before, &mut walk));
-        }
-        meets(checkpoint, &checker, &place)?;
-        if checker.link.seq.is_multiple_of(PROGRESS_STEP) {
-            progress(checker.link.seq);
-        }
-        before = Some(place);
-    }
-    progress(checker.link.seq);
-    if let Some(point) = checkpoint.filter(|point| point.records > checker.link.seq) {
+    refuse_old_format(storage).map_err(|what| fault("the directory", None, what))?;
+    let checkpoint = checkpoint(storage, expected.key)?;
+    let size = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
+    if let (Some(own), Some(held)) = (&checkpoint, expected.held)
+        && own.origin != held.origin
+    {
         let what = format!(
-            "the trail ends here, but the checkpoint counts {} records: records were removed",
-            point.records
+            "foreign: it is of {}, the one kept elsewhere of {}",
+            own.origin, held.origin
         );
-        return Err(walk.place(checker.link.seq).fault(what));
+        return Err(fault(CHECKPOINT, None, what));
     }
-    Ok(Summary {
-        records: checker.link.seq,
-        intents: checker.intents,
-        outcomes: checker.outcomes,
-        signed: checker.signed,
-        refusals: checker.refusals,
-        segments,
-        head: checker.link.head(),
-        orphans: checker.open.into_iter().collect(),
-    })
-}
-
-fn meets(checkpoint: Option<&Checkpoint>, checker: &Checker, place: &Place) -> Result<(), Fault> {
-    match checkpoint {
-        Some(point) if point.records == checker.link.seq && point.head != checker.link.head() => {
-            Err(place.clone().fault(
-                "the trail up to here is not the one of the checkpoint: it was rewritten, or the checkpoint is of another trail"
-                    .to_owned(),
-            ))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Says which record is at fault. A line that names another predecessor may be altered itself or follow an altered one;
-/// the line after it decides: if that one vouches for it, its predecessor was altered.
-fn blame(broken: Broken, line: &[u8], place: Place, before: Option<Place>, walk: &mut Walk<'_>) -> Fault {
-    let what = match broken {
-        Broken::Framing => "altered: not a line of a trail".to_owned(),
-        Broken::Content(what) => format!("altered or foreign: {what}"),
-        Broken::Number { found, tied: true } => format!("altered: it is numbered {found}"),
-        Broken::Number { found, tied: false } if found > place.seq => match walk.peek() {
-            Some((next, _)) if next == place.seq => {
-                format!("reordered: record {found} stands here, before this one")
-            }
-            _ => format!("removed: record {found} stands here"),
+    let mut walk = Walk {
+        storage,
+        published: Published::new(storage),
+        size,
+        edge: Edge::default(),
+        held: expected.held,
+        archived: 0,
+        checker: Checker {
+            whole: true,
+            ..Checker::default()
         },
-        Broken::Number { found, .. } => format!("reordered or repeated: record {found} stands here"),
-        Broken::Previous => {
-            let vouched = walk
-                .peek()
-                .is_none_or(|(_, prev)| prev == openssl::sha::sha256(line));
-            return match before {
-                Some(before) if vouched => {
-                    before.fault("altered: the next record names another hash for it".to_owned())
-                }
-                _ => place.fault("altered: it names another predecessor than the one it follows".to_owned()),
-            };
-        }
+        progress,
     };
-    place.fault(what)
+    walk.held_is_met("checkpoint")?;
+    for number in 0..size.div_ceil(TILE_WIDTH) {
+        walk.bundle(number)?;
+        let done = walk.edge.size();
+        (walk.progress)(done, size);
+    }
+    walk.upper_tiles()?;
+    if let Some(checkpoint) = &checkpoint {
+        walk.root(checkpoint)?;
+    }
+    walk.journal(checkpoint.is_some())?;
+    walk.held_is_reached()?;
+    Ok(walk.summary(checkpoint))
 }
 
-/// A line of the trail.
-#[derive(Clone, Debug)]
-struct Place {
-    segment: String,
-    line: u64,
-    seq: u64,
-}
-
-impl Place {
-    fn fault(self, what: String) -> Fault {
-        Fault {
-            segment: self.segment,
-            line: self.line,
-            seq: self.seq,
-            what,
-        }
+fn checkpoint(storage: &dyn Storage, key: Option<&VerifierKey>) -> Result<Option<Checkpoint>, Fault> {
+    let refuse = |what: String| fault(CHECKPOINT, None, what);
+    let Some(note) = read_checkpoint(storage).map_err(refuse)? else {
+        return Ok(None);
+    };
+    let text = match key {
+        Some(key) => key.open(&note),
+        None => unverified_text(&note),
+    };
+    let text = text.map_err(|e| refuse(format!("altered or foreign: {e}")))?;
+    let checkpoint = Checkpoint::parse(text).ok_or_else(|| refuse("altered: it is no checkpoint".into()))?;
+    match key.filter(|key| key.name() != checkpoint.origin) {
+        Some(key) => Err(refuse(format!(
+            "foreign: it is of {}, the key of {}",
+            checkpoint.origin,
+            key.name()
+        ))),
+        None => Ok(Some(checkpoint)),
     }
 }
 
-/// All lines of all segments.
-#[derive(Debug)]
-struct Walk<'a> {
+struct Walk<'a, P> {
     storage: &'a dyn Storage,
-    ahead: VecDeque<u64>,
-    current: Option<Lines>,
-    segment: String,
-    line: u64,
+    published: Published<'a>,
+    /// What the checkpoint covers.
+    size: u64,
+    edge: Edge,
+    held: Option<&'a Checkpoint>,
+    archived: u64,
+    checker: Checker,
+    progress: P,
 }
 
-impl<'a> Walk<'a> {
-    fn new(storage: &'a dyn Storage) -> Result<Self, Fault> {
-        let mut walk = Self {
-            storage,
-            ahead: VecDeque::new(),
-            current: None,
-            segment: "the directory".to_owned(),
-            line: 0,
+impl<P: FnMut(u64, u64)> Walk<'_, P> {
+    /// The records of one bundle, against the tile of their hashes.
+    fn bundle(&mut self, number: u64) -> Result<(), Fault> {
+        let Some(tile) = Tile::in_tree(0, number, self.size) else {
+            return Ok(());
         };
-        walk.ahead = segments(storage)
-            .map_err(|what| walk.place(0).fault(what))?
-            .into();
-        if walk.ahead.is_empty() {
-            return Err(walk.place(0).fault("there is no trail in it".to_owned()));
+        let first = number * TILE_WIDTH;
+        let hashes = self.published.hashes(tile);
+        let hashes = hashes.map_err(|what| fault(tile.path(), first, what))?;
+        let place = tile.entries_path();
+        let bundle = self
+            .published
+            .bundle(tile)
+            .map_err(|what| fault(&place, first, what))?;
+        let Some(bundle) = bundle else {
+            // Archiving takes full bundles, from the first one on.
+            if self.archived < first || !tile.is_full() {
+                let what = format!(
+                    "removed: the bundle with records {first} to {} is missing",
+                    first + tile.width - 1
+                );
+                return Err(fault(place, first, what));
+            }
+            self.archived += TILE_WIDTH;
+            self.checker.whole = false;
+            return self.push_all(&hashes, &place);
+        };
+        let width = hashes.len();
+        let found: Vec<_> = entries(&bundle).collect();
+        let whole: Vec<&[u8]> = found.iter().map_while(|entry| entry.ok()).collect();
+        let own: Vec<Hash> = whole.iter().map(|entry| leaf_hash(entry)).collect();
+        if let Some(at) = (0..width).find(|at| own.get(*at) != hashes.get(*at)) {
+            return Err(self.blame(tile, first, at, &own, &hashes, whole.len() < found.len()));
         }
-        Ok(walk)
+        if tile.is_full() && found.len() > width {
+            let what = "inserted: more records follow than the bundle may have";
+            return Err(fault(place, first + tile.width, what));
+        }
+        for (index, entry) in (first..).zip(whole.iter().take(width)) {
+            let checked = self.checker.accept(entry);
+            checked
+                .map_err(|what| fault(&place, index, format!("in the tree, but not acceptable: {what}")))?;
+        }
+        self.push_all(&hashes, &place)
     }
 
-    fn place(&self, seq: u64) -> Place {
-        Place {
-            segment: self.segment.clone(),
-            line: self.line,
-            seq,
+    /// Says what happened to the record at this place, whose hash is not the one in the tile.
+    fn blame(&self, tile: Tile, first: u64, at: usize, own: &[Hash], hashes: &[Hash], torn: bool) -> Fault {
+        let record = first + at as u64;
+        let place = tile.entries_path();
+        if self.vouches(tile, own) {
+            let what = "altered: the tile names another hash than the record has, and the tree above has the record's";
+            return fault(tile.path(), record, what);
         }
-    }
-
-    /// The next line, which ought to be record `seq`.
-    fn next(&mut self, seq: u64) -> Result<Option<(Place, Vec<u8>)>, Fault> {
-        loop {
-            let Some(lines) = &mut self.current else {
-                let Some(first) = self.ahead.pop_front() else {
-                    return Ok(None);
-                };
-                self.enter(first, seq)?;
-                continue;
-            };
-            self.line += 1;
-            let what = match lines.next() {
-                Ok(Found::Line(line)) => {
-                    let line = line.to_vec();
-                    return Ok(Some((self.place(seq), line)));
-                }
-                Ok(Found::End) => {
-                    // The end lies behind the last line.
-                    self.line -= 1;
-                    self.current = None;
-                    continue;
-                }
-                Ok(Found::Torn(_)) if self.ahead.is_empty() => {
-                    "truncated: a torn write; if no service is writing, starting one repairs it".to_owned()
-                }
-                Ok(Found::Torn(_)) => "truncated in the middle of the trail".to_owned(),
-                Ok(Found::TooLong) => "altered: longer than a line can be".to_owned(),
-                Err(e) => format!("cannot read: {e}"),
-            };
-            return Err(self.place(seq).fault(what));
-        }
-    }
-
-    fn enter(&mut self, first: u64, seq: u64) -> Result<(), Fault> {
-        self.segment = segment_name(first);
-        self.line = 0;
-        if first != seq {
-            let what = if first > seq {
-                format!(
-                    "removed: records {seq} to {} are missing before this segment",
-                    first - 1
-                )
+        let Some(hash) = own.get(at) else {
+            let what = if torn {
+                "truncated within this record"
             } else {
-                format!("the segment begins with record {first}, which the one before already holds")
+                "truncated: it and all after it are missing"
             };
-            return Err(self.place(seq).fault(what));
+            return fault(place, record, what);
+        };
+        let belongs = hashes.iter().skip(at + 1).position(|other| other == hash);
+        let missing = hashes.get(at);
+        let elsewhere = own.iter().skip(at + 1).any(|other| Some(other) == missing);
+        let what = match belongs.map(|ahead| record + 1 + ahead as u64) {
+            Some(other) if elsewhere => format!("reordered: record {other} stands here, before this one"),
+            Some(other) => format!("removed: record {other} stands here"),
+            None if hashes.iter().take(at).any(|other| other == hash) => {
+                "repeated: an earlier record stands here".to_owned()
+            }
+            None if own.get(at + 1) == missing => "inserted: a foreign record stands before it".to_owned(),
+            None => "altered: its hash is not the one in the tree".to_owned(),
+        };
+        fault(place, record, what)
+    }
+
+    /// Whether the level above knows a bundle with these hashes.
+    fn vouches(&self, tile: Tile, own: &[Hash]) -> bool {
+        let above = Tile::in_tree(1, tile.index / TILE_WIDTH, self.size).filter(|_| tile.is_full());
+        let known = above.and_then(|above| self.published.hashes(above).ok());
+        let place = usize::try_from(tile.index % TILE_WIDTH).unwrap_or(usize::MAX);
+        let full = own.get(..usize::try_from(TILE_WIDTH).unwrap_or(usize::MAX));
+        full.is_some_and(|full| known.is_some_and(|known| known.get(place) == Some(&tile_root(full))))
+    }
+
+    fn push_all(&mut self, hashes: &[Hash], place: &str) -> Result<(), Fault> {
+        for hash in hashes {
+            self.push(*hash)?;
+            self.held_is_met(place)?;
         }
-        let file = self
-            .storage
-            .read(&self.segment)
-            .map_err(|e| self.place(seq).fault(format!("cannot open: {e}")))?;
-        self.current = Some(Lines::new(file));
         Ok(())
     }
 
-    /// Number and predecessor of the line that comes next, if it can be read. Only for telling what went wrong: the
-    /// line is consumed.
-    fn peek(&mut self) -> Option<(u64, [u8; 32])> {
-        let parsed = |found| match found {
-            Ok(Found::Line(line)) => Line::parse(line).map(|line| (line.seq, line.prev)),
-            _ => None,
-        };
-        if let Some(lines) = &mut self.current {
-            match lines.next() {
-                Ok(Found::End) => {}
-                found => return parsed(found),
+    /// Adds a leaf; a tile above that this fills must be the one on disk.
+    fn push(&mut self, leaf: Hash) -> Result<(), Fault> {
+        let mut full = Vec::new();
+        let size = self.size;
+        self.edge.push(leaf, |tile, hashes| {
+            if tile.level > 0 && Tile::in_tree(tile.level, tile.index, size) == Some(tile) {
+                full.push((tile, hashes.to_vec()));
+            }
+        });
+        full.into_iter()
+            .try_for_each(|(tile, hashes)| self.is_on_disk(tile, &hashes))
+    }
+
+    fn upper_tiles(&self) -> Result<(), Fault> {
+        let mut upper = self.edge.partial().filter(|(tile, _)| tile.level > 0);
+        upper.try_for_each(|(tile, hashes)| self.is_on_disk(tile, hashes))
+    }
+
+    fn is_on_disk(&self, tile: Tile, hashes: &[Hash]) -> Result<(), Fault> {
+        let found = self
+            .published
+            .hashes(tile)
+            .map_err(|what| fault(tile.path(), None, what))?;
+        match found.iter().zip(hashes).position(|(found, hash)| found != hash) {
+            None => Ok(()),
+            Some(at) => {
+                let span = TILE_WIDTH.saturating_pow(u32::from(tile.level));
+                let first = (tile.index * TILE_WIDTH + at as u64).saturating_mul(span);
+                let what = format!(
+                    "altered, here or in records {first} to {} together with the tiles below: the hashes do not fit",
+                    first + span - 1
+                );
+                Err(fault(tile.path(), first, what))
             }
         }
-        let name = segment_name(self.ahead.pop_front()?);
-        parsed(Lines::new(self.storage.read(&name).ok()?).next())
+    }
+
+    fn root(&self, checkpoint: &Checkpoint) -> Result<(), Fault> {
+        if self.edge.root() == checkpoint.root {
+            return Ok(());
+        }
+        let what = "forked: records and tiles fit each other, but not the checkpoint: the newest records or the checkpoint \
+                    were rewritten";
+        Err(fault(CHECKPOINT, None, what))
+    }
+
+    /// A tree head kept elsewhere must be one that this trail went through.
+    fn held_is_met(&self, place: &str) -> Result<(), Fault> {
+        match self.held.filter(|held| held.size == self.edge.size()) {
+            Some(held) if held.root != self.edge.root() => {
+                let what = format!(
+                    "forked: the trail up to here is not the one of the checkpoint over {} records: it was rewritten, or the \
+                     checkpoint is of another trail",
+                    held.size
+                );
+                Err(fault(place, held.size.checked_sub(1), what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn held_is_reached(&self) -> Result<(), Fault> {
+        let end = self.edge.size();
+        match self.held.filter(|held| held.size > end) {
+            None => Ok(()),
+            Some(held) => {
+                let what = format!(
+                    "truncated: the trail ends here, but the checkpoint counts {} records: records were removed",
+                    held.size
+                );
+                Err(fault("the directory", end, what))
+            }
+        }
+    }
+
+    /// The journal: what the checkpoint covers must be the same there, the rest goes on from it.
+    fn journal(&mut self, published: bool) -> Result<(), Fault> {
+        let firsts = segments(self.storage).map_err(|what| fault("journal", None, what))?;
+        let Some(first) = firsts.first().copied() else {
+            // A copy for auditors may well be without.
+            return if published {
+                Ok(())
+            } else {
+                Err(fault("the directory", None, "there is no trail in it"))
+            };
+        };
+        let mut next = first;
+        if first > self.size {
+            let what = format!("removed: the journal begins with record {first}");
+            return Err(fault(segment_path(first), self.size, what));
+        }
+        for segment in firsts {
+            if segment != next {
+                let what = format!("removed: a segment begins with record {segment}");
+                return Err(fault(segment_path(segment), next, what));
+            }
+            next = self.segment(segment)?;
+        }
+        if next < self.size {
+            let what = format!(
+                "truncated: the journal ends here, but the checkpoint covers {} records",
+                self.size
+            );
+            return Err(fault("journal", next, what));
+        }
+        Ok(())
+    }
+
+    fn segment(&mut self, first: u64) -> Result<u64, Fault> {
+        let path = segment_path(first);
+        let unreadable = |e| fault(&path, None, format!("cannot read: {e}"));
+        let file = self.storage.read(&path).map_err(unreadable)?;
+        let (mut offset, mut next) = (0, first);
+        loop {
+            let group = match read_group(file.as_ref(), offset).map_err(unreadable)? {
+                Found::End => return Ok(next),
+                Found::Torn if group_follows(file.as_ref(), offset).map_err(unreadable)? => {
+                    return Err(fault(
+                        path,
+                        next,
+                        "altered: its group is damaged, and groups follow it",
+                    ));
+                }
+                Found::Torn => {
+                    let what = "truncated: a torn write; if no service is writing, starting one repairs it";
+                    return Err(fault(path, next, what));
+                }
+                Found::Group(group) if group.first != next => {
+                    return Err(fault(
+                        path,
+                        next,
+                        format!("removed: record {} stands there", group.first),
+                    ));
+                }
+                Found::Group(group) => group,
+            };
+            for entry in entries(&group.entries) {
+                let entry = entry.map_err(|e| fault(&path, next, e.to_string()))?;
+                self.journalled(next, entry, &path)?;
+                next += 1;
+            }
+            if next != group.next() {
+                return Err(fault(path, next, "removed: its group says it holds more records"));
+            }
+            offset += group.len();
+        }
+    }
+
+    fn journalled(&mut self, record: u64, entry: &[u8], path: &str) -> Result<(), Fault> {
+        let leaf = leaf_hash(entry);
+        if record >= self.size {
+            let checked = self.checker.accept(entry);
+            checked.map_err(|what| fault(path, record, format!("not acceptable: {what}")))?;
+            self.push(leaf)?;
+            return self.held_is_met(path);
+        }
+        let tile = Tile::in_tree(0, record / TILE_WIDTH, self.size);
+        let hashes = tile.map(|tile| self.published.hashes(tile)).transpose();
+        let hashes = hashes
+            .map_err(|what| fault(path, record, what))?
+            .unwrap_or_default();
+        let place = usize::try_from(record % TILE_WIDTH).unwrap_or(usize::MAX);
+        if hashes.get(place) == Some(&leaf) {
+            Ok(())
+        } else {
+            Err(fault(
+                path,
+                record,
+                "altered in the journal: its hash is not the one in the tree",
+            ))
+        }
+    }
+
+    fn summary(self, checkpoint: Option<Checkpoint>) -> Summary {
+        Summary {
+            records: self.edge.size(),
+            covered: self.size,
+            archived: self.archived,
+            intents: self.checker.intents,
+            outcomes: self.checker.outcomes,
+            signed: self.checker.signed,
+            refusals: self.checker.refusals,
+            orphans: self.checker.open.into_iter().collect(),
+            checkpoint,
+        }
     }
 }

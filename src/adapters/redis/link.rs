@@ -1,6 +1,7 @@
 //! The one connection to the store: made, watched and made anew in the background, so that whoever asks while it is
 //! down is told at once.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// First and longest pause between attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How many births are remembered that were left for others; more failovers than this need time enough.
+const LEFT: usize = 16;
 /// Commands on their way at once before senders wait.
 const IN_FLIGHT: usize = 1024;
 
@@ -174,10 +177,11 @@ impl Link {
     pub(super) async fn keep(self: Arc<Self>, log: slog::Logger) {
         self.observer.state_up(false);
         let (mut number, mut pause, mut last) = (0u64, PAUSES.0, String::new());
+        let mut left = VecDeque::new();
         loop {
             number += 1;
             let begun = Instant::now();
-            let attempt = timeout(CONNECT_TIMEOUT, self.connect(number)).await;
+            let attempt = timeout(CONNECT_TIMEOUT, self.connect(number, &mut left)).await;
             let attempt = self.observed("connect", begun, attempt.unwrap_or(Err(Failure::Timeout)));
             let why = match attempt {
                 Ok((open, driver, server)) => {
@@ -232,7 +236,12 @@ impl Link {
     }
 
     /// Connects, looks at the server, teaches it the scripts, and learns its birth.
-    async fn connect(&self, number: u64) -> Result<(Open, tokio::task::JoinHandle<()>, Server), Failure> {
+    /// `left` are births that were known before others were.
+    async fn connect(
+        &self,
+        number: u64,
+        left: &mut VecDeque<u64>,
+    ) -> Result<(Open, tokio::task::JoinHandle<()>, Server), Failure> {
         let (mut connection, driver) = self.dial().await?;
         let looked = async {
             let server = Server::look_at(&mut connection).await?;
@@ -241,9 +250,11 @@ impl Link {
             let answers = answers.into_iter().map(sound).collect::<Result<_, _>>()?;
             let digests =
                 Digests::of(answers).ok_or_else(|| Failure::Answer("no digests of scripts".into()))?;
-            let meet = digests.run(MEET, &Call::default().key(self.settings.key("birth")));
+            let meet = Call::default().key(self.settings.key("birth"));
+            let meet = left.iter().fold(meet, |call, birth| call.number(*birth));
+            let meet = digests.run(MEET, &meet);
             let met = Answer::of(sound(connection.send_packed_command(&meet).await?)?)?;
-            self.epoch.set(met.born);
+            self.moved(met.born, left);
             Ok((Arc::new(digests), server.at(met.now)))
         };
         match looked.await {
@@ -261,6 +272,18 @@ impl Link {
                 Err(failure)
             }
         }
+    }
+
+    /// Another server may decide from now on. Should the one before come back as it was, it is to know.
+    fn moved(&self, born: u64, left: &mut VecDeque<u64>) {
+        let before = self.epoch.get();
+        if before != 0 && before != born {
+            left.push_back(before);
+            if left.len() > LEFT {
+                left.pop_front();
+            }
+        }
+        self.epoch.set(born);
     }
 
     async fn dial(&self) -> Result<(MultiplexedConnection, tokio::task::JoinHandle<()>), Failure> {
@@ -308,7 +331,7 @@ impl Link {
 
     /// Connects once and says what is found, for `signer check`.
     pub(super) async fn probe(&self) -> Result<Server, Failure> {
-        let attempt = timeout(CONNECT_TIMEOUT, self.connect(0)).await;
+        let attempt = timeout(CONNECT_TIMEOUT, self.connect(0, &mut VecDeque::new())).await;
         let (_, driver, server) = attempt.unwrap_or(Err(Failure::Timeout))?;
         driver.abort();
         Ok(server)

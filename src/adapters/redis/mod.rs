@@ -4,6 +4,7 @@
 //! what becomes of it; `server` which servers are fit. Why it is so: `docs/adr/0014-shared-state.md`.
 
 mod failure;
+mod keys;
 mod link;
 mod scripts;
 mod server;
@@ -53,6 +54,12 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long a unit of concurrency lives unless renewed. The same for all replicas.
     pub lease_life: Duration,
+    /// How long answers to requests with an idempotency key are kept.
+    pub answer_ttl: Duration,
+    /// Most idempotency keys. A tenant may hold at most as many as are left free.
+    pub answer_capacity: u64,
+    /// How long an attempt at a request has its idempotency key to itself: longer than any may take.
+    pub claim_life: Duration,
 }
 
 impl fmt::Debug for Settings {

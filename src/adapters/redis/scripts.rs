@@ -24,8 +24,11 @@ pub(super) const SPEND: Script = script!("spend", "spend.lua");
 pub(super) const ADMIT: Script = script!("admit", "rate.lua", "admit.lua");
 pub(super) const CHARGE: Script = script!("charge", "rate.lua", "charge.lua");
 pub(super) const RENEW: Script = script!("renew", "renew.lua");
+pub(super) const CLAIM: Script = script!("claim", "keys.lua", "claim.lua");
+pub(super) const KEEP: Script = script!("keep", "keys.lua", "keep.lua");
+pub(super) const GIVE_UP: Script = script!("give_up", "keys.lua", "give_up.lua");
 
-const ALL: [Script; 5] = [MEET, SPEND, ADMIT, CHARGE, RENEW];
+const ALL: [Script; 8] = [MEET, SPEND, ADMIT, CHARGE, RENEW, CLAIM, KEEP, GIVE_UP];
 
 /// The names that one server gave to the scripts.
 #[derive(Clone, Debug)]
@@ -100,7 +103,7 @@ impl Call {
     }
 }
 
-/// What a script answered: a word, the server's time and the birth, and what else it has to say in whole numbers.
+/// What a script answered: a word, the server's time and the birth, and what else it has to say, whole numbers first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     /// `ok` or why not.
@@ -109,12 +112,14 @@ pub(super) struct Answer {
     pub(super) now: u64,
     /// Since when the server remembers everything, on the same clock.
     pub(super) born: u64,
-    /// The rest.
+    /// Further numbers.
     pub(super) numbers: Vec<u64>,
+    /// The rest.
+    pub(super) texts: Vec<Vec<u8>>,
 }
 
 impl Answer {
-    /// Anything but a word and whole numbers is no answer of ours.
+    /// Anything but a word, whole numbers and strings is no answer of ours.
     pub(super) fn of(value: Value) -> Result<Self, Failure> {
         let strange = || Failure::Answer("not an answer of a script of this service".into());
         let Value::Array(members) = value else {
@@ -125,14 +130,22 @@ impl Answer {
             Some(Value::BulkString(bytes)) => String::from_utf8(bytes).map_err(|_| strange())?,
             _ => return Err(strange()),
         };
-        let mut numbers = members.map(|member| match member {
-            Value::Int(number) => u64::try_from(number).map_err(|_| strange()),
-            _ => Err(strange()),
-        });
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        for member in members {
+            match member {
+                Value::Int(number) if texts.is_empty() => {
+                    numbers.push(u64::try_from(number).map_err(|_| strange())?);
+                }
+                Value::BulkString(bytes) => texts.push(bytes),
+                _ => return Err(strange()),
+            }
+        }
+        let mut numbers = numbers.into_iter();
         Ok(Self {
-            now: numbers.next().ok_or_else(strange)??,
-            born: numbers.next().ok_or_else(strange)??,
-            numbers: numbers.collect::<Result<_, _>>()?,
+            now: numbers.next().ok_or_else(strange)?,
+            born: numbers.next().ok_or_else(strange)?,
+            numbers: numbers.collect(),
+            texts,
             word,
         })
     }

@@ -18,6 +18,9 @@ pub(super) const MAX_TOKEN_ANSWER: u64 = 64 * 1024;
 /// Most challenges that are looked at.
 const MAX_CHALLENGES: usize = 8;
 
+/// Longest token, in bytes: it goes into the head of every call that follows.
+const MAX_TOKEN: usize = 16 * 1024;
+
 /// What a challenge asks for.
 pub(super) enum Answer {
     /// Present this in `Authorization`.
@@ -39,7 +42,10 @@ pub(super) fn answer(
     let mut challenges: Vec<ChallengeRef<'_>> = Vec::new();
     for value in headers.get_all(WWW_AUTHENTICATE) {
         let value = value.to_str().map_err(|_| malformed)?;
-        for challenge in ChallengeParser::new(value).take(MAX_CHALLENGES) {
+        for challenge in ChallengeParser::new(value) {
+            if challenges.len() == MAX_CHALLENGES {
+                return Err(malformed.to_owned());
+            }
             challenges.push(challenge.map_err(|_| malformed)?);
         }
     }
@@ -62,18 +68,23 @@ pub(super) fn answer(
 
 /// The realm with `service` as challenged, and our own scope: whatever it names, only pulling is asked for.
 fn token_url(challenge: &ChallengeRef<'_>, name: &str) -> Option<Url> {
+    // At most one of a name: two would be two meanings.
     let parameter = |wanted: &str| {
         let mut found = challenge
             .params
             .iter()
             .filter(|(key, _)| key.eq_ignore_ascii_case(wanted));
         match (found.next(), found.next()) {
-            (Some((_, value)), None) => Some(value.to_unescaped()),
+            (value, None) => Some(value.map(|(_, value)| value.to_unescaped())),
             _ => None,
         }
     };
-    let mut url = Url::parse(&parameter("realm")?).ok()?;
-    if let Some(service) = parameter("service") {
+    let mut url = Url::parse(&parameter("realm")??).ok()?;
+    // A query of its own could ask for another scope beside ours.
+    if url.query().is_some() || url.fragment().is_some() {
+        return None;
+    }
+    if let Some(service) = parameter("service")? {
         url.query_pairs_mut().append_pair("service", &service);
     }
     url.query_pairs_mut()
@@ -92,6 +103,13 @@ fn basic(credentials: &Credentials) -> Result<HeaderValue, String> {
     sensitive(&format!("Basic {}", encoded.as_str()))
 }
 
+/// `b64token` (RFC 6750 §2.1): nothing that could end the credentials and begin others.
+fn is_b64token(token: &str) -> bool {
+    let body = token.trim_end_matches('=');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    !body.is_empty() && body.bytes().all(plain)
+}
+
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<String>,
@@ -107,6 +125,9 @@ pub(super) fn bearer(body: &[u8]) -> Result<HeaderValue, String> {
         .or(answer.access_token)
         .filter(|token| !token.is_empty());
     let token = token.ok_or("the token realm's answer holds no token")?;
+    if token.len() > MAX_TOKEN || !is_b64token(&token) {
+        return Err("the token realm's answer holds no usable token".to_owned());
+    }
     sensitive(&format!("Bearer {}", token.as_str()))
 }
 
@@ -123,6 +144,7 @@ mod tests {
     fn credentials() -> Credentials {
         Credentials {
             host: "registry.example".into(),
+            name: None,
             username: "Aladdin".into(),
             password: Zeroizing::new("open sesame".into()),
         }
@@ -166,6 +188,11 @@ mod tests {
             "Bearer realm=\"not a url\"",
             "Negotiate",
             "Bearer realm=\"https://a\",realm=\"https://b\"",
+            "Bearer realm=\"/token\"",
+            "Bearer realm=\"https://a/token?scope=repository:other:push\"",
+            "Bearer realm=\"https://a/token#x\"",
+            "Bearer realm=\"https://a/token\",service=\"x\",service=\"y\"",
+            &["Basic realm=\"r\""; 9].join(", "),
         ] {
             assert!(ask(bad, Some(&credentials())).is_err(), "{bad:?}");
         }
@@ -186,6 +213,12 @@ mod tests {
             br#"{"token":""}"#,
             br#"{"token":"a\nb"}"#,
             br#"{"token":5}"#,
+            br#"{"token":"a","token":"b"}"#,
+            br#"{"token":"a b"}"#,
+            br#"{"token":"a,Basic x"}"#,
+            br#"{"token":"a=b"}"#,
+            br#"{"token":"=="}"#,
+            format!(r#"{{"token":"{}"}}"#, "a".repeat(MAX_TOKEN + 1)).as_bytes(),
         ] {
             assert!(bearer(bad).is_err());
         }

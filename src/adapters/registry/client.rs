@@ -1,29 +1,42 @@
 //! A registry client in which everything is bounded: time, bytes, counts, redirects, and where it connects.
 //!
-//! `oci-client` brings the types; its transfers are not used, as they read bodies without bound and swallow errors.
+//! `oci-client` brings the grammar of references and the names of media types; its transfers are not used, as they read
+//! bodies without bound and swallow errors.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION,
+};
 use reqwest::{Method, Response, StatusCode};
 use signer_actors::domain::digest::{ImageDigest, Sha256Digest};
-use signer_actors::ports::ReleaseError;
 use tokio::time::Instant;
 use url::Url;
 
 use super::auth;
+use super::budget::{Budget, Held, SMALL, Turn};
+use super::failure::{Failure, doubt, failure, refused};
 use super::manifest::ACCEPT_ANY;
-use super::network::{CheckedResolver, NetworkPolicy, authority, same_origin};
+use super::network::{NetworkPolicy, authority, same_origin};
+use super::resolver::CheckedResolver;
 use super::settings::{Credentials, Repository, Settings};
 
-/// Largest manifest, index page or blob, in bytes (distribution-spec asks for at least 4 MiB of manifest).
-pub(super) const MAX_BODY: u64 = 4 * 1024 * 1024;
+/// Largest referrer, page of a listing, or signature, in bytes. Real ones have some thousand.
+pub(super) const MAX_BODY: u64 = 1024 * 1024;
+
+/// Largest manifest of an image that is already trusted: what registries must accept (distribution-spec, Pushing
+/// Manifests).
+const MAX_IMAGE: u64 = 4 * 1024 * 1024;
 
 /// Most bytes of bodies in one check of one repository.
-const MAX_TOTAL: u64 = 64 * 1024 * 1024;
+const MAX_TOTAL: u64 = 16 * 1024 * 1024;
+
+/// Most fields in the head of an answer.
+const MAX_FIELDS: usize = 100;
 
 /// Most referrers, and most signatures, of one image in one repository.
 pub(super) const MAX_CANDIDATES: usize = 64;
@@ -31,38 +44,12 @@ pub(super) const MAX_CANDIDATES: usize = 64;
 /// Name of the header that repeats a manifest's digest.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
-/// Why a repository gave no verdict.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    Doubt(String),
-    Timeout,
-}
-
-impl From<String> for Failure {
-    fn from(text: String) -> Self {
-        Self::Doubt(text)
-    }
-}
-
-impl From<Failure> for ReleaseError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Doubt(text) => Self::Doubt(text),
-            Failure::Timeout => Self::Timeout,
-        }
-    }
-}
-
-/// Shorthand for a doubt.
-pub(super) fn doubt<T>(text: impl Into<String>) -> Result<T, Failure> {
-    Err(Failure::Doubt(text.into()))
-}
-
 /// What all checks share: one connection pool and what it may connect to.
 #[derive(Debug)]
 pub(super) struct Transport {
     client: reqwest::Client,
     network: Arc<NetworkPolicy>,
+    budget: Budget,
     credentials: Vec<Credentials>,
     call_timeout: Duration,
 }
@@ -70,9 +57,16 @@ pub(super) struct Transport {
 impl Transport {
     pub(super) fn new(settings: &Settings) -> Result<Self, String> {
         let network = Arc::new(NetworkPolicy::new(settings));
+        let mut names = Vec::new();
         for repository in &settings.repositories {
-            network.check(&network.base(&repository.host)?)?;
+            let base = network.base(&repository.host)?;
+            network.check(&base, &base)?;
+            names.extend(base.host_str().map(str::to_owned));
         }
+        for host in &settings.trusted_hosts {
+            names.extend(network.base(host)?.host_str().map(str::to_owned));
+        }
+        let resolver = CheckedResolver::system(Arc::clone(&network), names.into_iter());
         let mut builder = reqwest::Client::builder()
             .user_agent("stellaops-signer")
             .redirect(reqwest::redirect::Policy::none())
@@ -81,7 +75,14 @@ impl Transport {
             .tls_version_min(reqwest::tls::Version::TLS_1_2)
             // A proxy would resolve and connect on its own, past every check here.
             .no_proxy()
-            .dns_resolver(Arc::new(CheckedResolver(Arc::clone(&network))))
+            .dns_resolver(Arc::new(resolver))
+            // Nothing that is read is unpacked, whatever other crates enable: a short answer stays short.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .http1_only()
+            .http1_max_headers(MAX_FIELDS)
             .connect_timeout(settings.call_timeout)
             .pool_max_idle_per_host(4)
             .pool_idle_timeout(Duration::from_secs(30));
@@ -93,6 +94,7 @@ impl Transport {
         Ok(Self {
             client: builder.build().map_err(|_| "the TLS client cannot be set up")?,
             network,
+            budget: Budget::new(&settings.repositories),
             credentials: settings.credentials.clone(),
             call_timeout: settings.call_timeout,
         })
@@ -116,7 +118,23 @@ pub(super) struct Session<'a> {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Content,
+}
+
+/// A body, and its part of the memory that the registry's answers may take.
+#[derive(Debug)]
+pub(super) struct Content {
+    bytes: Vec<u8>,
+    /// `None` where nothing was read: only bodies take memory, and whoever holds none may wait for others.
+    _held: Option<Held>,
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl<'a> Session<'a> {
@@ -149,6 +167,11 @@ impl<'a> Session<'a> {
         &self.base
     }
 
+    /// Whether the registry wanted authorization and gave it.
+    pub(super) fn is_authorized(&self) -> bool {
+        self.authorization.is_some()
+    }
+
     /// Counts signatures or referrers of this check.
     pub(super) fn count_candidates(&self, more: usize) -> Result<(), Failure> {
         let before = self.candidates.fetch_add(more, Ordering::Relaxed);
@@ -156,6 +179,11 @@ impl<'a> Session<'a> {
             return doubt(format!("more than {MAX_CANDIDATES} signatures, remove old ones"));
         }
         Ok(())
+    }
+
+    /// Waits for a turn to look at a candidate, one of few in this registry at once.
+    pub(super) async fn turn(&self) -> Result<Turn, Failure> {
+        Ok(self.transport.budget.turn(&self.repository.host).await?)
     }
 
     /// HEAD of a manifest: is the image here? Also gets authorized, so that later calls need not.
@@ -174,8 +202,7 @@ impl<'a> Session<'a> {
     }
 
     async fn authorize(&self, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
-        let mut credentials = self.transport.credentials.iter();
-        let credentials = credentials.find(|c| c.host.eq_ignore_ascii_case(&self.repository.host));
+        let credentials = Credentials::of(&self.transport.credentials, self.repository);
         match auth::answer(headers, credentials, &self.repository.name)? {
             auth::Answer::Present(value) => Ok(value),
             auth::Answer::Ask { url, authorization } => {
@@ -192,10 +219,19 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// A manifest by its digest, re-hashed.
-    pub(super) async fn manifest(&self, digest: ImageDigest, size: Option<u64>) -> Result<Vec<u8>, Failure> {
+    /// The manifest of a referrer by its digest, re-hashed.
+    pub(super) async fn referrer(&self, digest: ImageDigest, size: u64) -> Result<Content, Failure> {
+        self.manifest(digest, Some(size), cap(size)?).await
+    }
+
+    /// The image's own manifest, re-hashed.
+    pub(super) async fn image(&self, digest: ImageDigest) -> Result<Content, Failure> {
+        self.manifest(digest, None, MAX_IMAGE).await
+    }
+
+    async fn manifest(&self, digest: ImageDigest, size: Option<u64>, cap: u64) -> Result<Content, Failure> {
         let url = self.url(&format!("manifests/{digest}"))?;
-        let answer = self.get(&url, ACCEPT_ANY, cap(size)?).await?;
+        let answer = self.get(&url, ACCEPT_ANY, cap).await?;
         if answer.status != StatusCode::OK {
             return refused(answer.status, "a listed manifest");
         }
@@ -205,7 +241,7 @@ impl<'a> Session<'a> {
     }
 
     /// A manifest by tag, resolved once; `None` when there is no such tag.
-    pub(super) async fn tagged(&self, tag: &str) -> Result<Option<(ImageDigest, Vec<u8>)>, Failure> {
+    pub(super) async fn tagged(&self, tag: &str) -> Result<Option<(ImageDigest, Content)>, Failure> {
         let url = self.url(&format!("manifests/{tag}"))?;
         let answer = self.get(&url, ACCEPT_ANY, MAX_BODY).await?;
         match answer.status {
@@ -219,16 +255,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// A blob by its digest, re-hashed. One redirect is followed, to a configured host.
-    pub(super) async fn blob(&self, digest: ImageDigest, size: u64) -> Result<Vec<u8>, Failure> {
+    /// A blob by its digest, re-hashed. One redirect is followed, to the registry's own host or a trusted one.
+    pub(super) async fn blob(&self, digest: ImageDigest, size: u64) -> Result<Content, Failure> {
         let url = self.url(&format!("blobs/{digest}"))?;
-        let cap = cap(Some(size))?;
+        let cap = cap(size)?;
         let mut answer = self.get(&url, "*/*", cap).await?;
-        if answer.status.is_redirection() {
-            let location = answer.headers.get(LOCATION).and_then(|v| v.to_str().ok());
-            let Some(next) = location.and_then(|location| url.join(location).ok()) else {
-                return doubt("a blob is redirected to nowhere");
-            };
+        if is_redirect(answer.status) {
+            let next = redirect_target(&answer.headers, &url)?;
+            drop(answer);
             answer = self.get(&next, "*/*", cap).await?;
         }
         if answer.status != StatusCode::OK {
@@ -264,21 +298,27 @@ impl<'a> Session<'a> {
         self.send(request, cap).await
     }
 
-    /// The only place that sends: checks the URL, bounds time and bytes.
-    async fn send(&self, request: reqwest::Request, cap: u64) -> Result<Answer, Failure> {
-        self.transport.network.check(request.url())?;
+    /// The only place that sends: checks the URL, bounds time, bytes and memory.
+    async fn send(&self, mut request: reqwest::Request, cap: u64) -> Result<Answer, Failure> {
+        self.transport.network.check(request.url(), &self.base)?;
+        let identity = HeaderValue::from_static("identity");
+        request.headers_mut().insert(ACCEPT_ENCODING, identity);
         let host = authority(request.url());
         let head = *request.method() == Method::HEAD;
         let call_end = Instant::now().checked_add(self.transport.call_timeout);
         let until = call_end.map_or(self.deadline, |end| end.min(self.deadline));
         let exchange = async {
+            let held = self.transport.budget.small(&self.repository.host).await?;
             let response = self.transport.client.execute(request).await;
             let response = response.map_err(|error| failure(&error, &format!("{host} cannot be asked")))?;
             let (status, headers) = (response.status(), response.headers().clone());
             let body = if head || status != StatusCode::OK {
-                Vec::new()
+                Content {
+                    bytes: Vec::new(),
+                    _held: None,
+                }
             } else {
-                self.read(response, &host, cap).await?
+                self.read(response, &host, cap, held).await?
             };
             Ok(Answer {
                 status,
@@ -291,7 +331,13 @@ impl<'a> Session<'a> {
             .unwrap_or(Err(Failure::Timeout))
     }
 
-    async fn read(&self, response: Response, host: &str, cap: u64) -> Result<Vec<u8>, Failure> {
+    async fn read(
+        &self,
+        response: Response,
+        host: &str,
+        cap: u64,
+        mut held: Held,
+    ) -> Result<Content, Failure> {
         let encoded = response.headers().get(CONTENT_ENCODING);
         if encoded.is_some_and(|value| value.as_bytes() != b"identity") {
             return doubt(format!(
@@ -302,12 +348,14 @@ impl<'a> Session<'a> {
         if response.content_length().is_some_and(|length| length > cap) {
             return too_large();
         }
-        let mut body = Vec::new();
+        let mut bytes = Vec::new();
+        let mut grown = false;
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| failure(&error, &format!("{host} breaks off its answer")))?;
             let more = chunk.len() as u64;
-            if (body.len() as u64).saturating_add(more) > cap {
+            let length = (bytes.len() as u64).saturating_add(more);
+            if length > cap {
                 return too_large();
             }
             if self.bytes.fetch_add(more, Ordering::Relaxed).saturating_add(more) > MAX_TOTAL {
@@ -315,21 +363,46 @@ impl<'a> Session<'a> {
                     "more than {MAX_TOTAL} bytes of signatures, remove old ones"
                 ));
             }
-            body.extend_from_slice(&chunk);
+            if !grown && length > u64::from(SMALL) * 1024 {
+                held.grow().await?;
+                grown = true;
+                // Doubling would end at up to twice the bound.
+                bytes.reserve_exact(
+                    usize::try_from(cap)
+                        .unwrap_or_default()
+                        .saturating_sub(bytes.len()),
+                );
+            }
+            bytes.extend_from_slice(&chunk);
         }
-        Ok(body)
+        let held = Some(held);
+        Ok(Content { bytes, _held: held })
     }
 }
 
 /// How many bytes a descriptor of this size allows.
-fn cap(size: Option<u64>) -> Result<u64, Failure> {
-    match size {
-        Some(size) if size > MAX_BODY => doubt(format!(
+fn cap(size: u64) -> Result<u64, Failure> {
+    if size > MAX_BODY {
+        return doubt(format!(
             "a descriptor of {size} bytes, at most {MAX_BODY} are read"
-        )),
-        Some(size) => Ok(size),
-        None => Ok(MAX_BODY),
+        ));
     }
+    Ok(size)
+}
+
+/// What sends a GET elsewhere (RFC 9110 §15.4); the other statuses of their class do not.
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// The one `Location` of a redirect (RFC 9110 §10.2.2), not yet checked.
+fn redirect_target(headers: &HeaderMap, url: &Url) -> Result<Url, Failure> {
+    let mut locations = headers.get_all(LOCATION).iter();
+    let target = match (locations.next(), locations.next()) {
+        (Some(location), None) => location.to_str().ok().and_then(|text| url.join(text).ok()),
+        _ => None,
+    };
+    target.ok_or_else(|| Failure::Doubt("a blob is redirected to nowhere".to_owned()))
 }
 
 /// Re-hashes what was read, and compares its size with the descriptor's.
@@ -354,38 +427,4 @@ fn check_digest_header(headers: &HeaderMap, digest: ImageDigest) -> Result<(), F
         return Ok(());
     }
     doubt(format!("the header Docker-Content-Digest does not name {digest}"))
-}
-
-/// The doubt that a status leaves, with the remedy.
-pub(super) fn refused<T>(status: StatusCode, what: &str) -> Result<T, Failure> {
-    let remedy = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ", check the registry's credentials",
-        StatusCode::TOO_MANY_REQUESTS => ", the registry throttles",
-        StatusCode::NOT_FOUND => ", the repository is incomplete",
-        status if status.is_redirection() => ", redirects are followed for blobs only and once",
-        _ => "",
-    };
-    doubt(format!(
-        "the registry answers {} for {what}{remedy}",
-        status.as_u16()
-    ))
-}
-
-fn failure(error: &reqwest::Error, what: &str) -> Failure {
-    if error.is_timeout() {
-        return Failure::Timeout;
-    }
-    Failure::Doubt(format!("{what}: {}", cause(error)))
-}
-
-/// The innermost cause of a transport error: without the URL, which may carry a signed query.
-fn cause(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    if std::ptr::addr_eq(innermost, error) {
-        return "transport error".to_owned();
-    }
-    innermost.to_string()
 }

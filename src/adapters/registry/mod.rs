@@ -1,41 +1,52 @@
 //! OCI registries: listing and verifying release signatures (contract §6).
 //!
-//! [`RegistryReleases`] asks every repository at once. `client` is the bounded transport, `network` decides what may be
-//! connected to, `referrers` finds signatures, `cosign` verifies them without network, and this file combines
-//! repositories into one report.
+//! [`RegistryReleases`] looks an image up in a repository. `client` is the bounded transport (`budget` its memory),
+//! `network` and `resolver` decide what may be connected to, `referrers` finds signatures, `cosign` verifies them without
+//! network, and this file makes one report of it.
 
 mod auth;
+mod budget;
 mod client;
 mod cosign;
+mod failure;
 mod manifest;
 mod network;
+mod probe;
+pub mod reading;
 mod referrers;
+mod resolver;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::join_all;
 use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::release::{ListingSource, ReleaseReport, Verdict};
-use signer_actors::ports::{Clock, PortFuture, ReleaseError, ReleaseSource};
+use signer_actors::ports::{Clock, PortFuture, ReleaseError, ReleaseSource, combine};
 use tokio::time::Instant;
 
-use self::client::{Failure, Session, Transport, doubt};
+use self::client::{Session, Transport};
 use self::cosign::{Finding, Policy, TagFinding};
+use self::failure::Failure;
 use self::manifest::Manifest;
+pub use self::probe::{Listing, Seen};
 use self::referrers::Check;
-pub use self::settings::{Credentials, Identity, PrivateNetwork, Repository, Settings};
+pub use self::settings::{Credentials, PrivateNetwork, Repository, Settings};
+pub use self::trust::{Identity, Life, Requirement, SignerKey, TransparencyLog};
 
 /// Most configured repositories: every check may ask all of them at once.
 const MAX_REPOSITORIES: usize = 16;
 
 /// Longest time that a check may be given.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest reason for a doubt, in characters.
+const MAX_REASON: usize = 300;
 
 /// The configured registries and the release policy, as the core's port.
 pub struct RegistryReleases {
@@ -45,7 +56,7 @@ pub struct RegistryReleases {
 struct Inner {
     repositories: Vec<(Arc<str>, Repository)>,
     transport: Transport,
-    policy: Policy,
+    policy: Arc<Policy>,
     timeout: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -86,7 +97,7 @@ impl RegistryReleases {
             inner: Arc::new(Inner {
                 repositories: settings.repositories.iter().map(named).collect(),
                 transport: Transport::new(settings)?,
-                policy: Policy::new(settings)?,
+                policy: Arc::new(Policy::new(settings)?),
                 timeout: settings.timeout,
                 clock,
             }),
@@ -103,62 +114,63 @@ impl ReleaseSource for RegistryReleases {
             .collect()
     }
 
-    fn check(
+    fn look_up(
         &self,
         digest: ImageDigest,
-        repository: Option<Arc<str>>,
+        repository: Arc<str>,
     ) -> PortFuture<Result<ReleaseReport, ReleaseError>> {
         let inner = Arc::clone(&self.inner);
-        Box::pin(async move { inner.check(digest, repository.as_deref()).await })
+        Box::pin(async move { inner.ask(digest, &repository).await })
     }
 }
 
-/// What one repository says: a report, or that it does not have the image.
-type Answer = Result<Option<ReleaseReport>, Failure>;
+impl RegistryReleases {
+    /// One answer for an image, of one configured repository or of all, which are asked at once: for tools that have no
+    /// actor to ask.
+    ///
+    /// # Errors
+    /// As [`combine`].
+    pub async fn check(
+        &self,
+        digest: ImageDigest,
+        repository: Option<Arc<str>>,
+    ) -> Result<ReleaseReport, ReleaseError> {
+        let asked = match repository {
+            Some(repository) => vec![repository],
+            None => self.repositories(),
+        };
+        let answers = asked.into_iter().map(|name| self.look_up(digest, name));
+        combine(join_all(answers).await)
+    }
+}
 
 impl Inner {
-    /// Asks the repositories at once; the first that trusts answers for all.
-    async fn check(&self, image: ImageDigest, only: Option<&str>) -> Result<ReleaseReport, ReleaseError> {
-        let deadline = Instant::now() + self.timeout;
-        let asked = self.repositories.iter().enumerate();
-        let mut running: FuturesUnordered<_> = asked
-            .filter(|(_, (name, _))| only.is_none_or(|only| only == &**name))
-            .map(|(order, (name, repository))| async move {
-                (order, self.ask(image, name, repository, deadline).await)
-            })
-            .collect();
-        if running.is_empty() {
+    /// Asks one repository, its name put before any doubt.
+    async fn ask(&self, image: ImageDigest, name: &str) -> Result<ReleaseReport, ReleaseError> {
+        let mut configured = self.repositories.iter();
+        let Some((_, repository)) = configured.find(|(configured, _)| &**configured == name) else {
             return Err(ReleaseError::Doubt(
                 "the repository asked for is not configured".to_owned(),
             ));
-        }
-        let mut answers = Vec::with_capacity(running.len());
-        while let Some((order, answer)) = running.next().await {
-            match answer {
-                Ok(Some(report)) if report.verdict == Verdict::Trusted => return Ok(report),
-                answer => answers.push((order, answer)),
-            }
-        }
-        answers.sort_by_key(|(order, _)| *order);
-        combine(answers.into_iter().map(|(_, answer)| answer).collect())
-    }
-
-    /// One repository, its name put before any doubt.
-    async fn ask(
-        &self,
-        image: ImageDigest,
-        name: &str,
-        repository: &Repository,
-        deadline: Instant,
-    ) -> Answer {
+        };
+        let deadline = Instant::now() + self.timeout;
         let asked = tokio::time::timeout_at(deadline, self.look_up(image, repository, deadline));
         match asked.await.unwrap_or(Err(Failure::Timeout)) {
-            Err(Failure::Doubt(text)) => doubt(format!("{name}: {text}")),
-            answer => answer,
+            Ok(Some(report)) => Ok(report),
+            Ok(None) => Err(ReleaseError::NotFound),
+            Err(Failure::Doubt(text)) => Err(ReleaseError::Doubt(told(name, &text))),
+            Err(Failure::Unavailable(text)) => Err(ReleaseError::Unavailable(told(name, &text))),
+            Err(Failure::Timeout) => Err(ReleaseError::Timeout),
         }
     }
 
-    async fn look_up(&self, image: ImageDigest, repository: &Repository, deadline: Instant) -> Answer {
+    /// `None`: it does not have the image.
+    async fn look_up(
+        &self,
+        image: ImageDigest,
+        repository: &Repository,
+        deadline: Instant,
+    ) -> Result<Option<ReleaseReport>, Failure> {
         let mut session = Session::new(&self.transport, repository, deadline)?;
         if !session.has_manifest(image).await? {
             return Ok(None);
@@ -183,6 +195,11 @@ impl Inner {
             TagFinding::Absent if conclusion.verdict == Verdict::Trusted => {
                 self.bound_tag(&session, image).await?
             }
+            // Too few say so: the image itself, which all have signed, has to say the same.
+            TagFinding::Partly(tag) => self
+                .bound_tag(&session, image)
+                .await?
+                .filter(|bound| *bound == tag),
             TagFinding::Absent | TagFinding::Unusable => None,
         };
         Ok(Some(ReleaseReport {
@@ -202,32 +219,14 @@ impl Inner {
         if !self.policy.wants_tag() {
             return Ok(None);
         }
-        let bytes = session.manifest(image, None).await?;
+        let bytes = session.image(image).await?;
         Ok(self.policy.bound_tag(Manifest::parse(&bytes)?.annotations()))
     }
 }
 
-/// No repository trusts: any doubt is doubt, then no answer in time; else untrusted before unsigned before absent.
-fn combine(answers: Vec<Answer>) -> Result<ReleaseReport, ReleaseError> {
-    let mut best: Option<ReleaseReport> = None;
-    let mut late = false;
-    for answer in answers {
-        match answer {
-            Err(Failure::Doubt(text)) => return Err(ReleaseError::Doubt(text)),
-            Err(Failure::Timeout) => late = true,
-            Ok(Some(report)) => {
-                let better = best.as_ref().is_none_or(|best| {
-                    best.verdict == Verdict::Unsigned && report.verdict == Verdict::Untrusted
-                });
-                if better {
-                    best = Some(report);
-                }
-            }
-            Ok(None) => {}
-        }
-    }
-    if late {
-        return Err(ReleaseError::Timeout);
-    }
-    best.ok_or(ReleaseError::NotFound)
+/// A reason for the log: parts of it may be the registry's words.
+fn told(name: &str, text: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let shortened: String = text.chars().take(MAX_REASON).map(printable).collect();
+    format!("{name}: {shortened}")
 }

@@ -1,21 +1,21 @@
 //! Which hosts, schemes and addresses may be connected to. Names are checked when a URL is built, addresses when the
-//! connection is made, so that a name that resolves differently the second time gains nothing.
+//! connection is made (`resolver`), so that a name that resolves differently the second time gains nothing.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
 use ipnet::IpNet;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 use super::settings::{PrivateNetwork, Settings};
 
+/// Longest URL that is asked, in bytes: presigned ones of blob stores have some two thousand.
+const MAX_URL: usize = 8 * 1024;
+
 /// Allowed hosts, schemes and addresses.
 #[derive(Debug)]
 pub(super) struct NetworkPolicy {
-    /// `host[:port]` of repositories and of trusted hosts: where the service may be sent by a registry.
-    allowed: Vec<String>,
+    /// `host[:port]` that any registry may send the service to, beside its own.
+    trusted: Vec<String>,
     plain_http: Vec<String>,
     private_hosts: Vec<String>,
     private_networks: Vec<IpNet>,
@@ -25,8 +25,6 @@ impl NetworkPolicy {
     pub(super) fn new(settings: &Settings) -> Self {
         let lower =
             |hosts: &[String]| -> Vec<String> { hosts.iter().map(|h| h.to_ascii_lowercase()).collect() };
-        let mut allowed = lower(&settings.trusted_hosts);
-        allowed.extend(settings.repositories.iter().map(|r| r.host.to_ascii_lowercase()));
         let (mut private_hosts, mut private_networks) = (Vec::new(), Vec::new());
         for entry in &settings.private_networks {
             match entry {
@@ -35,7 +33,7 @@ impl NetworkPolicy {
             }
         }
         Self {
-            allowed,
+            trusted: lower(&settings.trusted_hosts),
             plain_http: lower(&settings.plain_http),
             private_hosts,
             private_networks,
@@ -58,22 +56,29 @@ impl NetworkPolicy {
         self.plain_http.iter().any(|entry| entry == host) || names_any(&self.plain_http, url)
     }
 
-    /// Checks a URL before it is asked, whether built here or named by a registry.
+    /// Checks a URL before it is asked, whether built here or named by the registry at `origin`: never the host of
+    /// another registry, and never without TLS when that registry is asked with it.
     ///
     /// # Errors
     /// A text that names the host and the remedy.
-    pub(super) fn check(&self, url: &Url) -> Result<(), String> {
+    pub(super) fn check(&self, url: &Url, origin: &Url) -> Result<(), String> {
         let shown = authority(url);
+        if url.as_str().len() > MAX_URL {
+            return Err(format!("a url is longer than {MAX_URL} bytes"));
+        }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(format!("a url of host {shown} carries credentials"));
         }
         if shown.is_empty() {
             return Err("a url without a host".to_owned());
         }
-        if !names_any(&self.allowed, url) {
+        if !names_any(&[authority(origin)], url) && !names_any(&self.trusted, url) {
             return Err(format!(
-                "host {shown} is not configured, list it if it belongs to the registry"
+                "host {shown} is not the registry's own, list it in extra_hosts if it belongs to it"
             ));
+        }
+        if origin.scheme() == "https" && url.scheme() != "https" {
+            return Err(format!("host {shown} is named without tls by a registry with it"));
         }
         match url.scheme() {
             "https" => {}
@@ -111,7 +116,7 @@ impl NetworkPolicy {
     }
 
     /// Keeps the addresses of a host that may be connected to.
-    fn filter(&self, host: &str, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    pub(super) fn filter(&self, host: &str, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         if self.host_is_private(host) {
             return addresses;
         }
@@ -199,30 +204,6 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     global && !special
 }
 
-/// Resolves names with the system's resolver and drops forbidden addresses at the moment of connecting.
-pub(super) struct CheckedResolver(pub(super) Arc<NetworkPolicy>);
-
-impl fmt::Debug for CheckedResolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CheckedResolver")
-    }
-}
-
-impl Resolve for CheckedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let policy = Arc::clone(&self.0);
-        Box::pin(async move {
-            let host = name.as_str().to_ascii_lowercase();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            let allowed = policy.filter(&host, found);
-            if allowed.is_empty() {
-                return Err(format!("{host} has no public address, list it in private_networks").into());
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::settings::Repository;
@@ -265,6 +246,33 @@ mod tests {
             "ff02::1",
             "2001:db8::1",
             "2002:7f00:1::",
+            "0.1.2.3",
+            "100.127.255.255",
+            "172.31.255.255",
+            "192.0.0.1",
+            "192.88.99.1",
+            "198.19.255.255",
+            "198.51.100.1",
+            "203.0.113.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "::7f00:1",
+            "::127.0.0.1",
+            "::ffff:100.64.0.1",
+            "::ffff:0:127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:10::1",
+            "2001:20::1",
+            "3fff::1",
+            "5f00::1",
+            "fc00::1",
+            "fdff:ffff::1",
+            "fec0::1",
+            "febf::1",
+            "ff0e::1",
         ] {
             assert!(!is_public(canonical(special.parse().unwrap())), "{special}");
         }
@@ -272,6 +280,12 @@ mod tests {
             "1.1.1.1",
             "100.128.0.1",
             "172.32.0.1",
+            "100.63.255.255",
+            "172.15.255.255",
+            "198.17.255.255",
+            "198.20.0.1",
+            "223.255.255.255",
+            "2001:4860:4860::8888",
             "2606:4700::1111",
             "::ffff:1.1.1.1",
         ] {
@@ -282,27 +296,60 @@ mod tests {
     #[test]
     fn urls_are_checked() {
         #[track_caller]
-        fn check(policy: &NetworkPolicy, url: &str, allowed: bool) {
-            assert_eq!(policy.check(&url.parse().unwrap()).is_ok(), allowed, "{url}");
+        fn check(policy: &NetworkPolicy, origin: &str, rows: &[(&str, bool)]) {
+            let origin = policy.base(origin).unwrap();
+            for (url, allowed) in rows {
+                let checked = policy.check(&url.parse().unwrap(), &origin);
+                assert_eq!(checked.is_ok(), *allowed, "{url} from {origin}: {checked:?}");
+            }
         }
         let strict = policy(&[], &[], &["auth.example", "cdn.example:8443"]);
-        check(&strict, "https://registry.example/v2/", true);
-        check(&strict, "https://registry.example:443/v2/", true);
-        check(&strict, "https://registry.example:444/v2/", false);
-        check(&strict, "http://registry.example/v2/", false);
-        check(&strict, "https://user:pw@registry.example/v2/", false);
-        check(&strict, "https://auth.example/token", true);
-        check(&strict, "https://cdn.example/x", false);
-        check(&strict, "https://cdn.example:8443/x", true);
-        check(&strict, "https://registry.example.evil/v2/", false);
-        check(&strict, "https://127.0.0.1:5000/v2/", false);
-        check(&strict, "https://10.1.2.3/v2/", false);
-        check(&strict, "ftp://registry.example/", false);
+        let long = format!("https://registry.example/{}", "a".repeat(MAX_URL));
+        let rows = [
+            ("https://registry.example/v2/", true),
+            ("https://registry.example:443/v2/", true),
+            ("https://registry.example:444/v2/", false),
+            ("http://registry.example/v2/", false),
+            ("https://user:pw@registry.example/v2/", false),
+            ("https://user@auth.example/token", false),
+            ("https://auth.example/token", true),
+            ("https://cdn.example/x", false),
+            ("https://cdn.example:8443/x", true),
+            ("https://registry.example.evil/v2/", false),
+            ("https://registry.example@evil.example/v2/", false),
+            // Another configured repository's host is not this registry's.
+            ("https://127.0.0.1:5000/v2/", false),
+            ("https://10.1.2.3/v2/", false),
+            ("ftp://registry.example/", false),
+            ("file:///etc/passwd", false),
+            ("data:text/plain,x", false),
+            (long.as_str(), false),
+        ];
+        check(&strict, "registry.example", &rows);
+        // Its own address is not public, and nobody said that it may be asked.
+        check(&strict, "10.1.2.3", &[("https://10.1.2.3/v2/", false)]);
 
-        let open = policy(&["127.0.0.1:5000"], &["10.0.0.0/8"], &[]);
-        check(&open, "http://127.0.0.1:5000/v2/", true);
-        check(&open, "http://127.0.0.1:5001/v2/", false);
-        check(&open, "https://10.1.2.3/v2/", true);
+        let open = policy(
+            &["127.0.0.1:5000", "auth.example"],
+            &["10.0.0.0/8"],
+            &["auth.example"],
+        );
+        let rows = [
+            ("http://127.0.0.1:5000/v2/", true),
+            // 127.0.0.1 in the spellings of the URL standard.
+            ("http://0x7f.1:5000/v2/", true),
+            ("http://2130706433:5000/v2/", true),
+            ("http://127.0.0.1:5001/v2/", false),
+            ("http://[::ffff:127.0.0.1]:5000/v2/", false),
+            ("http://auth.example/token", true),
+        ];
+        check(&open, "127.0.0.1:5000", &rows);
+        check(&open, "10.1.2.3", &[("https://10.1.2.3/v2/", true)]);
+        let rows = [
+            ("http://auth.example/token", false),
+            ("https://auth.example/token", true),
+        ];
+        check(&open, "registry.example", &rows);
         assert_eq!(
             open.base("127.0.0.1:5000").unwrap().as_str(),
             "http://127.0.0.1:5000/"
@@ -325,19 +372,5 @@ mod tests {
         assert_eq!(listed.filter("registry.example", addresses.clone()), addresses);
         let network = policy(&[], &["127.0.0.0/8"], &[]);
         assert_eq!(network.filter("registry.example", addresses.clone()), addresses);
-    }
-
-    #[tokio::test]
-    async fn a_name_that_resolves_to_loopback_is_refused_at_connect() {
-        let name: Name = "localhost".parse().unwrap();
-        assert!(
-            CheckedResolver(Arc::new(policy(&[], &[], &[])))
-                .resolve(name)
-                .await
-                .is_err()
-        );
-        let name: Name = "localhost".parse().unwrap();
-        let listed = policy(&[], &["localhost"], &[]);
-        assert!(CheckedResolver(Arc::new(listed)).resolve(name).await.is_ok());
     }
 }

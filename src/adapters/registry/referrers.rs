@@ -2,22 +2,24 @@
 //! tag), cosign's own tag, and the fetching of what they name.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use oci_client::manifest::{OCI_IMAGE_INDEX_MEDIA_TYPE, OciDescriptor};
+use oci_client::manifest::OCI_IMAGE_INDEX_MEDIA_TYPE;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LINK};
 use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::release::{ListingSource, SignatureFormat};
 use url::Url;
 
-use super::client::{Failure, MAX_BODY, MAX_CANDIDATES, Session, doubt, refused};
+use super::client::{MAX_BODY, MAX_CANDIDATES, Session};
 use super::cosign::{
     BUNDLE_MEDIA_TYPE, Finding, PREDICATE_ANNOTATION, Place, Policy, SIGN_PREDICATE,
     SIMPLE_SIGNING_MEDIA_TYPE,
 };
-use super::manifest::{ImageManifest, Index, Manifest, target};
+use super::failure::{Failure, doubt, refused};
+use super::manifest::{Descriptor, ImageManifest, Index, Manifest, target};
 
 /// Most pages of a listing.
 const MAX_PAGES: usize = 32;
@@ -32,7 +34,7 @@ const FILTERS_APPLIED: &str = "oci-filters-applied";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Check<'a> {
     pub(super) session: &'a Session<'a>,
-    pub(super) policy: &'a Policy,
+    pub(super) policy: &'a Arc<Policy>,
     pub(super) image: ImageDigest,
     pub(super) now: DateTime<Utc>,
 }
@@ -52,10 +54,13 @@ impl Check<'_> {
     /// Verifies the layers under cosign's tag `sha256-<hex>.sig`; none when there is no such tag.
     pub(super) async fn signature_tag(&self) -> Result<Vec<Finding>, Failure> {
         let tag = format!("sha256-{}.sig", self.image.sha256());
+        let _turn = self.session.turn().await?;
         let Some((digest, bytes)) = self.session.tagged(&tag).await? else {
             return Ok(Vec::new());
         };
-        let Manifest::Image(manifest) = Manifest::parse(&bytes)? else {
+        let parsed = Manifest::parse(&bytes)?;
+        drop(bytes);
+        let Manifest::Image(manifest) = parsed else {
             return doubt("the signature tag names an index, not an image manifest");
         };
         self.simple_signing(&manifest, digest, SignatureFormat::CosignLegacy)
@@ -71,10 +76,10 @@ impl Check<'_> {
         }
         // distribution-spec, Unavailable Referrers API.
         let tag = format!("sha256-{}", self.image.sha256());
-        let mut listed = Vec::new();
-        if let Some((_, bytes)) = self.session.tagged(&tag).await? {
-            append(&mut listed, &index(&bytes)?.manifests)?;
-        }
+        let listed = match self.session.tagged(&tag).await? {
+            Some((_, bytes)) => page(&bytes)?,
+            None => Vec::new(),
+        };
         Ok((listed, ListingSource::ReferrersTag))
     }
 
@@ -110,8 +115,10 @@ impl Check<'_> {
 
     /// Fetches one referrer and verifies the signatures in it, if it carries any.
     async fn referrer(&self, digest: ImageDigest, size: u64) -> Result<Vec<Finding>, Failure> {
-        let bytes = self.session.manifest(digest, Some(size)).await?;
-        let manifest = match Manifest::parse(&bytes)? {
+        let _turn = self.session.turn().await?;
+        // The body is given back before more is asked for: whoever holds memory never waits for more.
+        let parsed = Manifest::parse(&self.session.referrer(digest, size).await?)?;
+        let manifest = match parsed {
             Manifest::Image(manifest) => manifest,
             // An index may refer to an image, too; no signature is stored as one.
             Manifest::Index(_) => return Ok(Vec::new()),
@@ -143,15 +150,15 @@ impl Check<'_> {
                 continue;
             }
             let (digest, size) = target(layer)?;
+            if size > MAX_BODY {
+                found.push(too_long(place.clone(), size));
+                continue;
+            }
             let payload = self.session.blob(digest, size).await?;
-            let annotations = layer.annotations.clone().unwrap_or_default();
-            found.push(self.policy.simple_signing(
-                self.image,
-                place.clone(),
-                &annotations,
-                &payload,
-                self.now,
-            ));
+            let (place, annotations) = (place.clone(), layer.annotations());
+            let (policy, image, now) = (Arc::clone(self.policy), self.image, self.now);
+            let verify = move || policy.simple_signing(image, place, &annotations, &payload, now);
+            found.push(apart(verify).await?);
         }
         Ok(found)
     }
@@ -182,19 +189,36 @@ impl Check<'_> {
             return Ok(vec![Policy::other_attestation(place.manifest_digest, declared)]);
         }
         let (blob, size) = target(layer)?;
+        if size > MAX_BODY {
+            return Ok(vec![too_long(place, size)]);
+        }
         let bytes = self.session.blob(blob, size).await?;
-        Ok(vec![self.policy.bundle(
-            self.image,
-            place.manifest_digest,
-            &bytes,
-            self.now,
-        )])
+        let (policy, image, now) = (Arc::clone(self.policy), self.image, self.now);
+        let verify = move || policy.bundle(image, place.manifest_digest, &bytes, now);
+        Ok(vec![apart(verify).await?])
     }
 
     fn is_subject(&self, manifest: &ImageManifest) -> bool {
-        let subject = manifest.subject.as_ref().map(|subject| subject.digest.as_str());
-        subject == Some(self.image.to_string().as_str())
+        manifest
+            .subject
+            .as_ref()
+            .is_some_and(|subject| subject.names(self.image))
     }
+}
+
+/// Verifies on a thread of its own kind: a registry that offers many candidates must not keep the thread busy that the
+/// other gates answer on.
+async fn apart(verify: impl FnOnce() -> Finding + Send + 'static) -> Result<Finding, Failure> {
+    let verified = tokio::task::spawn_blocking(verify).await;
+    verified.or_else(|_| doubt("a signature could not be verified"))
+}
+
+/// The size is part of the carrier's digest, so no registry can lie about it; such a candidate counts for nothing.
+fn too_long(place: Place, size: u64) -> Finding {
+    let outcome = Err(format!(
+        "it is {size} bytes long, a signature has at most {MAX_BODY}"
+    ));
+    Finding { place, outcome }
 }
 
 fn other_image(place: Place) -> Finding {
@@ -204,7 +228,7 @@ fn other_image(place: Place) -> Finding {
     }
 }
 
-fn layers_of<'m>(manifest: &'m ImageManifest, media_type: &str) -> Vec<&'m OciDescriptor> {
+fn layers_of<'m>(manifest: &'m ImageManifest, media_type: &str) -> Vec<&'m Descriptor> {
     manifest
         .layers
         .iter()
@@ -220,7 +244,7 @@ fn index(bytes: &[u8]) -> Result<Index, Failure> {
 }
 
 /// Adds a page's descriptors, each digest once.
-fn append(listed: &mut Vec<(ImageDigest, u64)>, page: &[OciDescriptor]) -> Result<(), Failure> {
+fn append(listed: &mut Vec<(ImageDigest, u64)>, page: &[Descriptor]) -> Result<(), Failure> {
     for descriptor in page {
         let (digest, size) = target(descriptor)?;
         if listed.iter().any(|(known, _)| *known == digest) {
@@ -234,8 +258,15 @@ fn append(listed: &mut Vec<(ImageDigest, u64)>, page: &[OciDescriptor]) -> Resul
     Ok(())
 }
 
+/// The distinct entries of one page.
+pub(super) fn page(bytes: &[u8]) -> Result<Vec<(ImageDigest, u64)>, Failure> {
+    let mut listed = Vec::new();
+    append(&mut listed, &index(bytes)?.manifests)?;
+    Ok(listed)
+}
+
 /// The target of `Link: <…>; rel="next"` (RFC 8288 §3), which must stay on the repository's own origin.
-fn next_page(headers: &HeaderMap, page: &Url, origin: &Url) -> Result<Option<Url>, Failure> {
+pub(super) fn next_page(headers: &HeaderMap, page: &Url, origin: &Url) -> Result<Option<Url>, Failure> {
     let mut links = headers.get_all(LINK).iter();
     let Some(link) = links.next() else { return Ok(None) };
     let malformed = || doubt("the listing's Link header is malformed");

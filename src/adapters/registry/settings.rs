@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use oci_client::Reference;
+use signer_actors::domain::digest::{ImageDigest, Sha256Digest};
 use zeroize::Zeroizing;
+
+use super::trust::{Identity, Requirement, SignerKey, TransparencyLog};
 
 /// One repository to look images up in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,30 +46,37 @@ impl fmt::Display for Repository {
     }
 }
 
-/// An identity that release certificates carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// OIDC issuer in the Fulcio extension, compared exactly.
-    pub issuer: String,
-    /// The only subject alternative name (URI or e-mail), compared exactly.
-    pub subject: String,
-}
-
-/// Credentials of one registry.
+/// Credentials of one registry, or of one repository in it.
 #[derive(Clone)]
 pub struct Credentials {
     /// `host[:port]` of the repositories they belong to.
     pub host: String,
+    /// The one repository of that host they belong to; `None`: all that have none of their own.
+    pub name: Option<String>,
     /// User name.
     pub username: String,
     /// Password or access token.
     pub password: Zeroizing<String>,
 }
 
+impl Credentials {
+    /// Those of a repository: its own before its host's.
+    pub(super) fn of<'a>(all: &'a [Self], repository: &Repository) -> Option<&'a Self> {
+        let mut own = all
+            .iter()
+            .filter(|c| c.host.eq_ignore_ascii_case(&repository.host))
+            .filter(|c| c.name.as_ref().is_none_or(|name| *name == repository.name))
+            .collect::<Vec<_>>();
+        own.sort_by_key(|credentials| credentials.name.is_none());
+        own.first().copied()
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
             .field("host", &self.host)
+            .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }
@@ -100,8 +110,18 @@ pub struct Settings {
     pub repositories: Vec<Repository>,
     /// Release keys: SPKI in PEM, one each.
     pub keys: Vec<Vec<u8>>,
-    /// Release identities; they need `roots`.
+    /// Release keys with a life of their own.
+    pub signers: Vec<SignerKey>,
+    /// Release identities; they need `roots`, or their own.
     pub identities: Vec<Identity>,
+    /// SHA-256 of the SPKI of keys that never count again, whoever vouches for them.
+    pub revoked_keys: Vec<Sha256Digest>,
+    /// PEM certificates of timestamp authorities: self-signed ones are anchors. `None`: no timestamp is believed.
+    pub timestamp_roots: Option<Vec<u8>>,
+    /// Transparency logs. None: no entry is believed.
+    pub logs: Vec<TransparencyLog>,
+    /// What every signature must carry to count.
+    pub require: Vec<Requirement>,
     /// PEM certificates that identities chain to: self-signed ones are anchors, the others intermediates.
     pub roots: Option<Vec<u8>>,
     /// How many distinct keys or identities must have signed; at least 1 and no more than are configured.
@@ -109,7 +129,7 @@ pub struct Settings {
     /// Name of the signed or digest-bound annotation that holds the calendar tag; empty for none.
     pub tag_annotation: String,
     /// Images that are never trusted again, whatever their signatures.
-    pub revoked: Vec<signer_actors::domain::digest::ImageDigest>,
+    pub revoked: Vec<ImageDigest>,
     /// Longest time for a whole check, over all repositories.
     pub timeout: Duration,
     /// Longest time for one registry call, its body included.
@@ -118,9 +138,10 @@ pub struct Settings {
     pub plain_http: Vec<String>,
     /// Hosts and networks that are allowed though not public.
     pub private_networks: Vec<PrivateNetwork>,
-    /// Further `host[:port]` that a registry may name as token realm or blob storage; its own host always may be.
+    /// Further `host[:port]` that a registry may name as token realm or blob storage, beside its own. They may get its
+    /// credentials; the hosts of other repositories never do.
     pub trusted_hosts: Vec<String>,
-    /// Credentials, at most one per host; without any the registry is asked anonymously.
+    /// Credentials, at most one for each host and for each repository; without any the registry is asked anonymously.
     pub credentials: Vec<Credentials>,
     /// PEM certificates trusted for TLS besides the system's.
     pub tls_roots: Option<Vec<u8>>,
@@ -132,7 +153,12 @@ impl Settings {
         Self {
             repositories,
             keys: Vec::new(),
+            signers: Vec::new(),
             identities: Vec::new(),
+            revoked_keys: Vec::new(),
+            timestamp_roots: None,
+            logs: Vec::new(),
+            require: Vec::new(),
             roots: None,
             threshold: 1,
             tag_annotation: "org.opencontainers.image.version".to_owned(),
@@ -179,10 +205,37 @@ mod tests {
     fn credentials_do_not_print_their_secret() {
         let credentials = Credentials {
             host: "registry.example".into(),
+            name: None,
             username: "robot".into(),
             password: Zeroizing::new("hunter2".into()),
         };
         assert!(!format!("{credentials:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_most_specific_credentials_win() {
+        let of = |host: &str, name: Option<&str>, username: &str| Credentials {
+            host: host.into(),
+            name: name.map(str::to_owned),
+            username: username.into(),
+            password: Zeroizing::new("secret".into()),
+        };
+        let all = [
+            of("registry.example", None, "host"),
+            of("registry.example", Some("team/a"), "a"),
+            of("registry.example:5000", Some("team/b"), "port"),
+            of("other.example", Some("team/c"), "other"),
+        ];
+        let user = |repository: &str| {
+            let repository = Repository::parse(repository).unwrap();
+            Credentials::of(&all, &repository).map(|found| found.username.clone())
+        };
+        assert_eq!(user("registry.example/team/a").as_deref(), Some("a"));
+        assert_eq!(user("registry.example/team/b").as_deref(), Some("host"));
+        assert_eq!(user("registry.example/team/a/b").as_deref(), Some("host"));
+        assert_eq!(user("registry.example:5000/team/b").as_deref(), Some("port"));
+        assert_eq!(user("registry.example:5000/team/a"), None);
+        assert_eq!(user("other.example/team/a"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::finding::{Finding, Probe, of_warning, probe};
 use crate::config::Settings;
+use crate::tlog::NoteSigner;
 
 /// Below this an audit or state folder is as good as full, in bytes.
 const LITTLE_SPACE: u64 = 64 << 20;
@@ -22,6 +23,8 @@ pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
     let (listen, metrics) = (settings.server.listen, settings.server.metrics_listen);
     let audit = settings.audit.directory.clone();
     let state = settings.state.directory.clone();
+    let checkpoints = NoteSigner::new(&settings.audit.origin, settings.audit.checkpoint_key.clone());
+    let checkpoints = checkpoints.map(|signer| signer.verifier().to_string());
     vec![
         probe(move || {
             let mut findings = vec![Finding::ok(
@@ -48,10 +51,26 @@ pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
             }
         }),
         probe(move || {
+            let finding = checkpoint_key(&checkpoints);
+            async move { vec![finding] }
+        }),
+        probe(move || {
             let state = state.clone();
             async move { folder("state directory", &state) }
         }),
     ]
+}
+
+/// What auditors verify checkpoints with.
+fn checkpoint_key(vkey: &Result<String, String>) -> Finding {
+    match vkey {
+        Ok(vkey) => Finding::ok("audit checkpoint key", format!("its verifier key is {vkey}")),
+        Err(what) => Finding::failure(
+            "audit checkpoint key",
+            what.clone(),
+            "make one: openssl genpkey -algorithm ed25519",
+        ),
+    }
 }
 
 fn clock(now: DateTime<Utc>) -> Finding {

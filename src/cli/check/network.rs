@@ -65,22 +65,6 @@ fn targets(settings: &Settings) -> Vec<(String, Url, Expect)> {
             add("Fulcio", Some(fulcio.url.clone()), Expect::Presence);
         }
     }
-    let mut hosts: Vec<&str> = settings
-        .release
-        .repositories
-        .iter()
-        .filter_map(|repository| repository.split_once('/'))
-        .map(|(host, _)| host)
-        .collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    for host in hosts {
-        let plain = settings.release.plain_http.iter().any(|plain| plain == host);
-        let scheme = if plain { "http" } else { "https" };
-        // OCI distribution specification, "Determining Support": 200, or 401 without credentials.
-        let url = Url::parse(&format!("{scheme}://{host}/v2/")).ok();
-        add(&format!("registry {host}"), url, Expect::Presence);
-    }
     all
 }
 
@@ -130,7 +114,7 @@ fn judge(what: &str, url: &Url, status: StatusCode, expect: Expect) -> Finding {
 }
 
 /// The neighbour's clock by its `Date` field (RFC 9110 §6.6.1), told only when it disagrees.
-fn skew(what: &str, date: &str, now: DateTime<Utc>) -> Option<Finding> {
+pub(super) fn skew(what: &str, date: &str, now: DateTime<Utc>) -> Option<Finding> {
     let theirs = DateTime::parse_from_rfc2822(date).ok()?;
     let seconds = now.signed_duration_since(theirs).num_seconds();
     (seconds.abs() > MOST_SKEW_SECONDS).then(|| {

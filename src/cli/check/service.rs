@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::finding::{Finding, Probe, probe};
-use crate::bootstrap::probes::{Answer, key_sets, licence_file, shared_state, signing_keys};
+use crate::adapters::idempotency::Inspected;
+use crate::bootstrap::probes::{
+    Answer, idempotency_keys, key_sets, licence_file, shared_state, signing_keys,
+};
 use crate::config::Settings;
 
 pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
@@ -51,6 +54,30 @@ pub(super) fn licence_probe(settings: &Settings) -> Box<dyn Probe> {
                 answer.into_iter().collect(),
                 "see docs/runbooks/entitlement-unavailable.md",
             )
+        }
+    })
+}
+
+/// Of this machine alone, too.
+pub(super) fn idempotency_probe(settings: &Settings) -> Box<dyn Probe> {
+    let settings = Arc::new(settings.clone());
+    probe(move || {
+        let settings = Arc::clone(&settings);
+        async move {
+            let what = "idempotency keys";
+            let finding = |found| match found {
+                Ok(Inspected::Absent(path)) => {
+                    Finding::ok(what, format!("{} is made by the first start", path.display()))
+                }
+                Ok(Inspected::Holds(path, entries)) => {
+                    Finding::ok(what, format!("{} holds {entries}", path.display()))
+                }
+                Ok(Inspected::Busy(detail)) => {
+                    Finding::warning(what, detail, "fine if this service is running, or was killed")
+                }
+                Err(detail) => Finding::failure(what, detail, "see docs/runbooks/state-unavailable.md"),
+            };
+            idempotency_keys(&settings).into_iter().map(finding).collect()
         }
     })
 }

@@ -242,8 +242,8 @@ fn all_errors_come_at_once() {
     auth.audience (built-in configuration:11): must be of type string, not integer; write it in double quotes
     auth.isuer (built-in configuration:10): is not a key of this version; did you mean auth.issuer?
     release.keys[0] (built-in configuration:24): cannot read FOLDER/missing.pub: No such file or directory (os error 2); create the file, or let the service's user read it; relative paths start at the configuration file
-    log.level (built-in configuration:42): "inf" is not a choice; did you mean "info"? choose one of error, warn, warning, info, debug
-    lgo (built-in configuration:39): is not a key of this version; did you mean log?
+    log.level (built-in configuration:43): "inf" is not a choice; did you mean "info"? choose one of error, warn, warning, info, debug
+    lgo (built-in configuration:40): is not a key of this version; did you mean log?
     auth.dpop.nonse (environment variable SIGNER__AUTH__DPOP__NONSE): is not a key of this version; did you mean SIGNER__AUTH__DPOP__NONCE?
     "#);
 }

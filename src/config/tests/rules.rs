@@ -1,5 +1,6 @@
 //! Bounds, choices and rules between keys: each case changes one thing in a good configuration.
 
+use super::super::CredentialScope;
 use super::site::{Site, jwks, p256};
 use super::{LOCAL, PRODUCTION};
 
@@ -11,6 +12,19 @@ fn check(site: &Site, base: &str, from: &str, to: &str, expected: &str) {
         errors.len() == 1 && errors[0].starts_with(expected),
         "{to:?} gives {errors:#?}, expected {expected:?}"
     );
+}
+
+#[test]
+fn the_key_of_checkpoints_is_an_ed25519_key_that_can_be_read() {
+    let site = Site::new();
+    for (reference, expected) in [
+        ("file:missing", "audit.checkpoint_key: cannot read"),
+        ("file:server.key", "audit.checkpoint_key: is not an Ed25519 key"),
+        ("", "audit.checkpoint_key: is empty"),
+    ] {
+        let named = format!("{reference:?}");
+        check(&site, LOCAL, "\"file:audit.key\"", &named, expected);
+    }
 }
 
 #[test]
@@ -151,21 +165,17 @@ fn values_out_of_bounds_are_refused() {
             "revoked = [\"sha256:0\"]",
             "release.revoked[0]: \"sha256:0\" is not an image digest",
         ),
+        ("[release]", "tls_roots = \"release.pub\"", "release.tls_roots: "),
         ("[audit]", "linger = \"1s\"", "audit.linger: 1s is out of bounds"),
+        (
+            "[audit]",
+            "checkpoint_interval = \"3601s\"",
+            "audit.checkpoint_interval: 3601s is out of bounds",
+        ),
         (
             "[audit]",
             "directory = \"state\"",
             "audit.directory: is the folder of state.directory",
-        ),
-        (
-            "[audit]",
-            "checkpoint_key = \"file:missing\"",
-            "audit.checkpoint_key: cannot read",
-        ),
-        (
-            "[audit]",
-            "checkpoint_key = \"file:server.key\"",
-            "audit.checkpoint_key: is not an Ed25519 key",
         ),
         (
             "[log]",
@@ -195,6 +205,44 @@ fn values_out_of_bounds_are_refused() {
     ] {
         let base = format!("{LOCAL}\n[server]\n[state]\n");
         check(&site, &base, section, &format!("{section}\n{line}"), expected);
+    }
+}
+
+#[test]
+fn registry_credentials_are_for_one_host_or_one_repository() {
+    let site = Site::new();
+    let host = "host = \"registry.example\"";
+    let own = "repository = \"registry.example/stellaops/scanner\"";
+    let settings = site.load(&PRODUCTION.replacen(host, own, 1)).expect("good");
+    let scope = &settings.release.credentials[0].scope;
+    let expected = CredentialScope::Repository("registry.example/stellaops/scanner".to_owned());
+    assert_eq!(*scope, expected);
+    let rest = "username = \"a\"\npassword = \"env:REGISTRY_PASSWORD\"\n[[release.credentials]]";
+    let both = PRODUCTION.replacen(host, &format!("{own}\n{rest}\n{host}"), 1);
+    assert_eq!(site.load(&both).expect("good").release.credentials.len(), 2);
+    for (written, expected) in [
+        (
+            "host = \"other.example\"".to_owned(),
+            "release.credentials[0].host: other.example is not asked",
+        ),
+        (
+            "repository = \"registry.example/stellaops/other\"".to_owned(),
+            "release.credentials[0].repository: registry.example/stellaops/other is not asked",
+        ),
+        (
+            String::new(),
+            "release.credentials[0].host: and repository: exactly one of the two",
+        ),
+        (
+            format!("{host}\n{own}"),
+            "release.credentials[0].host: and repository: exactly one of the two",
+        ),
+        (
+            format!("{host}\n{rest}\n{host}"),
+            "release.credentials[1].host: has credentials already",
+        ),
+    ] {
+        check(&site, PRODUCTION, host, &written, expected);
     }
 }
 
@@ -451,9 +499,7 @@ fn a_signing_key_has_no_other_use() {
     let checkpoint = openssl::pkey::PKey::generate_ed25519().expect("a key");
     site.private("signing.pem", &checkpoint);
     site.private("audit.key", &checkpoint);
-    let text = LOCAL
-        .replace("ecdsa-p256-sha256", "ed25519")
-        .replace("[audit]", "[audit]\ncheckpoint_key = \"file:audit.key\"");
+    let text = LOCAL.replace("ecdsa-p256-sha256", "ed25519");
     let errors = site.errors(&text);
     assert!(
         errors.len() == 1 && errors[0].contains("one in audit.checkpoint_key"),
@@ -525,12 +571,6 @@ fn backends_fit_the_rest() {
             "http://127.0.0.1:8443",
             "server.public_origin: is http though",
         ),
-        (
-            PRODUCTION,
-            "host = \"registry.example\"",
-            "host = \"other.example\"",
-            "release.credentials[0].host: other",
-        ),
     ] {
         if base == PRODUCTION && to.contains("keyless") {
             // Its id also is what default_key names.
@@ -557,4 +597,85 @@ fn release_identities_need_roots() {
         identity,
         "release.roots: is empty, and there is no Fulcio backend",
     );
+}
+
+/// The policy of release signatures: what may not be, alone.
+#[test]
+fn release_signers_and_witnesses_make_sense() {
+    let site = Site::new();
+    let tables = |tables: &str| format!("{tables}\n[log]");
+    let signer = |rest: &str| tables(&format!("[[release.signers]]\nkey = \"server.pub\"\n{rest}"));
+    let log = |rest: &str| tables(&format!("[[release.logs]]\nkey = \"log.pub\"\n{rest}"));
+    let server =
+        openssl::x509::X509::from_pem(&std::fs::read(site.path().join("server.pem")).unwrap()).unwrap();
+    let public = server.public_key().unwrap().public_key_to_pem().unwrap();
+    site.write("server.pub", &public);
+    site.write("log.pub", &p256().public_key_to_pem().unwrap());
+    for (table, expected) in [
+        (
+            signer("not_before = \"2026-10-01\""),
+            "release.signers[0].not_before: \"2026-10-01\" is not a moment",
+        ),
+        (
+            signer("not_before = \"2026-10-01T00:00:00Z\"\nnot_after = \"2026-10-01T02:00:00+02:00\""),
+            "release.signers[0].not_after: is not after not_before",
+        ),
+        (
+            signer("require = [\"stamp\"]"),
+            "release.signers[0].require[0]: \"stamp\" is not a choice",
+        ),
+        (
+            signer("require = [\"timestamp\"]"),
+            "release.timestamp_roots: is empty, and signatures must carry a timestamp",
+        ),
+        (
+            signer("require = [\"inclusion\"]"),
+            "release.logs: is empty, and signatures must carry a log entry",
+        ),
+        (log("key2 = 1"), "release.logs[0].key2: "),
+        (
+            tables("[[release.logs]]\nkey = \"release.pub\""),
+            "release.logs[0].key: is a release key",
+        ),
+    ] {
+        check(&site, LOCAL, "[log]", &table, expected);
+    }
+    for (line, expected) in [
+        ("require = [\"log\"]", "release.logs: is empty"),
+        ("timestamp_roots = \"release.pub\"", "release.timestamp_roots: "),
+        (
+            "revoked_keys = [\"sha256:0\"]",
+            "release.revoked_keys[0]: \"sha256:0\" is not the digest of a key",
+        ),
+        ("revoked_keys = [\"signing.pem\"]", "release.revoked_keys[0]: "),
+    ] {
+        check(&site, LOCAL, "[release]", &format!("[release]\n{line}"), expected);
+    }
+    // Who witnesses does not sign, neither releases nor here.
+    site.write("own.pem", &server.to_pem().unwrap());
+    let own = "[release]\ntimestamp_roots = \"own.pem\"";
+    let both = LOCAL.replace("[log]", &signer(""));
+    check(
+        &site,
+        &both,
+        "[release]",
+        own,
+        "release.timestamp_roots: holds a certificate of a release key",
+    );
+    let key = p256();
+    site.private("signing.pem", &key);
+    site.write("same.pub", &key.public_key_to_pem().unwrap());
+    for table in ["logs", "signers"] {
+        let table = tables(&format!("[[release.{table}]]\nkey = \"same.pub\""));
+        let expected = "signing.backends[0].key: is the same key as one in release.";
+        check(&site, LOCAL, "[log]", &table, expected);
+    }
+    // A key with a life, a log, a revoked key by file and by digest.
+    let good = LOCAL
+        .replace("[log]", &log("not_after = \"2026-10-01T00:00:00Z\"\n[[release.signers]]\nkey = \"server.pub\"\nrequire = [\"log\"]"))
+        .replace("[release]", &format!("[release]\nrevoked_keys = [\"log.pub\", \"sha256:{}\"]", "0".repeat(64)));
+    let settings = site.load(&good).expect("it makes sense");
+    assert_eq!(settings.release.revoked_keys.len(), 2);
+    assert_eq!(settings.release.signers.len(), 1);
+    assert!(settings.release.logs[0].life.not_after.is_some());
 }

@@ -73,7 +73,9 @@ impl Site {
         site.private("signing.pem", &p256());
         let encrypted = p256().private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), PASSPHRASE);
         site.write("release-2026.pem", &encrypted.expect("PEM"));
-        site.write("release.pub", &p256().public_key_to_pem().expect("PEM"));
+        for name in ["release.pub", "release-2025.pub", "rekor.pub"] {
+            site.write(name, &p256().public_key_to_pem().expect("PEM"));
+        }
         for name in ["clients-ca.pem", "fulcio-root.pem"] {
             site.write(name, &certificate(&p256()));
         }

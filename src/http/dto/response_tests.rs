@@ -86,8 +86,7 @@ fn a_signature_answers_as_the_contract_says() {
     let id = AuditId(uuid::Uuid::nil());
     let response = |identity, timestamps, sigstore| {
         let response = SignResponse {
-            // RFC 4648 §10: BASE64("fooba") = "Zm9vYmE=".
-            bundle: Bundle::new(identity, b"fooba", &signature, timestamps, sigstore),
+            bundle: Bundle::new(identity, "Zm9vYmE=", &signature, timestamps, sigstore),
             statement_digest: Sha256Digest([0xab; 32]).into(),
             policy: Policy::from(&entitlement),
             release: Release::new(&report(Some(key()), Verdict::Trusted), true),

@@ -98,6 +98,16 @@ pub enum ReturnBundle {
     Sigstore,
 }
 
+impl ReturnBundle {
+    /// `dsse` or `sigstore`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dsse => "dsse",
+            Self::Sigstore => "sigstore",
+        }
+    }
+}
+
 /// Reads a body. Strict JSON comes first, then unknown members, then each member in the order of the contract.
 pub fn parse_sign_request(body: &[u8]) -> Result<SignBody<'_>, BodyError> {
     let members = Members::read(text_of(body)?, "the body", BodyErrorKind::Request)?;

@@ -48,10 +48,10 @@ pub struct Bundle<'a> {
 }
 
 impl<'a> Bundle<'a> {
-    /// `timestamps`: each a DER `TimeStampResp` (RFC 3161 §2.4.2). `sigstore`: the Sigstore bundle, when asked for.
+    /// `payload`: what stands there, see [`told`](super::told). `timestamps`: each a DER `TimeStampResp` (RFC 3161 §2.4.2). `sigstore`: the Sigstore bundle, when asked for.
     pub fn new(
         identity: &'a SigningIdentity,
-        payload: &'a [u8],
+        payload: &'a str,
         signature: &'a Signature,
         timestamps: &'a [Vec<u8>],
         sigstore: Option<&'a RawValue>,
@@ -60,7 +60,7 @@ impl<'a> Bundle<'a> {
             mode: identity.mode,
             dsse: Envelope {
                 payload_type: PAYLOAD_TYPE,
-                payload: Base64(payload),
+                payload,
                 signatures: [EnvelopeSignature {
                     sig: Base64(&signature.0),
                 }],
@@ -86,7 +86,7 @@ impl<'a> Bundle<'a> {
 #[serde(rename_all = "camelCase")]
 struct Envelope<'a> {
     payload_type: &'static str,
-    payload: Base64<'a>,
+    payload: &'a str,
     signatures: [EnvelopeSignature<'a>; 1],
 }
 

@@ -23,6 +23,20 @@ struct Detail {
     checks: BTreeMap<String, &'static str>,
 }
 
+/// How one dependency is doing.
+struct Check {
+    good: bool,
+    /// Whether the replica is of no use without it.
+    needed: bool,
+    bad: &'static str,
+}
+
+impl Check {
+    fn said(&self) -> &'static str {
+        if self.good { "ok" } else { self.bad }
+    }
+}
+
 /// The process answers.
 pub async fn live() -> HttpResponse {
     HttpResponse::Ok().json(Status { status: "ok" })
@@ -39,13 +53,15 @@ pub async fn ready_in_detail(state: Data<AppState>) -> HttpResponse {
 }
 
 fn respond<T: Serialize>(
-    checks: BTreeMap<String, &'static str>,
+    checks: BTreeMap<String, Check>,
     body: impl FnOnce(&'static str, BTreeMap<String, &'static str>) -> T,
 ) -> HttpResponse {
-    if checks.values().all(|state| *state == "ok") {
-        HttpResponse::Ok().json(body("ready", checks))
+    let told = checks.iter().map(|(name, check)| (name.clone(), check.said()));
+    let told = told.collect();
+    if checks.values().all(|check| check.good || !check.needed) {
+        HttpResponse::Ok().json(body("ready", told))
     } else {
-        let mut response = HttpResponse::ServiceUnavailable().json(body("not ready", checks));
+        let mut response = HttpResponse::ServiceUnavailable().json(body("not ready", told));
         response.extensions_mut().insert(Outcome {
             code: "not_ready",
             audit_id: None,
@@ -54,9 +70,13 @@ fn respond<T: Serialize>(
     }
 }
 
-async fn checks(state: &AppState) -> BTreeMap<String, &'static str> {
+async fn checks(state: &AppState) -> BTreeMap<String, Check> {
     let services = &state.services;
-    let say = |good: bool, bad: &'static str| if good { "ok" } else { bad };
+    let say = |good: bool, bad: &'static str| Check {
+        good,
+        needed: true,
+        bad,
+    };
     let mut checks = BTreeMap::new();
     checks.insert(
         "lifecycle".to_owned(),
@@ -82,6 +102,15 @@ async fn checks(state: &AppState) -> BTreeMap<String, &'static str> {
         "authority".to_owned(),
         say(matches!(keys, Ok(Ok(_))), "no usable keys of the Authority"),
     );
+    // Told, and no reason to be taken out: known images are served, and other replicas ask the same registries.
+    for repository in services.repository_health.borrow().iter() {
+        let check = Check {
+            good: !repository.open,
+            needed: false,
+            bad: "circuit open: it has not answered for a while",
+        };
+        checks.insert(format!("repository:{}", repository.name), check);
+    }
     for backend in services.backends.iter() {
         let now = services.clock.now();
         let open = backend
@@ -112,6 +141,7 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
     services.auth.iter().for_each(Mailbox::observe);
     services.entitlement.iter().for_each(Mailbox::observe);
     services.quota.iter().for_each(Mailbox::observe);
+    services.idempotency.observe();
     services.referrer.observe();
     services
         .backends

@@ -1,5 +1,6 @@
 //! One file per kind of endpoint.
 
+pub mod audit;
 pub mod health;
 pub mod sign;
 pub mod trust;

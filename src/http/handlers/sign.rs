@@ -1,17 +1,20 @@
 //! `POST /sign/dsse` (contract §2.1).
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::HeaderName;
-use actix_web::web::{Data, Payload};
+use actix_web::http::header::{ContentType, HeaderMap, HeaderName};
+use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use signer_actors::domain::caller::{Scope, SenderBinding};
 use signer_actors::domain::code::Code;
+use signer_actors::domain::idempotency::IdempotencyKey;
 use signer_actors::domain::statement::StatementDraft;
 use signer_actors::entitlement::Poe;
 use signer_actors::pipeline::state::{Authenticated, Released, Session};
 use signer_actors::pipeline::{
-    Context, Failure, GateVerdict, Probe, Refusal, SignOptions, SignRequest, Stage, probe, sign,
+    Answer, Context, Failure, GateVerdict, Idempotent, Probe, Refusal, SignOptions, SignRequest, Stage,
+    probe, sign,
 };
 use signer_actors::runtime::Deadline;
 
@@ -25,6 +28,7 @@ use crate::http::budget::HeldBytes;
 use crate::http::dto::body::{BodyError, BodyErrorKind};
 use crate::http::dto::sign_request::{ReturnBundle, parse_sign_request};
 use crate::http::dto::sign_response as dto;
+use crate::http::dto::told::{place_of_payload, whole};
 use crate::http::problem::{Outcome, Problem, insert_rate};
 use crate::http::state::AppState;
 
@@ -48,21 +52,32 @@ pub async fn sign_dsse(
     if !session.covers_body(&bytes) {
         return Err(Failure::new(Stage::Body, Refusal::BodyMismatch).into());
     }
-    let asked = parse(&bytes)?;
+    let mut asked = parse(&bytes)?;
     drop(bytes);
-    if !asked.dry_run
-        && request
-            .headers()
-            .contains_key(HeaderName::from_static("idempotency-key"))
-    {
-        let what = "this version does not keep idempotency keys: leave Idempotency-Key out";
-        return Err(Problem::new(Code::InvalidRequest, Stage::Shape, what));
+    if !asked.dry_run {
+        let returned = asked.return_bundle.as_str();
+        asked.request.idempotency =
+            idempotency_key(request.headers())?.map(|key| Idempotent { key, returned });
     }
     let context = Context {
         deadline: Deadline::after(state.limits.request_timeout),
         ..context
     };
     run_to_its_end(state, session, asked, context, held).await
+}
+
+/// The one `Idempotency-Key` (contract §2.1).
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut fields = headers.get_all(HeaderName::from_static("idempotency-key"));
+    let wrong = |what| Err(Problem::new(Code::InvalidRequest, Stage::Shape, what));
+    match (fields.next(), fields.next()) {
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => wrong("there are several fields Idempotency-Key: send one"),
+        (Some(value), _) => match IdempotencyKey::parse(value.as_bytes()) {
+            Some(key) => Ok(Some(key)),
+            None => wrong("Idempotency-Key must be 1 to 255 visible ASCII characters, without spaces"),
+        },
+    }
 }
 
 /// A request as its body says it.
@@ -88,6 +103,7 @@ fn parse(bytes: &[u8]) -> Result<Asked, Problem> {
                 min_life: options.expiry.unwrap_or(DEFAULT_EXPIRY),
                 timestamp: options.timestamp,
             },
+            idempotency: None,
         },
         return_bundle: options.return_bundle.unwrap_or_default(),
         dry_run: options.dry_run.unwrap_or(false),
@@ -122,8 +138,10 @@ async fn run_to_its_end(
             let probe = probe(&state.services, session, asked.request, &context).await?;
             Ok(dry_run_response(&state, &probe))
         } else {
-            let released = sign(&state.services, session, asked.request, &context).await?;
-            let response = sign_response(&state, &released, asked.return_bundle)?;
+            let (origin, returned) = (Arc::clone(&state.services.audit_origin), asked.return_bundle);
+            let tell = move |released: &Released| tell(&origin, released, returned);
+            let answer = sign(&state.services, session, asked.request, &context, tell).await?;
+            let response = sign_response(&answer)?;
             // The answer repeats the payload.
             Ok(held.until_read(response))
         }
@@ -146,47 +164,50 @@ async fn outcome_of<T>(task: JoinHandle<Result<T, Problem>>) -> Result<T, Proble
     }
 }
 
-fn sign_response(
-    state: &AppState,
-    released: &Released,
-    return_bundle: ReturnBundle,
-) -> Result<HttpResponse, Problem> {
+/// The answer without its payload. Only what the signature came with is in it, nothing of this attempt to get it.
+fn tell(origin: &str, released: &Released, return_bundle: ReturnBundle) -> Result<Bytes, Failure> {
+    let unformed = |_| Failure::new(Stage::Signing, Refusal::Unformed);
     let (statement, identity) = (released.statement(), released.key().identity());
+    let payload = place_of_payload(released.audit_id());
     let sigstore = match return_bundle {
         ReturnBundle::Dsse => None,
         ReturnBundle::Sigstore => {
-            let envelope = Envelope::new(&statement.payload, released.signature());
-            let bundle = serde_json::value::to_raw_value(&SigstoreBundle::new(envelope, identity, &[]));
-            Some(bundle.map_err(|_| {
-                Problem::new(
-                    Code::Internal,
-                    Stage::Signing,
-                    "the bundle could not be formed: report the correlation id",
-                )
-            })?)
+            let envelope = Envelope {
+                payload: payload.clone(),
+                ..Envelope::new(&[], released.signature())
+            };
+            let bundle = SigstoreBundle::new(envelope, identity, &[]);
+            Some(serde_json::value::to_raw_value(&bundle).map_err(unformed)?)
         }
     };
-    let mut response = HttpResponse::Ok();
-    if let Some(rate) = released.rate() {
-        insert_rate(&mut response, &rate);
-    }
-    let mut response = response.json(dto::SignResponse {
-        bundle: dto::Bundle::new(
-            identity,
-            &statement.payload,
-            released.signature(),
-            &[],
-            sigstore.as_deref(),
-        ),
+    let told = serde_json::to_vec(&dto::SignResponse {
+        bundle: dto::Bundle::new(identity, &payload, released.signature(), &[], sigstore.as_deref()),
         statement_digest: statement.digest.into(),
         policy: released.session().grant().entitlement().into(),
         release: dto::Release::new(released.release().report(), released.release().bound()),
         audit_id: released.audit_id(),
-        audit_log: &state.services.audit_origin,
+        audit_log: origin,
     });
+    told.map(Bytes::from).map_err(unformed)
+}
+
+/// The same bytes whenever it was told.
+fn sign_response(answer: &Answer) -> Result<HttpResponse, Problem> {
+    let audit_id = answer.audit_id();
+    let body = whole(answer.told(), audit_id, answer.payload())
+        .ok_or_else(|| Failure::new(Stage::Signing, Refusal::Unformed))?;
+    let mut response = HttpResponse::Ok();
+    response.content_type(ContentType::json());
+    if let Some(rate) = answer.rate() {
+        insert_rate(&mut response, &rate);
+    }
+    if answer.is_replay() {
+        response.insert_header((HeaderName::from_static("idempotent-replayed"), "true"));
+    }
+    let mut response = response.body(body);
     response.extensions_mut().insert(Outcome {
         code: "ok",
-        audit_id: Some(released.audit_id()),
+        audit_id: Some(audit_id),
     });
     Ok(response)
 }

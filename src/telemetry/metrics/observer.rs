@@ -41,7 +41,7 @@ impl Observer for Metrics {
     }
 
     fn mailbox(&self, actor: &'static str, in_use: usize, capacity: usize) {
-        let gauge = |known: &Known<IntGauge, 6>, all: &IntGaugeVec, value: usize| {
+        let gauge = |known: &Known<IntGauge, 7>, all: &IntGaugeVec, value: usize| {
             let value = i64::try_from(value).unwrap_or(i64::MAX);
             match known.get(actor) {
                 Some(child) => child.set(value),
@@ -97,12 +97,46 @@ impl Observer for Metrics {
         self.audit_synced_at.set(Utc::now().timestamp());
     }
 
+    fn audit_published(&self, size: u64, elapsed: Duration) {
+        self.audit_checkpoint_size
+            .set(i64::try_from(size).unwrap_or(i64::MAX));
+        self.audit_checkpoint_at.set(Utc::now().timestamp());
+        self.audit_publish.observe(elapsed.as_secs_f64());
+    }
+
+    fn audit_publish_failed(&self) {
+        self.audit_publish_failures.inc();
+    }
+
     fn clock_went_back(&self) {
         self.clock_steps_back.inc();
     }
 
     fn audit_failed(&self) {
         self.audit_failures.inc();
+    }
+
+    fn release_lookup(&self, repository: &str, outcome: &'static str, elapsed: Duration) {
+        self.release_lookups
+            .with_label_values(&[repository, outcome])
+            .inc();
+        self.release_seconds
+            .with_label_values(&[repository])
+            .observe(elapsed.as_secs_f64());
+    }
+
+    fn release_refresh(&self, result: &'static str) {
+        self.release_refreshes.with_label_values(&[result]).inc();
+    }
+
+    fn release_circuit(&self, repository: &str, open: bool) {
+        self.release_circuit
+            .with_label_values(&[repository])
+            .set(i64::from(open));
+        // Resolved in any case: the series is there before the first time.
+        self.release_opened
+            .with_label_values(&[repository])
+            .inc_by(u64::from(open));
     }
 
     fn state(&self, operation: &'static str, elapsed: Duration, failure: Option<&'static str>) {
@@ -116,6 +150,33 @@ impl Observer for Metrics {
 
     fn state_up(&self, up: bool) {
         self.state_up.with_label_values(&["redis"]).set(i64::from(up));
+    }
+
+    fn idempotency(&self, outcome: &'static str) {
+        if let Some(child) = self.idempotency.get(outcome) {
+            child.inc();
+        }
+    }
+
+    fn idempotency_store(&self, operation: &'static str, elapsed: Duration, ok: bool) {
+        self.idempotency_seconds
+            .with_label_values(&[operation])
+            .observe(elapsed.as_secs_f64());
+        self.idempotency_errors
+            .with_label_values(&[operation])
+            .inc_by(u64::from(!ok));
+    }
+
+    fn idempotency_up(&self, up: bool) {
+        self.idempotency_up
+            .with_label_values(&["file"])
+            .set(i64::from(up));
+    }
+
+    fn idempotency_entries(&self, entries: u64) {
+        self.idempotency_entries
+            .with_label_values(&["file"])
+            .set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     fn leases_held(&self, change: i64) {

@@ -27,9 +27,17 @@ fn busy() -> Metrics {
     metrics.licence_file(7, DateTime::from_timestamp(1_800_000_001, 0).unwrap());
     metrics.licence_file_refused();
     metrics.clock_went_back();
+    metrics.release_lookup("r.example/scanner", "trusted", Duration::from_millis(20));
+    metrics.release_refresh("renewed");
+    metrics.release_circuit("r.example/scanner", false);
+    metrics.release_circuit("s.example/scanner", true);
     metrics.state("spend", Duration::from_millis(1), None);
     metrics.state("admit", Duration::ZERO, Some("down"));
     metrics.state_up(true);
+    metrics.idempotency("taken");
+    metrics.idempotency_store("claim", Duration::ZERO, false);
+    metrics.idempotency_up(true);
+    metrics.idempotency_entries(1);
     metrics.leases_held(3);
     metrics.leases_held(-1);
     metrics.leases_broken("lost", 2);
@@ -66,6 +74,13 @@ fn observations_are_rendered() {
         r#"signer_backend_seconds_count{backend="keyless",operation="open"} 1"#,
         r#"signer_signing_certificate_expiry_timestamp_seconds{backend="keyless"} 1800000000"#,
         r#"signer_key_set_fetched_timestamp_seconds{set="authority"} 1790000000"#,
+        r#"signer_release_lookups_total{outcome="trusted",repository="r.example/scanner"} 1"#,
+        r#"signer_release_lookup_seconds_count{repository="r.example/scanner"} 1"#,
+        r#"signer_release_refreshes_total{result="renewed"} 1"#,
+        r#"signer_release_circuit_open{repository="r.example/scanner"} 0"#,
+        r#"signer_release_circuit_open{repository="s.example/scanner"} 1"#,
+        r#"signer_release_circuit_opened_total{repository="r.example/scanner"} 0"#,
+        r#"signer_release_circuit_opened_total{repository="s.example/scanner"} 1"#,
         r#"signer_state_seconds_count{operation="spend"} 1"#,
         r#"signer_state_errors_total{kind="down",operation="admit"} 1"#,
         r#"signer_state_up{store="redis"} 1"#,

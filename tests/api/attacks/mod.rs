@@ -7,10 +7,11 @@
 //! missed by some case as soon as it is taken away.
 
 mod body;
-mod case;
+pub(crate) mod case;
 mod controls;
 mod dpop;
 mod framing;
+mod idempotency;
 mod jwks;
 mod keys;
 mod mtls;
@@ -122,6 +123,7 @@ fn tables() -> Vec<(&'static str, Vec<String>)> {
         ("framing", names(framing::cases())),
         ("resource", names(resource::cases())),
         ("jwks", jwks::names()),
+        ("idempotency", idempotency::names()),
         ("controls", names(controls::cases())),
     ]
 }
@@ -164,6 +166,11 @@ async fn framings() {
 #[actix::test]
 async fn resources() {
     run("resource", &start("").await, resource::cases()).await;
+}
+
+#[actix::test]
+async fn repetitions() {
+    idempotency::run(&start("").await).await;
 }
 
 #[actix::test]

@@ -21,23 +21,11 @@ pub(super) struct Case {
 }
 
 /// Codes that this version never answers, and why.
-pub(super) const NOT_MET: &[(Code, u16, &str)] = &[
-    (
-        Code::IdempotencyConflict,
-        409,
-        "idempotency keys are refused with `invalid_request`",
-    ),
-    (
-        Code::IdempotencyInFlight,
-        409,
-        "idempotency keys are refused with `invalid_request`",
-    ),
-    (
-        Code::TimestampError,
-        502,
-        "no timestamp authority can be configured; asking for one is `invalid_request`",
-    ),
-];
+pub(super) const NOT_MET: &[(Code, u16, &str)] = &[(
+    Code::TimestampError,
+    502,
+    "no timestamp authority can be configured; asking for one is `invalid_request`",
+)];
 
 macro_rules! cases {
     ($($code:ident $status:literal $stage:literal, $meaning:literal, $remedy:literal, |$app:ident| $provoke:expr;)+) => {
@@ -116,6 +104,17 @@ cases! {
             app.licensing.says(Says::Active);
             answer
         };
+    IdempotencyConflict 409 "idempotency",
+        "the `Idempotency-Key` was used for another request, by content or options",
+        "use a new key for a new request",
+        |app| {
+            app.sign().field("idempotency-key", "conflict").send().await.ok();
+            app.sign().field("idempotency-key", "conflict").option("expirySeconds", 61).send().await
+        };
+    IdempotencyInFlight 409 "idempotency",
+        "a request with this `Idempotency-Key` is in progress; though not `retryable` by its status, the same request will be answered once that one has ended",
+        "repeat it after `Retry-After`, which is a second",
+        |_app| second_of_one_key().await;
     VersionNotEntitled 403 "release",
         "the plan does not cover the scanner's release",
         "use a scanner release inside the plan's version window",
@@ -306,6 +305,26 @@ cases! {
             app.registry.open();
             answer
         };
+}
+
+/// One attempt is held by the registry while the next one comes.
+async fn second_of_one_key() -> Answer {
+    let app = TestApp::start().await;
+    app.registry.hold();
+    let call = || app.sign().field("idempotency-key", "in-flight");
+    let first = call().send();
+    let second = async {
+        crate::support::until("the first attempt at the registry", || {
+            (app.registry.seen() > 0).then_some(())
+        })
+        .await;
+        let answer = call().send().await;
+        app.registry.open();
+        answer
+    };
+    let (first, second) = futures_util::join!(first, second);
+    first.ok();
+    second
 }
 
 /// One request in flight, held by the registry, is all that the plan allows.

@@ -109,6 +109,12 @@ impl Answer {
             .map(|value| value.parse::<u64>().unwrap());
         match status {
             429 | 503 => assert!(retry_after.is_some_and(|seconds| (1..=3600).contains(&seconds))),
+            // A registry that is left alone for a while.
+            502 if code == "registry_error" => {
+                assert!(retry_after.is_none_or(|seconds| (1..=30).contains(&seconds)));
+            }
+            // Contract §2.6.
+            409 if code == "idempotency_in_flight" => assert_eq!(retry_after, Some(1)),
             _ => assert_eq!(retry_after, None),
         }
         let challenge = self.header("www-authenticate");

@@ -30,15 +30,31 @@ impl Child {
         Self::spawn(command, world.folder.path(), name)
     }
 
-    /// The same with a limit on the size of files, as a full disk would have it.
+    /// The same, and then a limit on the size of files, as a full disk would have it.
     pub(crate) fn serve_with_file_limit(world: &World, name: &str, kibibytes: usize) -> Self {
         let mut command = Command::new("bash");
         // Ignored signals stay ignored across exec: a write beyond the limit fails with EFBIG.
-        let script = format!(r#"trap "" XFSZ; ulimit -S -f {kibibytes}; exec "$@""#);
         command
-            .args(["-c", &script, "bash", SIGNER, "serve", "--config"])
+            .args([
+                "-c",
+                r#"trap "" XFSZ; exec "$@""#,
+                "bash",
+                SIGNER,
+                "serve",
+                "--config",
+            ])
             .arg(world.config_file());
-        Self::spawn(command, world.folder.path(), name)
+        let child = Self::spawn(command, world.folder.path(), name);
+        // Not earlier: what a start makes is larger.
+        let limited = Command::new("prlimit")
+            .args(["--pid", &child.pid().to_string()])
+            .arg(format!("--fsize={}:unlimited", kibibytes * 1024))
+            .status();
+        assert!(
+            limited.is_ok_and(|status| status.success()),
+            "prlimit (util-linux) sets the limit"
+        );
+        child
     }
 
     fn spawn(mut command: Command, folder: &Path, name: &str) -> Self {

@@ -21,7 +21,7 @@ pub(crate) use mint::{
 };
 pub(crate) use raw::Raw;
 pub(crate) use wire::Wire;
-pub(crate) use world::{KEY, OTHER_KEY, RETIRED_KEY, World};
+pub(crate) use world::{AUDIT_ORIGIN, KEY, OTHER_KEY, RETIRED_KEY, World, journal_groups};
 
 use std::time::Duration;
 

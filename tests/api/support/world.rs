@@ -16,6 +16,8 @@ use super::{Call, Mint, ORIGIN, REFERRERS, SIGN, Wire, p256};
 pub(crate) const KEY: &str = "main-2026";
 /// A key that a plan has to name.
 pub(crate) const OTHER_KEY: &str = "other-2026";
+/// Name of the log.
+pub(crate) const AUDIT_ORIGIN: &str = "signer.test/audit/1";
 /// A key that signs no more.
 pub(crate) const RETIRED_KEY: &str = "main-2025";
 
@@ -87,6 +89,8 @@ impl World {
         for name in [KEY, OTHER_KEY] {
             self.write(&format!("{name}.pem"), p256().private_key_to_pem_pkcs8().unwrap());
         }
+        let checkpoints = openssl::pkey::PKey::generate_ed25519().unwrap();
+        self.write("audit.key", checkpoints.private_key_to_pem_pkcs8().unwrap());
         self.write("retired.pub", p256().public_key_to_pem().unwrap());
         self.write("release.pub", &self.neighbours.registry.release_public_pem);
         self.write("foreign.pub", p256().public_key_to_pem().unwrap());
@@ -156,7 +160,8 @@ impl World {
             directory = "state"
             [audit]
             directory = "audit"
-            origin = "signer.test/audit/1"
+            origin = "{AUDIT_ORIGIN}"
+            checkpoint_key = "file:audit.key"
             [log]
             level = "debug"
             "#,
@@ -216,23 +221,30 @@ impl World {
 
     /// Every record of the trail, in order.
     pub(crate) fn audit(&self) -> Vec<serde_json::Value> {
-        let mut segments: Vec<PathBuf> = std::fs::read_dir(self.audit_folder())
+        let mut segments: Vec<PathBuf> = std::fs::read_dir(self.audit_folder().join("journal"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+            .filter(|path| path.extension().is_none())
             .collect();
         segments.sort();
-        let text: String = segments
+        let journal: Vec<u8> = segments
             .iter()
-            .map(|path| std::fs::read_to_string(path).unwrap())
+            .flat_map(|path| std::fs::read(path).unwrap())
             .collect();
-        // The last line may be under way.
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let record = |line: &str| {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            line["record"].clone()
-        };
-        whole.lines().map(record).collect()
+        let entries = journal_groups(&journal).flat_map(|(_, entries)| entries);
+        entries
+            .map(|entry| serde_json::from_slice(&entry).unwrap())
+            .collect()
+    }
+
+    /// The public half of the key that signs checkpoints.
+    pub(crate) fn checkpoint_key(&self) -> signer::tlog::VerifierKey {
+        let pem = std::fs::read(self.folder.path().join("audit.key")).unwrap();
+        let key = openssl::pkey::PKey::private_key_from_pem(&pem).unwrap();
+        signer::tlog::NoteSigner::new(AUDIT_ORIGIN, key)
+            .unwrap()
+            .verifier()
+            .clone()
     }
 
     /// The records of one audit id.
@@ -241,6 +253,22 @@ impl World {
         records.retain(|record| record["auditId"] == *id);
         records
     }
+}
+
+/// Offset and entries of every whole group of a journal, as `docs/reference/audit.md` describes them.
+pub(crate) fn journal_groups(journal: &[u8]) -> impl Iterator<Item = (usize, Vec<Vec<u8>>)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at;
+        let header = journal.get(at..at + 52)?;
+        assert_eq!(&header[..4], b"SLJ1");
+        let length = u32::from_be_bytes(header[8..12].try_into().unwrap()) as usize;
+        // The last group may be under way.
+        let entries = journal.get(at + 52..at + 52 + length)?;
+        at += 52 + length;
+        let entries = signer::tlog::entries(entries).map(|entry| entry.unwrap().to_vec());
+        Some((start, entries.collect()))
+    })
 }
 
 /// Tables are merged, all else is replaced.

@@ -1,5 +1,7 @@
 //! What several targets assert with: written anew, not taken from the service.
 
+pub mod release;
+
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};

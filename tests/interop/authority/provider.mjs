@@ -1,7 +1,8 @@
 // An Authority that is not ours: oidc-provider, on loopback, with what the signer needs of a token.
 //
-//   node provider.mjs --tenant TID --installation INST --certificate PEM --key PEM --client-ca PEM
+//   node provider.mjs --tenant TID --installation INST --certificate PEM --key PEM --client-ca PEM [--subject URI]…
 //
+// Each subject is a client, too, that gets tokens about itself for Fulcio.
 // Listens twice under one issuer: plain HTTP, and TLS that asks for client certificates, advertised as
 // `mtls_endpoint_aliases` (RFC 8705 §5). Prints one line of JSON when it is ready: `{"ready":true,"issuer":…}`.
 
@@ -15,11 +16,15 @@ import Provider from 'oidc-provider';
 
 const text = { type: 'string' };
 const { values: options } = parseArgs({
-  options: { tenant: text, installation: text, certificate: text, key: text, 'client-ca': text },
+  options: {
+    tenant: text, installation: text, certificate: text, key: text, 'client-ca': text,
+    subject: { type: 'string', multiple: true, default: [] },
+  },
 });
 
 // What a client asks for (RFC 8707); its tokens name the audience instead.
 const resource = 'urn:stellaops:signer';
+const audiences = { [resource]: 'signer', 'urn:sigstore': 'sigstore' };
 const scope = 'signer.sign signer.verify';
 
 const algorithms = {
@@ -37,7 +42,7 @@ function algorithmOf({ clientId }) {
   return Object.keys(algorithms).find((alg) => clientId === `scanner-${alg.toLowerCase()}`) ?? 'ES256';
 }
 
-// One client for each algorithm that its tokens are signed by, and one that shows a certificate.
+// One client for each algorithm that its tokens are signed by, one that shows a certificate, and the subjects.
 function clients() {
   const common = { redirect_uris: [], response_types: [], grant_types: ['client_credentials'], scope };
   const bySecret = Object.keys(algorithms).map((alg) => ({
@@ -47,7 +52,8 @@ function clients() {
     ...common, client_id: 'scanner-mtls', token_endpoint_auth_method: 'tls_client_auth',
     tls_client_auth_subject_dn: 'CN=scanner', tls_client_certificate_bound_access_tokens: true,
   };
-  return [...bySecret, byCertificate];
+  const subjects = options.subject.map((client_id) => ({ ...common, client_id, client_secret: 'not-secret' }));
+  return [...bySecret, byCertificate, ...subjects];
 }
 
 function configuration(mtlsOrigin) {
@@ -76,7 +82,7 @@ function configuration(mtlsOrigin) {
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (ctx, indicator, client) => ({
-          scope, audience: 'signer', accessTokenTTL: 300, accessTokenFormat: 'jwt',
+          scope, audience: audiences[indicator], accessTokenTTL: 300, accessTokenFormat: 'jwt',
           jwt: { sign: { alg: algorithmOf(client) } },
         }),
         useGrantedResource: () => true,

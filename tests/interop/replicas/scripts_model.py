@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Judges the scripts that decide about shared state: on a real server, against their definition.
 
-    scripts_model.py PORT FOLDER_OF_SCRIPTS
+    scripts_model.py PORT FOLDER_OF_SCRIPTS [--weakened]
 
 Thousands of random calls; each answer must be what a model says that shares nothing with the scripts: whole numbers of
 any size, no indexes, no expiry of keys. The model takes the time from the answer, as the server's clock decides.
+
+--weakened: takes away one thing that the scripts see to after the other; the model must notice each.
 """
 
 import random
@@ -15,7 +17,28 @@ from pathlib import Path
 from resp import Redis
 
 MS, TOKEN = 1000, 1_000_000
-LIFE = 300  # of leases, in ms
+LIFE = 100  # of leases, in ms
+
+
+# Script, what occurs in it once, and what takes its place.
+WEAKENINGS = {
+    "process": ("birth", "local memory = run .. ' ' .. history", "local memory = ('0'):rep(40) .. ' ' .. history"),
+    "history": ("birth", "local memory = run .. ' ' .. history", "local memory = run"),
+    "clock back": ("birth", " or now + 2000000 < last", ""),
+    "memory left": ("meet", "if left == whole(born)", "if false"),
+    "bucket of another birth": ("rate", " or kept[4] ~= whole(born)", ""),
+    "bucket full after a birth": ("rate", "missing, at, was = size, born, qps", "missing, at, was = 0, born, qps"),
+    "refill": ("rate", "math.max(0, now - at) * was", "math.max(0, now - at) * qps"),
+    "leases after a birth": ("admit", "if now < settled", "if false"),
+    "concurrency": ("admit", "in_use < concurrency", "in_use <= concurrency"),
+    "lease lost": ("renew", "lost = lost + 1", "lost = lost"),
+    "spent": ("spend", "if known and", "if false and"),
+    "older than the birth": ("spend", "if nonce ~= whole(born) and", "if false and"),
+    "any nonce": ("spend", "if nonce ~= whole(born) and", "if nonce == '' and"),
+    "kept too short": ("spend", "math.max(issued + keep, ms)", "math.max(issued, ms)"),
+    "clocks": ("spend", "if math.abs(ms - asker) > tolerance", "if false"),
+    "full": ("spend", ">= most then", "> most then"),
+}
 
 
 class Bucket:
@@ -25,8 +48,8 @@ class Bucket:
         self.known = None
 
     def level(self, now, born, qps, burst):
-        missing, at, was = self.known or (burst * TOKEN, born, qps)
-        if at < born:
+        missing, at, was, of = self.known or (None, None, None, None)
+        if of != born:
             missing, at, was = burst * TOKEN, born, qps
         return max(0, missing - max(0, now - at) * was)
 
@@ -34,7 +57,7 @@ class Bucket:
         missing = self.level(now, born, qps, burst)
         taken = missing + TOKEN <= burst * TOKEN
         missing = missing + TOKEN if taken else min(missing, burst * TOKEN)
-        self.known = (missing, now, qps)
+        self.known = (missing, now, qps, born)
         return int(taken), missing
 
 
@@ -60,12 +83,12 @@ def lots(value):
     return random.choice([value, random.randrange(1, 2**32), 2**32 - 1]) if random.random() < 0.05 else value
 
 
-def main(port: int, folder: Path) -> None:
-    redis = Redis(port)
+def judge(redis: Redis, text: dict, seconds: float) -> dict:
+    """Calls of each kind, and what was answered; an AssertionError says where scripts and model differ."""
     seed = random.randrange(2**32)
     random.seed(seed)
-    text = {p.stem: p.read_text(encoding="utf-8") for p in folder.glob("*.lua")}
     script = {
+        "meet": text["birth"] + text["meet"],
         "spend": text["birth"] + text["spend"],
         "admit": text["birth"] + text["rate"] + text["admit"],
         "charge": text["birth"] + text["rate"] + text["charge"],
@@ -144,20 +167,42 @@ def main(port: int, folder: Path) -> None:
             del leases[ident]
         return 0, 0
 
+    def meet():
+        left = [model.born] if model.born and random.random() < 0.01 else []
+        left += [random.randrange(10**16)] * random.randrange(2)
+        if model.born in left:
+            model.born = None
+        word, now, born = run("meet", ["birth"], *left)
+        model.birth(born, now)
+        return word.decode(), "ok"
+
     def lose():
         nonlocal model
-        if random.random() < 0.01:
+        if random.random() < 0.005:
             redis(random.choice(["FLUSHALL", "FLUSHDB"]))
             model = Model()
         elif random.random() < 0.01:
-            # A memory of another process, and a clock that went back.
-            redis("HSET", "birth", *random.choice([("run", "0" * 40), ("last", 2 * time.time_ns() // 1000)]))
+            lost = random.choice(["process", "history", "clock", "clock of a bucket"])
+            if lost == "process":
+                history = redis("HGET", "birth", "run")
+                redis("HSET", "birth", "run", b"0" * 40 + (history or b"")[40:])
+            elif lost == "history":
+                # A replica of nobody, and then the primary again.
+                redis("REPLICAOF", "127.0.0.1", 1)
+                redis("REPLICAOF", "NO", "ONE")
+            elif lost == "clock":
+                redis("HSET", "birth", "last", 2 * time.time_ns() // 1000)
+            else:
+                # What another server wrote, whose clock is ahead.
+                for key in filter(lambda key: redis("EXISTS", key), model.buckets):
+                    redis("HSET", key, "at", time.time_ns() // 1000 + 5_000_000, "missing", 0)
+                redis("HDEL", "birth", "run")
             model.born = None
         return 0, 0
 
-    end = time.monotonic() + 8
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
-        act = random.choice([spend, spend, admit, admit, admit, admit, charge, renew, release, lose])
+        act = random.choice([spend, spend, admit, admit, admit, admit, charge, renew, release, meet, lose])
         said, expected = act()
         assert said == expected, f"seed {seed}, call {calls}, {act.__name__}: said {said}, expected {expected}"
         word = said if isinstance(said, str) else said[0] if said else ""
@@ -165,16 +210,35 @@ def main(port: int, folder: Path) -> None:
         calls += 1
         if random.random() < 0.02:
             time.sleep(random.random() / 20)
-    for needed in ["spend ok", "spend spent", "spend older", "spend full", "spend clock", "admit ok", "admit settling",
-                   "charge ok", "renew ok"]:
-        assert counts.get(needed, 0) > 20, f"{needed} hardly happened: {counts}"
     # With ids that have expired by the thousand: forgotten in bounded parts, and counted by nobody.
     now = time.time_ns() // 1_000_000
     redis("ZADD", "replay:many", *[x for n in range(5000) for x in (now - 1, f"past{n}")])
     word, _, born = run("spend", ["birth", "replay:many"], "a", now, now, 0, 0, model.born or "", 1, 30_000)
     assert (word, redis("ZCARD", "replay:many")) in [(b"ok", 4001), (b"older", 4000)], word
-    print(f"EQUAL: {calls} calls, {counts}")
+    return counts
+
+
+def main(port: int, folder: Path, *options: str) -> None:
+    redis = Redis(port)
+    text = {p.stem: p.read_text(encoding="utf-8") for p in folder.glob("*.lua")}
+    if not options:
+        counts = judge(redis, text, 8)
+        for needed in ["spend ok", "spend spent", "spend older", "spend full", "spend clock", "admit ok",
+                       "admit settling", "charge ok", "renew ok", "meet ok"]:
+            assert counts.get(needed, 0) > 20, f"{needed} hardly happened: {counts}"
+        print(f"EQUAL: {sum(counts.values())} calls, {counts}")
+        return
+    assert options == ("--weakened",), options
+    for name, (file, old, new) in WEAKENINGS.items():
+        assert text[file].count(old) == 1, f"{name}: {old!r} does not occur once in {file}"
+        try:
+            judge(redis, {**text, file: text[file].replace(old, new)}, 30)
+        except AssertionError as found:
+            print(f"{name}: {found}")
+        else:
+            raise SystemExit(f"nobody noticed that this is weakened: {name}")
+    print(f"ALL NOTICED: {len(WEAKENINGS)} weakenings")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

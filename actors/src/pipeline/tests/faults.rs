@@ -437,9 +437,14 @@ async fn no_more_than_the_plan_allows_is_in_progress() {
         world.entitlement.limits.concurrency = 2;
         world.fakes.keyful.sign_open.set(false);
     });
-    let mut all = Box::pin(futures_util::future::join_all((0..5).map(|_| rig.sign())));
+    let refused = std::cell::Cell::new(0);
+    let count = |result: &Result<_, _>| refused.set(refused.get() + u32::from(result.is_err()));
+    let calls = (0..5).map(|_| rig.sign().inspect(count));
+    let mut all = Box::pin(futures_util::future::join_all(calls));
     assert!((&mut all).now_or_never().is_none());
-    futures_util::future::select(&mut all, Box::pin(until(|| rig.signed() == 2))).await;
+    // Nobody is done with a permit before all have asked for one.
+    let settled = until(|| rig.signed() + refused.get() == 5);
+    futures_util::future::select(&mut all, Box::pin(settled)).await;
     rig.world.fakes.keyful.sign_open.set(true);
     let all = all.await;
     assert_eq!(all.iter().filter(|result| result.is_ok()).count(), 2);

@@ -22,9 +22,11 @@ pub(super) enum Trouble {
     SyncError,
     /// The next sync of names fails.
     NamesError,
+    /// The next file that is replaced as a whole is not (`ENOSPC`).
+    ReplaceError,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Content {
     /// What a reader sees.
     cache: Vec<u8>,
@@ -37,7 +39,8 @@ struct Content {
 #[derive(Debug, Default)]
 struct Inner {
     files: BTreeMap<String, Content>,
-    durable_names: Vec<String>,
+    /// What a power failure puts in the place of a file whose name is not durable.
+    unnamed: BTreeMap<String, Option<Content>>,
     trouble: Option<Trouble>,
     writes: usize,
 }
@@ -57,8 +60,12 @@ impl Disk {
     /// The power fails: of each file there remains what is durable and at most `more` bytes of what follows.
     pub(super) fn crash(&self, more: usize) {
         let mut inner = self.inner();
-        let names = inner.durable_names.clone();
-        inner.files.retain(|name, _| names.contains(name));
+        for (name, before) in std::mem::take(&mut inner.unnamed) {
+            match before {
+                Some(content) => drop(inner.files.insert(name, content)),
+                None => drop(inner.files.remove(&name)),
+            }
+        }
         inner.trouble = None;
         for file in inner.files.values_mut() {
             let end = file.cache.len().min(file.durable.len() + more);
@@ -85,11 +92,28 @@ impl Disk {
             durable: bytes.to_vec(),
         };
         inner.files.insert(name.to_owned(), content);
-        inner.durable_names.push(name.to_owned());
+        inner.unnamed.remove(name);
+    }
+
+    /// Every file, sorted.
+    pub(super) fn paths(&self) -> Vec<String> {
+        self.inner().files.keys().cloned().collect()
+    }
+
+    /// A disk of its own with the same content.
+    pub(super) fn copy(&self) -> Self {
+        let files = self.inner().files.clone();
+        let inner = Inner {
+            files,
+            ..Inner::default()
+        };
+        Self(Arc::new(Mutex::new(inner)))
     }
 
     pub(super) fn remove(&self, name: &str) {
-        self.inner().files.remove(name);
+        let mut inner = self.inner();
+        inner.files.remove(name);
+        inner.unnamed.remove(name);
     }
 
     pub(super) fn writes(&self) -> usize {
@@ -98,42 +122,86 @@ impl Disk {
 }
 
 impl Storage for Disk {
-    fn names(&self) -> io::Result<Vec<String>> {
-        Ok(self.inner().files.keys().cloned().collect())
+    fn names(&self, folder: &str) -> io::Result<Vec<String>> {
+        let prefix = if folder.is_empty() {
+            String::new()
+        } else {
+            format!("{folder}/")
+        };
+        let inner = self.inner();
+        let below = inner.files.keys().filter_map(|path| path.strip_prefix(&prefix));
+        Ok(below
+            .filter(|name| !name.contains('/'))
+            .map(str::to_owned)
+            .collect())
     }
 
-    fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn Segment>> {
+    fn open(&self, path: &str, create: bool) -> io::Result<Box<dyn Segment>> {
         if create {
-            self.inner().files.entry(name.to_owned()).or_default();
+            let mut inner = self.inner();
+            if !inner.files.contains_key(path) {
+                inner.unnamed.insert(path.to_owned(), None);
+                inner.files.insert(path.to_owned(), Content::default());
+            }
         }
-        self.read(name)
+        self.read(path)
     }
 
-    fn read(&self, name: &str) -> io::Result<Box<dyn Segment>> {
-        if self.inner().files.contains_key(name) {
+    fn read(&self, path: &str) -> io::Result<Box<dyn Segment>> {
+        if self.inner().files.contains_key(path) {
             Ok(Box::new(Handle {
                 disk: self.clone(),
-                name: name.to_owned(),
+                name: path.to_owned(),
             }))
         } else {
             Err(io::ErrorKind::NotFound.into())
         }
     }
 
-    fn rewrite(&self, name: &str, len: u64) -> io::Result<()> {
+    fn rewrite(&self, path: &str, len: u64) -> io::Result<()> {
         let mut inner = self.inner();
-        let file = inner.files.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
+        let file = inner.files.get_mut(path).ok_or(io::ErrorKind::NotFound)?;
         file.dirty[..len as usize].fill(true);
         Ok(())
     }
 
-    fn sync_names(&self) -> io::Result<()> {
+    fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut inner = self.inner();
+        if inner.trouble == Some(Trouble::ReplaceError) {
+            inner.trouble = None;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let content = Content {
+            cache: bytes.to_vec(),
+            dirty: vec![false; bytes.len()],
+            durable: bytes.to_vec(),
+        };
+        let before = inner.files.insert(path.to_owned(), content);
+        inner.unnamed.entry(path.to_owned()).or_insert(before);
+        Ok(())
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        Disk::remove(self, path);
+        Ok(())
+    }
+
+    fn remove_folder(&self, folder: &str) -> io::Result<()> {
+        let prefix = format!("{folder}/");
+        self.inner().files.retain(|path, _| !path.starts_with(&prefix));
+        Ok(())
+    }
+
+    fn sync_names(&self, folder: &str) -> io::Result<()> {
         let mut inner = self.inner();
         if inner.trouble == Some(Trouble::NamesError) {
             inner.trouble = None;
             return Err(io::Error::other("EIO"));
         }
-        inner.durable_names = inner.files.keys().cloned().collect();
+        inner.unnamed.retain(|path, _| {
+            let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            parent != folder
+        });
         Ok(())
     }
 }

@@ -1,4 +1,6 @@
 mod disk;
+mod figures;
+mod publish;
 mod recovery;
 mod tamper;
 
@@ -9,13 +11,63 @@ use signer_actors::domain::audit::{
 use signer_actors::domain::ids::AuditId;
 use uuid::Uuid;
 
+use openssl::pkey::{Id, PKey};
+
 use super::FileAuditLog;
+use super::journal::{Found, read_group, segment_path, segments};
+use super::storage::Storage;
+use super::tree::Tree;
+use crate::tlog::{NoteSigner, VerifierKey, entries};
 use disk::Disk;
 
 const SEGMENT_BYTES: u64 = 4000;
+const ORIGIN: &str = "signer.test/log";
+/// The journal's first segment.
+const FIRST: &str = "journal/00000000000000000000";
+
+fn signer() -> NoteSigner {
+    NoteSigner::new(
+        ORIGIN,
+        PKey::private_key_from_raw_bytes(&[7; 32], Id::ED25519).unwrap(),
+    )
+    .unwrap()
+}
+
+fn key() -> VerifierKey {
+    signer().verifier().clone()
+}
 
 fn open(disk: &Disk) -> Result<FileAuditLog, String> {
-    FileAuditLog::open_in(Box::new(disk.clone()), SEGMENT_BYTES).map_err(|e| e.0)
+    open_whole(disk).map(|(log, _)| log)
+}
+
+/// The log, and the tree that publishes it: here when told to, otherwise by a thread of its own.
+fn open_whole(disk: &Disk) -> Result<(FileAuditLog, Tree), String> {
+    let storage: std::sync::Arc<dyn Storage> = std::sync::Arc::new(disk.clone());
+    FileAuditLog::open_in(&storage, SEGMENT_BYTES, 0, signer())
+}
+
+/// The records in the journal as a reader finds them.
+fn records(disk: &Disk) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for first in segments(disk).unwrap() {
+        let file = disk.read(&segment_path(first)).unwrap();
+        let mut offset = 0;
+        while let Found::Group(group) = read_group(file.as_ref(), offset).unwrap() {
+            offset += group.len();
+            all.extend(entries(&group.entries).map(|entry| entry.unwrap().to_vec()));
+        }
+    }
+    all
+}
+
+/// The same bytes with others in the place of these, as long.
+fn swapped(bytes: &[u8], these: &[u8], others: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    if let Some(at) = bytes.windows(these.len()).position(|window| window == these) {
+        bytes[at..at + these.len()].copy_from_slice(others);
+    }
+    bytes
 }
 
 fn id(n: u64) -> AuditId {
@@ -61,6 +113,7 @@ fn intent(n: u64) -> Vec<u8> {
         key_id: "keyless".into(),
         certificate_serial: None,
         gates: vec!["authenticate".into()],
+        retry_of: None,
     })))
 }
 

@@ -118,6 +118,9 @@ async fn serve(
         };
         let name = script_of(&command).unwrap_or_else(|| command[0].to_ascii_lowercase());
         seen.send_modify(|seen| seen.push(name.clone()));
+        if name == "meet" && command.len() > 4 {
+            seen.send_modify(|seen| seen.push(format!("left {}", command[4..].join(" "))));
+        }
         let now = mood.borrow().clone();
         if now == Mood::Hung {
             // Until it is told otherwise, or for good.
@@ -183,11 +186,15 @@ fn script_of(command: &[String]) -> Option<String> {
         "EVALSHA" => return command.get(1).cloned(),
         _ => return None,
     };
+    // The last that matches: a script begins with what it shares with others.
     let known = [
         ("Spends a proof", "spend"),
         ("Rate, then concurrency", "admit"),
         ("Charges one call", "charge"),
         ("Makes leases live on", "renew"),
+        ("Claims a key for an attempt", "claim"),
+        ("Keeps an answer", "keep"),
+        ("Ends an attempt without an answer", "give_up"),
         ("Asks for the birth alone", "meet"),
     ];
     known

@@ -1,6 +1,7 @@
 //! The adapter against a server that misbehaves.
 
 mod fake;
+mod keys;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,6 +53,9 @@ fn settings(fake: &FakeRedis) -> Settings {
         prefix: "signer".into(),
         timeout: TIMEOUT,
         lease_life: Duration::from_secs(10),
+        answer_ttl: Duration::from_secs(3600),
+        answer_capacity: 1000,
+        claim_life: Duration::from_secs(20),
     }
 }
 
@@ -270,6 +274,32 @@ async fn a_replica_is_not_used_until_it_is_the_primary() {
 }
 
 #[tokio::test]
+async fn a_server_is_told_which_memories_were_left_for_another() {
+    let bench = bench(Mood::Good).await;
+    let first = 1_790_000_000_000_000;
+    let told = || {
+        let all = bench.fake.seen();
+        all.into_iter()
+            .filter(|name| name.starts_with("left "))
+            .collect::<Vec<_>>()
+    };
+    for born in [first, first + 1, first + 2] {
+        bench.fake.set(Mood::Error(
+            "READONLY You can't write against a read only replica.",
+        ));
+        assert!(bench.spend().await.is_err());
+        bench.fake.set(Mood::Replica);
+        bench.until_up(false).await;
+        bench.fake.born(born);
+        bench.recovers().await;
+    }
+    // The same memory again was not left, and the one that is met is none either.
+    let mut told = told();
+    told.dedup();
+    assert_eq!(told, [format!("left {first}")]);
+}
+
+#[tokio::test]
 async fn a_server_that_is_gone_is_found_again() {
     let bench = bench(Mood::Good).await;
     let address = bench.fake.address;
@@ -311,6 +341,9 @@ fn nothing_secret_is_printed() {
         prefix: "signer".into(),
         timeout: TIMEOUT,
         lease_life: Duration::from_secs(10),
+        answer_ttl: Duration::from_secs(3600),
+        answer_capacity: 1000,
+        claim_life: Duration::from_secs(20),
     };
     let tenant = TenantId::parse("acme").expect("a tenant");
     assert_eq!(

@@ -12,8 +12,9 @@ use signer_actors::domain::statement::STATEMENT_TYPE;
 use signer_actors::domain::subject::MAX_SUBJECTS;
 
 use super::super::manifest::UniqueMap;
-use super::policy::Policy;
-use super::{Signed, shown};
+use super::evidence::Evidence;
+use super::signers::Signers;
+use super::{Signature, Signed, shown};
 use crate::bundle::sigstore::{self, BundleSigner, SigstoreBundle};
 
 /// Media type of a bundle, of its layer and of the manifest's `artifactType`.
@@ -48,7 +49,7 @@ struct Subject {
 /// # Errors
 /// Why the signature does not count, for people.
 pub(super) fn verify(
-    policy: &Policy,
+    signers: &Signers,
     image: ImageDigest,
     bundle: &[u8],
     now: DateTime<Utc>,
@@ -65,12 +66,16 @@ pub(super) fn verify(
         return Err(format!("the payload is of type \"{other}\""));
     }
     let signed = pae(&content.payload_type, &content.payload);
+    let signature = Signature {
+        message: &signed,
+        payload: Some(&content.payload),
+        bytes: &content.signature,
+    };
+    let evidence = Evidence::Bundle(&bundle.verification_material);
     let signer = match bundle.signer()? {
         // The hint is not signed and picks no key: all are tried.
-        BundleSigner::Key(_) => policy.signer_by_key(&signed, &content.signature)?,
-        BundleSigner::Certificate(leaf) => {
-            policy.signer_by_certificate(*leaf, &[], &signed, &content.signature, now)?
-        }
+        BundleSigner::Key(hint) => signers.by_key(&signature, evidence, Some(&hint), now)?,
+        BundleSigner::Certificate(leaf) => signers.by_certificate(*leaf, &[], &signature, evidence, now)?,
     };
     let annotations = signed_annotations(&content.payload, image)?;
     Ok(Signed { signer, annotations })
@@ -124,9 +129,9 @@ mod tests {
             let mut settings = Settings::new(vec![Repository::parse("registry.example/a").unwrap()]);
             settings.keys = vec![key.to_vec()];
             let other = ImageDigest::from(signer_actors::domain::digest::Sha256Digest::of(b"other"));
-            let policy = Policy::new(&settings).unwrap();
-            assert!(verify(&policy, other, bundle, Utc::now()).is_err());
-            verify(&policy, image, bundle, Utc::now())
+            let signers = Signers::new(&settings).unwrap();
+            assert!(verify(&signers, other, bundle, Utc::now()).is_err());
+            verify(&signers, image, bundle, Utc::now())
         }
         let p256 = check(
             include_bytes!("testdata/p256.pub"),
@@ -149,6 +154,6 @@ mod tests {
             include_bytes!("testdata/ed.pub"),
             include_bytes!("testdata/ed-bundle.json"),
         );
-        assert_eq!(prehashed, Err("no release key made this signature".to_owned()));
+        assert!(prehashed.unwrap_err().contains("Ed25519ph"));
     }
 }

@@ -5,9 +5,15 @@
 //! verified signature or by the image's digest ends up in the verdict or in the release tag.
 
 mod bundle;
+mod evidence;
 mod keys;
 mod policy;
+mod rekor;
+mod signers;
 mod simple_signing;
+#[cfg(test)]
+mod tests;
+mod witness;
 
 use std::collections::BTreeMap;
 
@@ -44,7 +50,7 @@ impl Finding {
             manifest_digest: self.place.manifest_digest.clone(),
             format: self.place.format,
             verified: self.outcome.is_ok(),
-            reason: self.outcome.as_ref().err().cloned(),
+            reason: self.outcome.as_ref().err().map(|reason| plain(reason)),
         }
     }
 }
@@ -55,6 +61,35 @@ pub(super) struct Signed {
     pub(super) signer: ReleaseSigner,
     /// Annotations inside the signed bytes.
     pub(super) annotations: BTreeMap<String, String>,
+}
+
+/// A signature as it is judged.
+#[derive(Clone, Copy, Debug)]
+struct Signature<'a> {
+    /// The bytes that it is over.
+    message: &'a [u8],
+    /// The envelope's payload, where the message is a DSSE PAE around one.
+    payload: Option<&'a [u8]>,
+    /// The signature itself.
+    bytes: &'a [u8],
+}
+
+/// What made a signature that was verified.
+#[derive(Clone, Copy, Debug)]
+struct Maker<'a> {
+    /// The key: SPKI in DER.
+    key: &'a [u8],
+    /// The certificate in DER, where it is what counts.
+    certificate: Option<&'a [u8]>,
+}
+
+/// Longest reason, in characters.
+const MAX_REASON: usize = 600;
+
+/// A reason as it leaves: bounded, and without control characters whatever it quotes.
+fn plain(reason: &str) -> String {
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    reason.chars().take(MAX_REASON).map(visible).collect()
 }
 
 /// Longest text of others that is shown in a reason, in characters.
@@ -68,6 +103,11 @@ fn shown(value: &str) -> String {
         .collect::<String>()
         .escape_debug()
         .to_string()
+}
+
+/// Standard base64 with padding (RFC 4648 §4).
+fn encode_base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
 }
 
 /// Standard base64 with padding (RFC 4648 §4), nothing around it.

@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use openssl::x509::X509;
 use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::release::{ReleaseSigner, SignatureFormat, Verdict};
 
-use super::super::settings::{Identity, Settings};
-use super::keys::ReleaseKey;
-use super::{Finding, Place, Signed, bundle, shown, simple_signing};
-use crate::x509::{Authorities, Leaf};
+use super::super::settings::Settings;
+use super::signers::Signers;
+use super::{Finding, Place, Signed, bundle, simple_signing};
 
 /// Longest release tag, in bytes.
 const MAX_TAG: usize = 128;
@@ -18,9 +16,7 @@ const MAX_TAG: usize = 128;
 /// Release keys and identities.
 #[derive(Debug)]
 pub(in super::super) struct Policy {
-    keys: Vec<ReleaseKey>,
-    identities: Vec<Identity>,
-    roots: Option<Authorities>,
+    signers: Signers,
     threshold: usize,
     tag_annotation: String,
     revoked: Vec<ImageDigest>,
@@ -37,8 +33,10 @@ pub(in super::super) struct Conclusion {
 /// What the signed bytes say about the release tag.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) enum TagFinding {
-    /// One tag, in every counted signature that names one.
+    /// One tag, named by as many signers as must have signed and contradicted by none.
     Signed(String),
+    /// One tag, contradicted by none, but fewer signers than must have signed name it.
+    Partly(String),
     /// Nothing: the image's own annotation may say.
     Absent,
     /// Signatures name different tags, or no tag at all under its name: none is believed.
@@ -51,38 +49,16 @@ impl Policy {
     /// # Errors
     /// A text for the configuration report.
     pub(in super::super) fn new(settings: &Settings) -> Result<Self, String> {
-        let mut keys: Vec<ReleaseKey> = Vec::new();
-        for pem in &settings.keys {
-            let key = ReleaseKey::from_pem(pem)?;
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
-        let mut identities: Vec<Identity> = Vec::new();
-        for identity in &settings.identities {
-            if identity.issuer.is_empty() || identity.subject.is_empty() {
-                return Err("a release identity needs an issuer and a subject".to_owned());
-            }
-            if !identities.contains(identity) {
-                identities.push(identity.clone());
-            }
-        }
-        let roots = settings.roots.as_deref().map(Authorities::from_pem).transpose();
-        let roots = roots.map_err(|problem| format!("release roots: {problem}"))?;
-        if !identities.is_empty() && roots.is_none() {
-            return Err("release identities need roots that their certificates chain to".to_owned());
-        }
-        let signers = keys.len().saturating_add(identities.len());
-        if settings.threshold == 0 || settings.threshold > signers {
+        let signers = Signers::new(settings)?;
+        let count = signers.count();
+        if settings.threshold == 0 || settings.threshold > count {
             return Err(format!(
-                "the release threshold is {}, it must be from 1 to the {signers} distinct keys and identities",
+                "the release threshold is {}, it must be from 1 to the {count} distinct keys and identities",
                 settings.threshold
             ));
         }
         Ok(Self {
-            keys,
-            identities,
-            roots,
+            signers,
             threshold: settings.threshold,
             tag_annotation: settings.tag_annotation.clone(),
             revoked: settings.revoked.clone(),
@@ -98,7 +74,7 @@ impl Policy {
         payload: &[u8],
         now: DateTime<Utc>,
     ) -> Finding {
-        let outcome = simple_signing::verify(self, image, annotations, payload, now);
+        let outcome = simple_signing::verify(&self.signers, image, annotations, payload, now);
         self.finding(image, place, outcome)
     }
 
@@ -114,7 +90,7 @@ impl Policy {
             manifest_digest,
             format: SignatureFormat::SigstoreBundle,
         };
-        let outcome = bundle::verify(self, image, bytes, now);
+        let outcome = bundle::verify(&self.signers, image, bytes, now);
         self.finding(image, place, outcome)
     }
 
@@ -135,64 +111,6 @@ impl Policy {
             outcome => outcome,
         };
         Finding { place, outcome }
-    }
-
-    /// The configured key that made a signature over these bytes.
-    pub(super) fn signer_by_key(&self, message: &[u8], signature: &[u8]) -> Result<ReleaseSigner, String> {
-        let found = self.keys.iter().find(|key| key.verifies(message, signature));
-        let key = found.ok_or("no release key made this signature")?;
-        Ok(ReleaseSigner::Key {
-            key_id: key.id().to_owned(),
-        })
-    }
-
-    /// The configured identity whose certificate's key made a signature over these bytes. `chain` may hold further
-    /// intermediates; it is never trusted.
-    pub(super) fn signer_by_certificate(
-        &self,
-        leaf: X509,
-        chain: &[X509],
-        message: &[u8],
-        signature: &[u8],
-        now: DateTime<Utc>,
-    ) -> Result<ReleaseSigner, String> {
-        let leaf = self.certify(leaf, chain, now)?;
-        let key = ReleaseKey::new(leaf.public_key)?;
-        if !key.verifies(message, signature) {
-            return Err("the certificate's key did not make this signature".to_owned());
-        }
-        // A release key with a certificate is still one key, not a second signer.
-        if self.keys.contains(&key) {
-            return Ok(ReleaseSigner::Key {
-                key_id: key.id().to_owned(),
-            });
-        }
-        let (identity, issuer) = (leaf.subject, leaf.issuer);
-        let known = |i: &Identity| i.issuer == issuer && i.subject == identity;
-        if !self.identities.iter().any(known) {
-            let (identity, issuer) = (shown(&identity), shown(&issuer));
-            return Err(format!(
-                "signed by \"{identity}\" of issuer \"{issuer}\", which is no release identity"
-            ));
-        }
-        Ok(ReleaseSigner::Certificate { identity, issuer })
-    }
-
-    /// Reads a leaf and verifies its path. No time of signing is verified yet (neither RFC 3161 timestamps nor log
-    /// entries), so the time is now.
-    fn certify(&self, leaf: X509, chain: &[X509], now: DateTime<Utc>) -> Result<Leaf, String> {
-        let roots = self
-            .roots
-            .as_ref()
-            .ok_or("signed with a certificate, and no release roots are configured")?;
-        let leaf = Leaf::read(leaf)?;
-        roots.verify(&leaf.certificate, chain, now).map_err(|reason| {
-            format!(
-                "no release root vouches for the signer: {reason} \
-                 (without a verified time of signing the certificate must be valid now)"
-            )
-        })?;
-        Ok(leaf)
     }
 
     /// The verdict over all findings of a complete listing, or of the part that was needed to reach `Trusted`.
@@ -221,18 +139,22 @@ impl Policy {
         }
     }
 
-    /// The tag in the signed bytes of counted signatures.
+    /// The tag in the signed bytes of counted signatures. A release's tag is worth as much as its signature: as many
+    /// signers have to name it.
     fn signed_tag(&self, counted: &[&Signed]) -> TagFinding {
-        let named: BTreeSet<&str> = counted
-            .iter()
-            .filter_map(|signed| signed.annotations.get(&self.tag_annotation))
-            .map(String::as_str)
-            .collect();
-        let mut named = named.into_iter();
-        match (named.next(), named.next()) {
-            (None, _) => TagFinding::Absent,
-            (Some(tag), None) => usable_tag(tag).map_or(TagFinding::Unusable, TagFinding::Signed),
-            (Some(_), Some(_)) => TagFinding::Unusable,
+        let mut tags: BTreeMap<&str, BTreeSet<(&str, &str)>> = BTreeMap::new();
+        for signed in counted {
+            if let Some(tag) = signed.annotations.get(&self.tag_annotation) {
+                tags.entry(tag).or_default().insert(identity_of(&signed.signer));
+            }
+        }
+        let Some((tag, signers)) = tags.pop_first() else {
+            return TagFinding::Absent;
+        };
+        match usable_tag(tag) {
+            Some(tag) if tags.is_empty() && signers.len() >= self.threshold => TagFinding::Signed(tag),
+            Some(tag) if tags.is_empty() => TagFinding::Partly(tag),
+            _ => TagFinding::Unusable,
         }
     }
 
@@ -259,5 +181,85 @@ fn identity_of(signer: &ReleaseSigner) -> (&str, &str) {
     match signer {
         ReleaseSigner::Key { key_id } => ("", key_id),
         ReleaseSigner::Certificate { identity, issuer } => (issuer, identity),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::settings::Repository;
+    use super::*;
+
+    fn finding(signer: &str, tag: Option<&str>) -> Finding {
+        let annotations = tag.map(|tag| ("org.opencontainers.image.version".to_owned(), tag.to_owned()));
+        Finding {
+            place: Place {
+                manifest_digest: String::new(),
+                format: SignatureFormat::SigstoreBundle,
+            },
+            outcome: Ok(Signed {
+                signer: ReleaseSigner::Key {
+                    key_id: signer.into(),
+                },
+                annotations: annotations.into_iter().collect(),
+            }),
+        }
+    }
+
+    /// m of n must name the tag, and nobody another one.
+    #[test]
+    fn a_tag_needs_as_many_signers_as_the_image() {
+        let mut settings = Settings::new(vec![Repository::parse("registry.example/a").unwrap()]);
+        settings.keys = vec![
+            include_bytes!("testdata/p256.pub").to_vec(),
+            include_bytes!("testdata/p384.pub").to_vec(),
+        ];
+        settings.threshold = 2;
+        let policy = Policy::new(&settings).unwrap();
+        let tag = "2026.10";
+        let rows = [
+            (
+                vec![finding("a", Some(tag)), finding("b", Some(tag))],
+                TagFinding::Signed(tag.into()),
+            ),
+            (
+                vec![finding("a", Some(tag)), finding("b", None)],
+                TagFinding::Partly(tag.into()),
+            ),
+            // The same signer twice is one.
+            (
+                vec![
+                    finding("a", Some(tag)),
+                    finding("a", Some(tag)),
+                    finding("b", None),
+                ],
+                TagFinding::Partly(tag.into()),
+            ),
+            (
+                vec![finding("a", Some(tag)), finding("b", Some("2026.11"))],
+                TagFinding::Unusable,
+            ),
+            (
+                vec![
+                    finding("a", Some(tag)),
+                    finding("b", Some(tag)),
+                    finding("a", Some("2026.11")),
+                ],
+                TagFinding::Unusable,
+            ),
+            (
+                vec![finding("a", Some("\n")), finding("b", Some("\n"))],
+                TagFinding::Unusable,
+            ),
+            (vec![finding("a", None), finding("b", None)], TagFinding::Absent),
+        ];
+        for (findings, expected) in rows {
+            let conclusion = policy.conclude(&findings);
+            assert_eq!((conclusion.verdict, conclusion.tag), (Verdict::Trusted, expected));
+        }
+        let alone = policy.conclude(&[finding("a", Some(tag)), finding("a", Some(tag))]);
+        assert_eq!(
+            (alone.verdict, alone.tag),
+            (Verdict::Untrusted, TagFinding::Absent)
+        );
     }
 }

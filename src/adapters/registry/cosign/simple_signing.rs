@@ -10,8 +10,9 @@ use serde_json::Value;
 use signer_actors::domain::digest::ImageDigest;
 
 use super::super::manifest::UniqueMap;
-use super::policy::Policy;
-use super::{Signed, decode_base64, shown};
+use super::evidence::Evidence;
+use super::signers::Signers;
+use super::{Signature, Signed, decode_base64, shown};
 use crate::x509::parse_chain_pem;
 
 /// Media type of the layer.
@@ -62,7 +63,7 @@ struct Image {
 /// # Errors
 /// Why the signature does not count, for people.
 pub(super) fn verify(
-    policy: &Policy,
+    signers: &Signers,
     image: ImageDigest,
     annotations: &BTreeMap<String, String>,
     payload: &[u8],
@@ -72,15 +73,19 @@ pub(super) fn verify(
         .get(SIGNATURE)
         .ok_or("the layer carries no signature")?;
     let signature = decode_base64(signature, "the signature")?;
-    let signer = match annotations.get(CERTIFICATE).filter(|pem| !pem.is_empty()) {
-        None => policy.signer_by_key(payload, &signature)?,
-        Some(leaf) => match policy.signer_by_key(payload, &signature) {
-            Ok(signer) => signer,
-            Err(_) => {
-                let (leaf, chain) = certificates(leaf, annotations.get(CHAIN))?;
-                policy.signer_by_certificate(leaf, &chain, payload, &signature, now)?
-            }
-        },
+    let evidence = Evidence::Annotations(annotations);
+    let signature = Signature {
+        message: payload,
+        payload: None,
+        bytes: &signature,
+    };
+    let certificate = annotations.get(CERTIFICATE).filter(|pem| !pem.is_empty());
+    let signer = match certificate.filter(|_| !signers.is_key(&signature)) {
+        None => signers.by_key(&signature, evidence, None, now)?,
+        Some(leaf) => {
+            let (leaf, chain) = certificates(leaf, annotations.get(CHAIN))?;
+            signers.by_certificate(leaf, &chain, &signature, evidence, now)?
+        }
     };
     let annotations = signed_annotations(payload, image)?;
     Ok(Signed { signer, annotations })

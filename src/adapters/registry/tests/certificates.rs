@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use signer_actors::domain::release::ReleaseSigner;
 use signer_actors::domain::release::Verdict::{Trusted, Untrusted};
 
-use super::super::Identity;
+use super::super::{Identity, Life, TransparencyLog};
 use super::Expect::Is;
 use super::fake::Fake;
 use super::forge::{Authority, Leaf};
@@ -39,10 +39,10 @@ impl Certified {
         let mut world = World::new(layout);
         world.settings.keys.clear();
         world.settings.roots = Some(self.authority.root.to_pem().unwrap());
-        world.settings.identities = vec![Identity {
-            issuer: "https://authority.example".into(),
-            subject: "https://stellaops.example/release".into(),
-        }];
+        world.settings.identities = vec![Identity::new(
+            "https://authority.example",
+            "https://stellaops.example/release",
+        )];
         let key = forge::key();
         let leaf = self.authority.issue(&key, &self.leaf);
         world.release = self.signs.clone().unwrap_or(key);
@@ -221,4 +221,102 @@ async fn a_key_and_its_certificate_are_one_signer() {
     );
     world.listing = listing;
     assert_outcome("one signer", &world.outcome().await, Is(Untrusted));
+}
+
+/// What a log promises in a test.
+#[derive(Clone)]
+struct Promised {
+    /// Seconds after the certificate's start.
+    offset: i64,
+    /// Over another payload, of another signature, of another certificate of the same key.
+    other: Option<&'static str>,
+    /// By a log that is configured.
+    configured: bool,
+}
+
+const INSIDE: Promised = Promised {
+    offset: 3600,
+    other: None,
+    configured: true,
+};
+
+/// A certificate of one day, seen two days later, with a log's promise.
+async fn promised(case: &Promised) -> ReleaseReport {
+    let start = Utc::now();
+    let certified = Certified {
+        now: start + chrono::Duration::days(2),
+        ..Certified::new()
+    };
+    let mut world = certified.world(Layout::Legacy);
+    let log = forge::key();
+    let configured = if case.configured {
+        log.clone()
+    } else {
+        forge::key()
+    };
+    world.settings.logs = vec![TransparencyLog {
+        key: forge::pem(&configured),
+        origin: String::new(),
+        life: Life::default(),
+    }];
+    let mut payload = forge::payload(&world.digest, Value::Null).to_string();
+    let again = certified.authority.issue(
+        &world.release,
+        &Leaf {
+            days: 2,
+            ..Leaf::default()
+        },
+    );
+    let other_signature = forge::sign(&world.release, payload.as_bytes());
+    world.edit_json(&world.carrier.clone(), |manifest| {
+        let annotations = &mut manifest["layers"][0]["annotations"];
+        let text = |name: &str| annotations[name].as_str().unwrap().to_owned();
+        let mut certificate = text("dev.sigstore.cosign/certificate").into_bytes();
+        let mut signature = text("dev.cosignproject.cosign/signature");
+        match case.other {
+            Some("payload") => payload.push(' '),
+            Some("signature") => signature = other_signature,
+            Some(_) => certificate = again.to_pem().unwrap(),
+            None => {}
+        }
+        let time = start.timestamp() + case.offset;
+        let entry = forge::promise(&log, payload.as_bytes(), &signature, &certificate, time);
+        annotations["dev.sigstore.cosign/bundle"] = json!(entry.to_string());
+    });
+    let digest = ImageDigest::parse(&world.digest).unwrap();
+    let fake = Fake::start(world.listener, world.routes);
+    let releases = RegistryReleases::new(&world.settings, Arc::new(At(certified.now))).unwrap();
+    let report = releases.check(digest, None).await.unwrap();
+    fake.stop().await;
+    report
+}
+
+/// A log's promise says when it was signed, and the certificate must have been valid then.
+#[actix_web::test]
+async fn a_certificate_counts_at_the_verified_time_of_signing() {
+    assert_eq!(promised(&INSIDE).await.verdict, Trusted);
+    let at = |offset| Promised { offset, ..INSIDE };
+    let of = |other| Promised {
+        other: Some(other),
+        ..INSIDE
+    };
+    let foreign = Promised {
+        configured: false,
+        ..INSIDE
+    };
+    let rows = [
+        ("expired", at(25 * 3600)),
+        ("not yet valid", at(-1800)),
+        ("future", at(3 * 24 * 3600)),
+        ("over something else", of("payload")),
+        ("of another signature", of("signature")),
+        ("of another key or certificate", of("certificate")),
+        ("not configured", foreign),
+    ];
+    for (reason, case) in rows {
+        let report = promised(&case).await;
+        assert_eq!(report.verdict, Untrusted, "{reason}");
+        let given = report.signatures[0].reason.clone().unwrap();
+        assert!(given.contains(reason), "{given}, not {reason}");
+    }
 }

@@ -14,6 +14,7 @@ use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, Sub
 use openssl::x509::{X509, X509Builder, X509Extension, X509NameBuilder};
 use serde_json::{Value, json};
 use sha256::of as sha256;
+use tokio_native_tls::TlsAcceptor;
 
 pub(crate) const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 pub(crate) const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -86,6 +87,33 @@ pub(crate) fn bundle(key: &PKey<Private>, material: Value, statement: &Value) ->
             "payloadType": kind,
             "signatures": [{ "sig": sign(key, &pae) }],
         },
+    })
+}
+
+/// cosign's annotation of a Rekor entry: a hashedrekord of a layer's signature, promised by `log` for `time` (rekor
+/// `pkg/api/entries.go`, written out here on purpose).
+pub(crate) fn promise(
+    log: &PKey<Private>,
+    payload: &[u8],
+    signature: &str,
+    certificate: &[u8],
+    time: i64,
+) -> Value {
+    let digest = sha256(payload);
+    let body = json!({
+        "apiVersion": "0.0.1",
+        "kind": "hashedrekord",
+        "spec": {
+            "data": { "hash": { "algorithm": "sha256", "value": digest.strip_prefix("sha256:").unwrap() } },
+            "signature": { "content": signature, "publicKey": { "content": STANDARD.encode(certificate) } },
+        },
+    });
+    let body = STANDARD.encode(body.to_string());
+    let id = sha256(&log.public_key_to_der().unwrap()).replace("sha256:", "");
+    let signed = format!(r#"{{"body":"{body}","integratedTime":{time},"logID":"{id}","logIndex":3}}"#);
+    json!({
+        "SignedEntryTimestamp": sign(log, signed.as_bytes()),
+        "Payload": { "body": body, "integratedTime": time, "logID": id, "logIndex": 3 },
     })
 }
 
@@ -232,4 +260,49 @@ fn certificate(subject: &str, issuer: &str, key: &PKey<Private>, days: u32) -> X
         .set_not_after(&Asn1Time::days_from_now(days).unwrap())
         .unwrap();
     builder
+}
+
+/// What a registry's own certificate says.
+pub(crate) struct Host {
+    /// Days from now: first and last of its validity.
+    pub(crate) days: (i64, i64),
+    /// Its address; `None`: a name.
+    pub(crate) address: Option<&'static str>,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self {
+            days: (-1, 1),
+            address: Some("127.0.0.1"),
+        }
+    }
+}
+
+/// A certificate that is its own authority, and how a server ends TLS with it.
+pub(crate) fn host(host: &Host) -> (X509, TlsAcceptor) {
+    let key = key();
+    let mut builder = certificate("host", "host", &key, 1);
+    let now = chrono::Utc::now().timestamp();
+    let at = |days: i64| Asn1Time::from_unix(now + days * 86_400).unwrap();
+    builder.set_not_before(&at(host.days.0)).unwrap();
+    builder.set_not_after(&at(host.days.1)).unwrap();
+    builder
+        .append_extension(BasicConstraints::new().critical().ca().build().unwrap())
+        .unwrap();
+    let mut names = SubjectAlternativeName::new();
+    match host.address {
+        Some(address) => names.ip(address),
+        None => names.dns("registry.example"),
+    };
+    let names = names.build(&builder.x509v3_context(None, None)).unwrap();
+    builder.append_extension(names).unwrap();
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    let certificate = builder.build();
+    let identity = tokio_native_tls::native_tls::Identity::from_pkcs8(
+        &certificate.to_pem().unwrap(),
+        &key.private_key_to_pem_pkcs8().unwrap(),
+    );
+    let acceptor = tokio_native_tls::native_tls::TlsAcceptor::new(identity.unwrap()).unwrap();
+    (certificate, acceptor.into())
 }

@@ -1,10 +1,16 @@
 //! Whole checks against scripted registries. Every hostile case starts from a world that is trusted and changes one
 //! thing; none may stay trusted.
+//!
+//! The lies are in `hostile`, one a row; `mutations` makes more of them by chance; `separate` is about what one repository
+//! may learn of another.
 
 mod certificates;
 mod fake;
 mod forge;
 mod hostile;
+mod mutations;
+mod policies;
+mod separate;
 mod trusted;
 
 use std::sync::Arc;
@@ -17,8 +23,8 @@ use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::release::{ReleaseReport, Verdict};
 use signer_actors::ports::{Clock, ReleaseError, ReleaseSource};
 
-use self::fake::{Fake, Reply, Routes};
-use super::{RegistryReleases, Repository, Settings};
+use self::fake::{Fake, Reply, Routes, Trap};
+use super::{PrivateNetwork, RegistryReleases, Repository, Settings};
 
 const NAME: &str = "stellaops/scanner";
 
@@ -55,6 +61,10 @@ const LAYOUTS: [Layout; 4] = [Layout::Bundle, Layout::FallbackTag, Layout::Oci11
 struct World {
     host: String,
     listener: std::net::TcpListener,
+    /// How it ends TLS, if it does.
+    tls: Option<tokio_native_tls::TlsAcceptor>,
+    /// Where no case may lead the service.
+    trap: Trap,
     settings: Settings,
     release: PKey<Private>,
     image: Vec<u8>,
@@ -90,6 +100,8 @@ impl World {
         let mut world = Self {
             host,
             listener,
+            tls: None,
+            trap: Trap::set(),
             settings,
             release,
             image,
@@ -188,10 +200,7 @@ impl World {
     /// The JSON body at a path, changed in place (its digest no longer fits; use it for listings and tags).
     fn edit_json(&mut self, path: &str, edit: impl FnOnce(&mut Value)) {
         let reply = self.reply(path);
-        let fake::Body::Whole(bytes) = &reply.body else {
-            panic!("a whole body")
-        };
-        let mut value: Value = serde_json::from_slice(bytes).unwrap();
+        let mut value: Value = serde_json::from_slice(reply.bytes()).unwrap();
         edit(&mut value);
         reply.body = fake::Body::Whole(serde_json::to_vec(&value).unwrap());
     }
@@ -199,10 +208,7 @@ impl World {
     /// The carrier's manifest, changed and listed again under its new digest.
     fn edit_carrier(&mut self, edit: impl FnOnce(&mut Value)) {
         let path = self.carrier.clone();
-        let fake::Body::Whole(bytes) = self.reply(&path).body.clone() else {
-            panic!("a whole body")
-        };
-        let mut value: Value = serde_json::from_slice(&bytes).unwrap();
+        let mut value: Value = serde_json::from_slice(self.reply(&path).bytes()).unwrap();
         edit(&mut value);
         self.carry(&value);
     }
@@ -210,9 +216,15 @@ impl World {
     /// Starts the registry and checks the image in it.
     async fn check(self) -> (Result<ReleaseReport, ReleaseError>, Fake) {
         let digest = ImageDigest::parse(&self.digest).unwrap();
-        let fake = Fake::start(self.listener, self.routes);
+        let fake = Fake::start_with(self.listener, self.routes, self.tls);
         let releases = RegistryReleases::new(&self.settings, Arc::new(At(Utc::now()))).unwrap();
-        (releases.check(digest, None).await, fake)
+        let outcome = releases.check(digest, None).await;
+        assert_eq!(
+            self.trap.visits().await,
+            0,
+            "somebody went where nobody may: {outcome:?}"
+        );
+        (outcome, fake)
     }
 
     async fn outcome(self) -> Result<ReleaseReport, ReleaseError> {
@@ -233,11 +245,14 @@ enum Expect {
 
 #[track_caller]
 fn assert_outcome(name: &str, outcome: &Result<ReleaseReport, ReleaseError>, expected: Expect) {
-    let actual = match outcome {
+    assert_eq!(verdict(outcome), expected, "{name}: {outcome:?}");
+}
+
+fn verdict(outcome: &Result<ReleaseReport, ReleaseError>) -> Expect {
+    match outcome {
         Ok(report) => Expect::Is(report.verdict),
-        Err(ReleaseError::Doubt(_)) => Expect::Doubt,
+        Err(ReleaseError::Doubt(_) | ReleaseError::Unavailable(_)) => Expect::Doubt,
         Err(ReleaseError::Timeout) => Expect::Timeout,
         Err(ReleaseError::NotFound) => Expect::NotFound,
-    };
-    assert_eq!(actual, expected, "{name}: {outcome:?}");
+    }
 }

@@ -5,7 +5,7 @@ use signer_actors::domain::release::Verdict::{Trusted, Unsigned, Untrusted};
 use signer_actors::domain::release::{ListingSource, ReleaseReport, ReleaseSigner, SignatureFormat};
 use zeroize::Zeroizing;
 
-use super::super::{Credentials, PrivateNetwork};
+use super::super::Credentials;
 use super::Expect::{Doubt, Is, NotFound, Timeout};
 use super::fake::{Body, Fake, Reply};
 use super::*;
@@ -188,6 +188,7 @@ async fn a_token_is_fetched_with_credentials_and_kept_from_other_hosts() {
     world.settings.plain_http.push(storage_host.clone());
     world.settings.credentials = vec![Credentials {
         host: world.host.clone(),
+        name: None,
         username: "robot".into(),
         password: Zeroizing::new("secret".into()),
     }];
@@ -316,10 +317,7 @@ fn settings_that_cannot_work_are_refused() {
         }),
         ("threshold", |s| s.keys.clear()),
         ("roots", |s| {
-            s.identities = vec![super::super::Identity {
-                issuer: "a".into(),
-                subject: "b".into(),
-            }]
+            s.identities = vec![super::super::Identity::new("a", "b")]
         }),
         ("timeout", |s| s.timeout = Duration::ZERO),
         ("release key", |s| s.keys = vec![b"no key".to_vec()]),

@@ -213,6 +213,7 @@ async fn authorities() {
 async fn check(world: &World, case: &Hostile, base: &str) {
     let mut settings = world.settings();
     settings.audit.directory = world.folder.path().join(format!("audit {}", case.name));
+    settings.state.directory = world.folder.path().join(format!("state {}", case.name));
     if case.discovered {
         settings.auth.issuer = base.to_owned();
         settings.auth.keys = AuthorityKeys::Discovery;

@@ -5,13 +5,11 @@ use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::release::Verdict::Untrusted;
 
 use super::super::Expect::Is;
-use super::super::fake::Body;
-use super::super::{Layout, World, forge};
-use super::{Row, check};
+use super::super::{World, forge};
+use super::Row;
 
-#[actix_web::test]
-async fn bundles_that_do_not_count() {
-    let rows: &[Row] = &[
+pub(super) fn rows() -> Vec<Row> {
+    vec![
         (
             "subject of the manifest is another image",
             |w| {
@@ -20,6 +18,7 @@ async fn bundles_that_do_not_count() {
                 })
             },
             Is(Untrusted),
+            "subject is another image",
         ),
         (
             "manifest without subject",
@@ -29,6 +28,7 @@ async fn bundles_that_do_not_count() {
                 })
             },
             Is(Untrusted),
+            "subject is another image",
         ),
         (
             "two bundles in one manifest",
@@ -39,6 +39,7 @@ async fn bundles_that_do_not_count() {
                 })
             },
             Is(Untrusted),
+            "exactly one bundle",
         ),
         (
             "attestation of an SBOM by the release key",
@@ -49,6 +50,7 @@ async fn bundles_that_do_not_count() {
                 ));
             },
             Is(Untrusted),
+            "an attestation of type",
         ),
         (
             "attestation that says so in its manifest",
@@ -59,6 +61,7 @@ async fn bundles_that_do_not_count() {
                 })
             },
             Is(Untrusted),
+            "an attestation of type",
         ),
         (
             "SBOM declared as a signature in its manifest",
@@ -72,6 +75,7 @@ async fn bundles_that_do_not_count() {
                 });
             },
             Is(Untrusted),
+            "an attestation of type",
         ),
         (
             "over another image",
@@ -82,6 +86,7 @@ async fn bundles_that_do_not_count() {
                 ));
             },
             Is(Untrusted),
+            "the signature is over another image",
         ),
         (
             "over a prefix of the digest",
@@ -89,6 +94,7 @@ async fn bundles_that_do_not_count() {
                 w.carry_bundle(signed(w, &forge::statement(&w.digest[..40], forge::SIGN)));
             },
             Is(Untrusted),
+            "the signature is over another image",
         ),
         (
             "digest under another algorithm",
@@ -98,6 +104,7 @@ async fn bundles_that_do_not_count() {
                 w.carry_bundle(signed(w, &statement));
             },
             Is(Untrusted),
+            "the signature is over another image",
         ),
         (
             "older statement type",
@@ -107,6 +114,7 @@ async fn bundles_that_do_not_count() {
                 w.carry_bundle(signed(w, &statement));
             },
             Is(Untrusted),
+            "the statement is of type",
         ),
         (
             "by another key",
@@ -115,6 +123,7 @@ async fn bundles_that_do_not_count() {
                 w.carry_bundle(forge::bundle(&forge::key(), forge::by_key(), &statement));
             },
             Is(Untrusted),
+            "no release key made this signature",
         ),
         (
             "two signatures",
@@ -128,21 +137,25 @@ async fn bundles_that_do_not_count() {
                 })
             },
             Is(Untrusted),
+            "must be exactly one",
         ),
         (
             "no signature",
             |w| edit_bundle(w, |v| v["dsseEnvelope"]["signatures"] = json!([])),
             Is(Untrusted),
+            "must be exactly one",
         ),
         (
             "another payload",
             |w| edit_bundle(w, |v| v["dsseEnvelope"]["payload"] = json!("e30=")),
             Is(Untrusted),
+            "no release key made this signature",
         ),
         (
             "another payload type",
             |w| edit_bundle(w, |v| v["dsseEnvelope"]["payloadType"] = json!("text/plain")),
             Is(Untrusted),
+            "the payload is of type",
         ),
         (
             "older bundle version",
@@ -152,11 +165,13 @@ async fn bundles_that_do_not_count() {
                 })
             },
             Is(Untrusted),
+            "mediaType must be",
         ),
         (
             "unknown member",
             |w| edit_bundle(w, |v| v["messageSignature"] = json!({})),
             Is(Untrusted),
+            "unknown field",
         ),
         (
             "key and certificate",
@@ -166,6 +181,7 @@ async fn bundles_that_do_not_count() {
                 })
             },
             Is(Untrusted),
+            "either a publicKey or a certificate",
         ),
         (
             "certificate without roots",
@@ -175,24 +191,119 @@ async fn bundles_that_do_not_count() {
                 })
             },
             Is(Untrusted),
+            "certificate cannot be read",
         ),
         (
             "no material",
             |w| edit_bundle(w, |v| v["verificationMaterial"] = json!({})),
             Is(Untrusted),
+            "either a publicKey or a certificate",
         ),
         (
             "revoked image",
             |w| w.settings.revoked = vec![ImageDigest::parse(&w.digest).unwrap()],
             Is(Untrusted),
+            "the image is revoked",
         ),
         (
             "another release key",
             |w| w.settings.keys = vec![forge::pem(&forge::key())],
             Is(Untrusted),
+            "no release key made this signature",
         ),
-    ];
-    check(Layout::Bundle, rows).await;
+        (
+            "over this image in another repository's words, and another",
+            |w| {
+                let mut statement = forge::statement(&forge::digest_of(b"other"), forge::SIGN);
+                statement["subject"][0]["name"] = json!(w.digest);
+                w.carry_bundle(signed(w, &statement));
+            },
+            Is(Untrusted),
+            "the signature is over another image",
+        ),
+        (
+            "the good signature twice, the second by another key",
+            |w| {
+                edit_bundle(w, |v| {
+                    let mut other = v["dsseEnvelope"]["signatures"][0].clone();
+                    other["sig"] = json!("AAAA");
+                    v["dsseEnvelope"]["signatures"]
+                        .as_array_mut()
+                        .unwrap()
+                        .push(other);
+                })
+            },
+            Is(Untrusted),
+            "must be exactly one",
+        ),
+        (
+            "signature with whitespace",
+            |w| {
+                edit_bundle(w, |v| {
+                    let signature = v["dsseEnvelope"]["signatures"][0]["sig"]
+                        .as_str()
+                        .unwrap()
+                        .to_owned();
+                    v["dsseEnvelope"]["signatures"][0]["sig"] = json!(format!("{signature}\n"));
+                })
+            },
+            Is(Untrusted),
+            "signature is not base64",
+        ),
+        (
+            "payload in two spellings",
+            |w| {
+                edit_bundle(w, |v| {
+                    let payload = v["dsseEnvelope"]["payload"]
+                        .as_str()
+                        .unwrap()
+                        .trim_end_matches('=')
+                        .to_owned();
+                    v["dsseEnvelope"]["payload"] = json!(format!("{payload}===="));
+                })
+            },
+            Is(Untrusted),
+            "payload is not base64",
+        ),
+        (
+            "log entries by the thousand",
+            |w| {
+                edit_bundle(w, |v| {
+                    v["verificationMaterial"]["tlogEntries"] = json!(vec![0; 5000])
+                })
+            },
+            Is(Untrusted),
+            "more than 64",
+        ),
+        (
+            "nested without end",
+            |w| {
+                let deep = "[".repeat(100_000);
+                let text = format!("{{\"mediaType\":{deep}");
+                carry_text(w, text.as_bytes());
+            },
+            Is(Untrusted),
+            "invalid type: sequence",
+        ),
+        (
+            "no JSON",
+            |w| carry_text(w, b"bundle"),
+            Is(Untrusted),
+            "expected value at line 1 column 1",
+        ),
+        (
+            "a member twice",
+            |w| {
+                let text = w.reply(&w.blob.clone()).bytes().to_vec();
+                let twice = String::from_utf8(text)
+                    .unwrap()
+                    .replacen('{', "{\"mediaType\":\"x\",", 1);
+                carry_text(w, twice.as_bytes());
+            },
+            Is(Untrusted),
+            "duplicate field",
+        ),
+    ]
 }
 
 fn signed(world: &World, statement: &Value) -> Value {
@@ -202,10 +313,14 @@ fn signed(world: &World, statement: &Value) -> Value {
 /// Changes the carried bundle without signing it again.
 fn edit_bundle(world: &mut World, edit: impl FnOnce(&mut Value)) {
     let path = world.blob.clone();
-    let Body::Whole(bytes) = world.reply(&path).body.clone() else {
-        panic!("whole")
-    };
-    let mut bundle = serde_json::from_slice(&bytes).unwrap();
+    let mut bundle = serde_json::from_slice(world.reply(&path).bytes()).unwrap();
     edit(&mut bundle);
     world.carry_bundle(bundle);
+}
+
+/// Carries any text where a bundle should be.
+fn carry_text(world: &mut World, text: &[u8]) {
+    world.blob = world.put_blob(text);
+    let layer = forge::descriptor(forge::BUNDLE, text);
+    world.carry(&forge::manifest(&[layer], Some(&world.image.clone())));
 }

@@ -4,59 +4,101 @@ use serde_json::{Value, json};
 use signer_actors::domain::release::Verdict::{Unsigned, Untrusted};
 
 use super::super::Expect::{Doubt, Is};
-use super::super::fake::Reply;
-use super::super::{Layout, World, assert_outcome, forge};
-use super::{Row, check};
+use super::super::fake::{Body, Reply};
+use super::super::{Layout, World, forge};
+use super::Row;
 
-/// What may be wrong with simple signing, in both places.
-#[actix_web::test]
-async fn simple_signatures_that_do_not_count() {
-    async fn each(name: &str, edit: fn(&World, &mut Value)) {
-        for layout in [Layout::Oci11, Layout::Legacy] {
-            let mut world = World::new(layout);
-            let mut payload = forge::payload(&world.digest, Value::Null);
-            edit(&world, &mut payload);
-            world.carry_simple(layout, &payload.to_string());
-            assert_outcome(
-                &format!("{layout:?}: {name}"),
-                &world.outcome().await,
-                Is(Untrusted),
-            );
-        }
-    }
-    let image =
-        |v: &mut Value, digest: &str| v["critical"]["image"]["docker-manifest-digest"] = json!(digest);
-    let _ = image;
-    each("another image", |_, v| {
-        *v = forge::payload(&forge::digest_of(b"other"), Value::Null)
-    })
-    .await;
-    each("prefix of the digest", |w, v| {
-        *v = forge::payload(&w.digest[..40], Value::Null)
-    })
-    .await;
-    each("upper case", |w, v| {
-        *v = forge::payload(&w.digest.to_uppercase(), Value::Null)
-    })
-    .await;
-    each("another type", |_, v| {
-        v["critical"]["type"] = json!("atomic container signature")
-    })
-    .await;
-    each("no critical", |_, v| *v = json!({ "optional": null })).await;
-    each("unknown critical member", |_, v| {
-        v["critical"]["image"]["name"] = json!("x")
-    })
-    .await;
-    each("a statement", |w, v| {
-        *v = forge::statement(&w.digest, forge::SIGN)
-    })
-    .await;
+/// Changes the payload, which the release key then signs.
+fn signed(world: &mut World, edit: impl FnOnce(&World, &mut Value)) {
+    let layout = if world.listing.is_empty() {
+        Layout::Legacy
+    } else {
+        Layout::Oci11
+    };
+    let mut payload = forge::payload(&world.digest, Value::Null);
+    edit(world, &mut payload);
+    world.carry_simple(layout, &payload.to_string());
 }
 
-#[actix_web::test]
-async fn simple_signing_carriers_that_do_not_count() {
-    let rows: &[Row] = &[
+/// What the release key did sign, and is no release signature of this image; in a referrer and under cosign's tag.
+pub(super) fn payloads() -> Vec<Row> {
+    vec![
+        (
+            "payload about another image",
+            |w| {
+                signed(w, |_, v| {
+                    *v = forge::payload(&forge::digest_of(b"other"), Value::Null)
+                })
+            },
+            Is(Untrusted),
+            "the signature is over another image",
+        ),
+        (
+            "payload about a prefix of the digest",
+            |w| signed(w, |w, v| *v = forge::payload(&w.digest[..40], Value::Null)),
+            Is(Untrusted),
+            "the signature is over another image",
+        ),
+        (
+            "payload about the digest in upper case",
+            |w| {
+                signed(w, |w, v| {
+                    *v = forge::payload(&w.digest.to_uppercase(), Value::Null)
+                })
+            },
+            Is(Untrusted),
+            "the signature is over another image",
+        ),
+        (
+            "payload about the digest without its algorithm",
+            |w| signed(w, |w, v| *v = forge::payload(&w.digest[7..], Value::Null)),
+            Is(Untrusted),
+            "the signature is over another image",
+        ),
+        (
+            "payload of another type",
+            |w| {
+                signed(w, |_, v| {
+                    v["critical"]["type"] = json!("atomic container signature")
+                })
+            },
+            Is(Untrusted),
+            "the payload is of type",
+        ),
+        (
+            "payload without critical",
+            |w| signed(w, |_, v| *v = json!({ "optional": null })),
+            Is(Untrusted),
+            "the payload is not simple signing",
+        ),
+        (
+            "payload with an unknown critical member",
+            |w| signed(w, |_, v| v["critical"]["image"]["name"] = json!("x")),
+            Is(Untrusted),
+            "the payload is not simple signing",
+        ),
+        (
+            "payload that names two images",
+            |w| {
+                signed(w, |w, v| {
+                    v["critical"]["image"]["docker-manifest-digest"] = json!([w.digest, "sha256:00"])
+                })
+            },
+            Is(Untrusted),
+            "the payload is not simple signing",
+        ),
+        (
+            "payload that is a statement",
+            |w| signed(w, |w, v| *v = forge::statement(&w.digest, forge::SIGN)),
+            Is(Untrusted),
+            "the payload is not simple signing",
+        ),
+    ]
+}
+
+/// What may be wrong with a referrer that carries simple signing.
+pub(super) fn carriers() -> Vec<Row> {
+    vec![
         (
             "subject is another image",
             |w| {
@@ -65,6 +107,7 @@ async fn simple_signing_carriers_that_do_not_count() {
                 })
             },
             Is(Untrusted),
+            "subject is another image",
         ),
         (
             "no subject",
@@ -74,11 +117,13 @@ async fn simple_signing_carriers_that_do_not_count() {
                 })
             },
             Is(Untrusted),
+            "subject is another image",
         ),
         (
             "no signature",
             |w| w.edit_carrier(|v| v["layers"][0]["annotations"] = json!({})),
             Is(Untrusted),
+            "the layer carries no signature",
         ),
         (
             "signature of something else",
@@ -89,6 +134,7 @@ async fn simple_signing_carriers_that_do_not_count() {
                 });
             },
             Is(Untrusted),
+            "no release key made this signature",
         ),
         (
             "signature is not base64",
@@ -98,11 +144,13 @@ async fn simple_signing_carriers_that_do_not_count() {
                 })
             },
             Is(Untrusted),
+            "the signature is not base64",
         ),
         (
             "layer of another media type",
             |w| w.edit_carrier(|v| v["layers"][0]["mediaType"] = json!("a/b")),
             Is(Unsigned),
+            "",
         ),
         (
             "duplicate digest in the payload",
@@ -116,14 +164,19 @@ async fn simple_signing_carriers_that_do_not_count() {
                 w.carry_simple(Layout::Oci11, &both);
             },
             Is(Untrusted),
+            "the payload is not simple signing",
         ),
-    ];
-    check(Layout::Oci11, rows).await;
-    let rows: &[Row] = &[
+    ]
+}
+
+/// What may be wrong under cosign's tag.
+pub(super) fn tags() -> Vec<Row> {
+    vec![
         (
             "tag names an index",
             |w| *w.reply(&w.carrier.clone()) = Reply::ok(forge::index(&[]).to_string()),
             Doubt,
+            "names an index",
         ),
         (
             "tag with another digest in its header",
@@ -136,6 +189,7 @@ async fn simple_signing_carriers_that_do_not_count() {
                 w.routes.insert(path, reply);
             },
             Doubt,
+            "header Docker-Content-Digest does not name",
         ),
         (
             "too many layers",
@@ -146,7 +200,52 @@ async fn simple_signing_carriers_that_do_not_count() {
                 })
             },
             Doubt,
+            "more than 64 signatures",
         ),
-    ];
-    check(Layout::Legacy, rows).await;
+        (
+            "tag names something longer than a signature",
+            |w| {
+                let path = w.carrier.clone();
+                w.reply(&path).body = Body::Whole(vec![b' '; 1024 * 1024 + 1]);
+            },
+            Doubt,
+            "than the 1048576 bytes expected",
+        ),
+        (
+            "tag is withheld",
+            |w| *w.reply(&w.carrier.clone()) = Reply::status(403),
+            Doubt,
+            "answers 403 for a tag",
+        ),
+        (
+            "tag is redirected",
+            |w| {
+                let found = w.routes[&w.carrier].clone();
+                w.routes.insert("/elsewhere".into(), found);
+                *w.reply(&w.carrier.clone()) = Reply::status(307).with("Location", "/elsewhere");
+            },
+            Doubt,
+            "answers 307 for a tag",
+        ),
+        (
+            "tag names the image itself",
+            |w| *w.reply(&w.carrier.clone()) = Reply::ok(w.image.clone()),
+            Is(Unsigned),
+            "",
+        ),
+        (
+            "the signature of another layer",
+            |w| {
+                w.edit_json(&w.carrier.clone(), |v| {
+                    let mut other = v["layers"][0].clone();
+                    other["annotations"] = json!({});
+                    let signature = v["layers"][0]["annotations"].take();
+                    v["config"]["annotations"] = signature;
+                    v["layers"] = json!([other]);
+                })
+            },
+            Is(Untrusted),
+            "the layer carries no signature",
+        ),
+    ]
 }

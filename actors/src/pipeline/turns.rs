@@ -1,0 +1,212 @@
+//! Turns: what costs a worker most before a tenant's rate is known, the verification of a proof, is done for one request
+//! after the other, and tenants take turns.
+//!
+//! Without this, a worker verifies whatever has arrived in one go. A request comes back to its worker many times, after
+//! each question to an actor; behind a tenant that asks far beyond its plan over hundreds of connections it would wait
+//! for all of them each time. With it, at most one verification lies between two looks at what else is ready, and a
+//! tenant waits for one request of each other tenant, not for every connection of one.
+//!
+//! Only computation is shared out here. No decision is made, and nothing is remembered beyond who waits.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::domain::tenant::TenantId;
+use crate::runtime::{AskError, Deadline};
+
+type Waiter = oneshot::Sender<()>;
+
+thread_local! {
+    /// This worker's.
+    static TURNS: RefCell<Turns> = RefCell::default();
+}
+
+#[derive(Debug, Default)]
+struct Turns {
+    /// Who waits, each tenant's first one first. A request waits once, so connections bound their number.
+    waiting: HashMap<TenantId, VecDeque<Waiter>>,
+    /// The tenants among them, each once, the next one first.
+    order: VecDeque<TenantId>,
+    /// Deals the turns out while it runs; nobody waits while it does not.
+    dealer: Option<JoinHandle<()>>,
+}
+
+/// Waits until it is this tenant's turn on this worker. What is to be done then comes before the next `await`.
+///
+/// It must be called on an arbiter (a worker's is one).
+///
+/// # Errors
+/// [`AskError::Deadline`] when it is not by then.
+pub(super) async fn turn_of(tenant: &TenantId, deadline: Deadline) -> Result<(), AskError> {
+    let Some(turn) = TURNS.with_borrow_mut(|turns| turns.enter(tenant)) else {
+        return Ok(());
+    };
+    match tokio::time::timeout_at(deadline.instant(), turn).await {
+        // A dealer that ended without a word leaves nobody behind.
+        Ok(_) => Ok(()),
+        Err(_) => Err(AskError::Deadline),
+    }
+}
+
+impl Turns {
+    /// `None`: at once.
+    fn enter(&mut self, tenant: &TenantId) -> Option<oneshot::Receiver<()>> {
+        // One that was cut off with its runtime deals no more.
+        if self.dealer.as_ref().is_none_or(JoinHandle::is_finished) {
+            *self = Self {
+                dealer: Some(actix::spawn(deal())),
+                ..Self::default()
+            };
+            return None;
+        }
+        let (waiter, turn) = oneshot::channel();
+        match self.waiting.get_mut(tenant) {
+            Some(queue) => queue.push_back(waiter),
+            None => {
+                self.waiting.insert(tenant.clone(), VecDeque::from([waiter]));
+                self.order.push_back(tenant.clone());
+            }
+        }
+        Some(turn)
+    }
+
+    /// The first of the next tenant that still waits.
+    fn next(&mut self) -> Option<Waiter> {
+        while let Some(tenant) = self.order.pop_front() {
+            let Some(queue) = self.waiting.get_mut(&tenant) else {
+                continue;
+            };
+            let next = std::iter::from_fn(|| queue.pop_front()).find(|waiter| !waiter.is_closed());
+            if queue.is_empty() {
+                self.waiting.remove(&tenant);
+            } else {
+                self.order.push_back(tenant);
+            }
+            if next.is_some() {
+                return next;
+            }
+        }
+        self.dealer = None;
+        None
+    }
+}
+
+/// One turn each time that everything else on this worker has been looked at.
+async fn deal() {
+    loop {
+        tokio::task::yield_now().await;
+        let Some(next) = TURNS.with_borrow_mut(Turns::next) else {
+            return;
+        };
+        // Gone in this very moment: the next one is dealt to all the same.
+        let _ = next.send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::testing::tenant;
+
+    type Order = Rc<RefCell<Vec<&'static str>>>;
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(5))
+    }
+
+    fn ask(name: &'static str, order: &Order) -> JoinHandle<Result<(), AskError>> {
+        let order = Rc::clone(order);
+        actix::spawn(async move {
+            turn_of(&tenant(name), soon()).await?;
+            order.borrow_mut().push(name);
+            Ok(())
+        })
+    }
+
+    #[actix::test]
+    async fn tenants_take_turns_whatever_their_number_of_requests() {
+        let order = Order::default();
+        let mut all: Vec<_> = (0..50).map(|_| ask("abusive", &order)).collect();
+        all.push(ask("good", &order));
+        all.push(ask("good", &order));
+        all.push(ask("other", &order));
+        for one in all {
+            one.await.expect("it ends").expect("in time");
+        }
+        let order = order.borrow();
+        assert_eq!(order.len(), 53);
+        let place = |name: &str| order.iter().position(|one| *one == name);
+        // The first goes in at once, the next waits with all others.
+        assert_eq!(
+            order[..6],
+            ["abusive", "abusive", "good", "other", "abusive", "good"]
+        );
+        assert_eq!(place("other"), Some(3));
+    }
+
+    #[actix::test]
+    async fn what_is_ready_goes_on_between_two_turns() {
+        let order = Order::default();
+        let all: Vec<_> = (0..10).map(|_| ask("abusive", &order)).collect();
+        let steps = Rc::clone(&order);
+        let other = actix::spawn(async move {
+            for _ in 0..10 {
+                steps.borrow_mut().push("step");
+                tokio::task::yield_now().await;
+            }
+        });
+        for one in all {
+            one.await.expect("it ends").expect("in time");
+        }
+        other.await.expect("it ends");
+        let order = order.borrow();
+        for two in order[..10].windows(2) {
+            assert_ne!(two, ["abusive", "abusive"], "{order:?}");
+        }
+    }
+
+    #[actix::test]
+    async fn who_gives_up_holds_nobody_up() {
+        let order = Order::default();
+        let first = ask("one", &order);
+        tokio::task::yield_now().await;
+        let gone: Vec<_> = (0..100).map(|_| ask("two", &order)).collect();
+        let last = ask("two", &order);
+        first.await.expect("it ends").expect("in time");
+        gone.iter().for_each(JoinHandle::abort);
+        last.await.expect("it ends").expect("in time");
+        assert!(TURNS.with_borrow(|turns| turns.waiting.is_empty() && turns.order.is_empty()));
+    }
+
+    #[actix::test]
+    async fn waiting_ends_with_the_deadline() {
+        let one = tenant("one");
+        // Far more turns than fit into the millisecond by which timers are counted.
+        let crowd: Vec<_> = (0..100_000)
+            .map(|_| TURNS.with_borrow_mut(|turns| turns.enter(&one)))
+            .collect();
+        let late = turn_of(&one, Deadline::after(Duration::ZERO)).await;
+        assert_eq!(late, Err(AskError::Deadline));
+        drop(crowd);
+    }
+
+    #[test]
+    fn a_runtime_that_ended_takes_its_turns_with_it() {
+        for _ in 0..2 {
+            let system = actix::System::new();
+            system.block_on(async {
+                let one = tenant("one");
+                assert!(turn_of(&one, soon()).now_or_never().is_some());
+                assert!(turn_of(&one, soon()).now_or_never().is_none());
+            });
+        }
+    }
+}

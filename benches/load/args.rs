@@ -1,0 +1,155 @@
+//! The command line. Every count and time has a bound.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Measures the service under load, over real connections, as a process of its own.
+#[derive(Debug, Parser)]
+#[command(name = "load", disable_version_flag = true)]
+pub(crate) struct Args {
+    /// Worker threads of the server; 0: one per core.
+    #[arg(long, global = true, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=64))]
+    pub(crate) workers: u16,
+    /// Which key signs.
+    #[arg(long, global = true, value_enum, default_value_t = Mode::Kms)]
+    pub(crate) mode: Mode,
+    /// Speak TLS.
+    #[arg(long, global = true)]
+    pub(crate) tls: bool,
+    /// Write everything that was measured to this file, as JSON.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Draw the latencies' percentiles into this file, as SVG.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Where the server's files go, the audit trail above all; removed at the end.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// `cargo bench` says so.
+    #[arg(long, global = true, hide = true)]
+    bench: bool,
+    #[command(subcommand)]
+    pub(crate) scenario: Option<Scenario>,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// Signing: closed loop, or at a fixed rate.
+    Sign(Sign),
+    /// A tenant's latency beside another that asks for many times its limit; fails when its bound is broken.
+    Neighbour(Neighbour),
+    /// What refusals cost, and what signatures do; fails unless every refusal is cheaper.
+    Refusals(Refusals),
+}
+
+/// The key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// A key in a file, with deterministic nonces: every signature is verified before it leaves.
+    Kms,
+    /// An ephemeral key with a certificate.
+    Keyless,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sign {
+    /// Sizes of the predicate, in bytes; `k` and `m` are thousands and millions.
+    #[arg(long, value_delimiter = ',', default_value = "1k,10k,100k,1m")]
+    pub(crate) sizes: Vec<Size>,
+    /// Seconds measured for each size.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=30))]
+    pub(crate) seconds: u64,
+    /// Requests a second, at fixed times (open loop); without it each connection asks again at once (closed loop).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    pub(crate) rate: Option<u32>,
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) connections: u16,
+    /// Tenants that take turns, each with a token, a key and an entitlement of its own.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub(crate) tenants: u32,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Neighbour {
+    /// Rounds of each kind.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) rounds: u16,
+    /// Seconds measured in each round.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=30))]
+    pub(crate) seconds: u64,
+    /// Rate of the well-behaved tenant's plan, which it uses in full, evenly.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5_000))]
+    pub(crate) qps: u32,
+    /// Connections of the well-behaved tenant.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) connections: u16,
+    /// Rate of the abusive tenant's plan.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) abuser_qps: u32,
+    /// How many times its plan's rate the abusive tenant asks for.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) times: u32,
+    /// Connections of the abusive tenant.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) abuser_connections: u16,
+    /// Size of the predicates, in bytes.
+    #[arg(long, default_value = "1k")]
+    pub(crate) size: Size,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Refusals {
+    /// Rounds of each kind.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) rounds: u16,
+    /// Seconds measured in each round.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=5))]
+    pub(crate) seconds: u64,
+    /// Requests a second, the same for each kind; without it each connection asks again at once.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub(crate) rate: Option<u32>,
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) connections: u16,
+    /// Size of the predicates, in bytes.
+    #[arg(long, default_value = "1k")]
+    pub(crate) size: Size,
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) usize);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let lower = text.to_ascii_lowercase();
+        let (digits, unit) = match lower.strip_suffix('k') {
+            Some(digits) => (digits, 1_000),
+            None => lower
+                .strip_suffix('m')
+                .map_or((lower.as_str(), 1), |digits| (digits, 1_000_000)),
+        };
+        let bytes = digits
+            .parse::<usize>()
+            .ok()
+            .and_then(|count| count.checked_mul(unit));
+        bytes
+            .filter(|bytes| (200..=16_000_000).contains(bytes))
+            .map(Self)
+            .ok_or_else(|| "use 200 to 16m bytes, for example 1k or 1m".to_owned())
+    }
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            bytes if bytes % 1_000_000 == 0 => write!(f, "{} MB", bytes / 1_000_000),
+            bytes if bytes % 1_000 == 0 => write!(f, "{} KB", bytes / 1_000),
+            bytes => write!(f, "{bytes} B"),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What is measured.
+
+pub(crate) mod neighbour;
+pub(crate) mod refusals;
+pub(crate) mod sign;
+
+use std::sync::Arc;
+
+use crate::Fallible;
+use crate::fire::{Pace, Span, Stream, fire, warm_up};
+use crate::mint::Caller;
+use crate::payload::{Payload, Template};
+use crate::report::progress;
+use crate::server::Server;
+use crate::world::World;
+
+/// Requests of the first look at how fast the server is.
+const FIRST_LOOK: usize = 20_000;
+/// How many times as fast it may turn out to be.
+const HEADROOM: f64 = 1.8;
+
+/// Callers with their requests.
+pub(crate) struct Callers {
+    pub(crate) callers: Vec<Caller>,
+    pub(crate) templates: Arc<[Template]>,
+}
+
+impl Callers {
+    /// So many requests of them.
+    pub(crate) fn payload(&self, world: &World, count: usize) -> Fallible<Payload> {
+        Payload::signing(&world.mint, &self.callers, &self.templates, count)
+    }
+
+    /// Everyone's first requests, each some times, so that every worker knows them.
+    pub(crate) fn warm_up(&self, server: &Server, world: &World) -> Fallible<()> {
+        // All connections of a worker are served by it; connections are dealt out to workers in turn.
+        let times = if self.callers.len() > 100 { 1 } else { 16 };
+        warm_up(server, &self.payload(world, self.callers.len() * times)?, 8)
+    }
+
+    /// Enough for a closed loop: a little more than the server can answer.
+    pub(crate) fn enough(
+        &self,
+        server: &Server,
+        world: &World,
+        connections: u16,
+        span: Span,
+    ) -> Fallible<usize> {
+        let stream = Stream {
+            payload: self.payload(world, FIRST_LOOK)?,
+            pace: Pace::Closed,
+            connections,
+        };
+        let look = Span::seconds(0.5, 1);
+        let round = fire(server, &[stream], look, &progress(0))?;
+        let answered: u64 = round.tallies.iter().map(|tally| tally.answered).sum();
+        let ran_out = round.tallies.iter().any(|tally| tally.ran_out);
+        // Run out within this look, the rate is no less than that of the whole of it.
+        let least = if ran_out { FIRST_LOOK as f64 } else { 100.0 };
+        let rate = (answered as f64 / round.measured.as_secs_f64()).max(least);
+        Ok(span.requests(rate * HEADROOM))
+    }
+}
