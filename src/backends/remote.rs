@@ -16,7 +16,7 @@ use signer_actors::domain::signing::{Algorithm, KeyState, Signature, SigningIden
 use signer_actors::evidence::SigningWarrant;
 use signer_actors::ports::{BackendError, BackendInfo, Clock, PortFuture, SigningBackend, SigningKey};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::crypto::{self, Message, Pae, PublicKey, parse_public_pem};
 
@@ -223,16 +223,15 @@ struct Open {
 
 impl Open {
     async fn sign<M: Message + Sync>(&self, message: &M) -> Result<Signature, RemoteError> {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let place = timeout(self.shared.timeout, self.shared.places.acquire()).await;
-        let Ok(Ok(_place)) = place else {
+        let left = self.shared.timeout.saturating_sub(started.elapsed());
+        let (Ok(Ok(_place)), false) = (place, left.is_zero()) else {
             // No trouble of the backend by itself: those who hold the places tell of that.
-            return Err(RemoteError::Unavailable(
-                "every place for a signature is taken".into(),
-            ));
+            let text = "every place for a signature is taken";
+            return Err(RemoteError::Unavailable(text.into()));
         };
         let input = Input::of(self.shared.public.algorithm(), message)?;
-        let left = self.shared.timeout.saturating_sub(started.elapsed());
         let signed = timeout(left, self.session.sign(input)).await;
         let signed = signed.unwrap_or_else(|_| Err(late("sign")));
         self.note(&signed);
