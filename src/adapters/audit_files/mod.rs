@@ -8,7 +8,7 @@
 //! index                          which audit ids are in which bundle
 //! ```
 //!
-//! What is acknowledged by [`sync`](AuditLog::sync) is in the [`journal`] and survives a crash. What was appended but
+//! What is acknowledged by [`sync`](AuditLog::sync) is in the `journal` and survives a crash. What was appended but
 //! never acknowledged may survive or not; nobody was answered on its strength. A write or a sync that failed makes the
 //! segment suspect: nothing is written until it has been opened anew and cut to what was acknowledged. A group whose sync
 //! failed is then written again. (A failed `fsync` marks pages clean that never reached the disk, so a later one that

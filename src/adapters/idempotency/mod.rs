@@ -1,6 +1,6 @@
 //! Idempotency keys of a replica that is alone: attempts under way in memory, answers in a file in `state.directory`.
 //!
-//! The file is a redb database, which one thread has to itself ([`keeper`](self::keeper::Keeper)); whoever asks waits for
+//! The file is a redb database, which one thread has to itself (`keeper`); whoever asks waits for
 //! its answer. Why it is so: `docs/adr/0015-idempotency-keys.md`.
 
 mod batch;
