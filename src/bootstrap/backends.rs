@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use signer_actors::domain::signing::KeyState;
 use signer_actors::ports::{Clock, SigningBackend};
 use zeroize::Zeroizing;
 
+use crate::backends::credential::CredentialSource;
 use crate::backends::file::FileBackend;
-use crate::backends::fulcio::{FulcioBackend, IdentityToken};
+use crate::backends::fulcio::FulcioBackend;
 use crate::backends::published::PublishedKey as PublicOnly;
-use crate::backends::{file, fulcio};
+use crate::backends::{file, fulcio, remote, vault};
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
-use crate::config::{Backend, FileKey, Fulcio, KeyMaterial, SecretRef};
+use crate::config::{
+    Backend, FileKey, Fulcio, KeyMaterial, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
+};
 
 /// Backends in configured order, with the documents that verifiers need.
 pub(super) struct Backends {
@@ -35,6 +39,11 @@ pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Ba
                 keys.keys.push(key);
                 all.push(backend);
             }
+            Backend::Remote(settings) => {
+                let (backend, key) = elsewhere(settings, clock)?;
+                keys.keys.push(key);
+                all.push(backend);
+            }
         }
     }
     let json = |what: serde_json::Result<Vec<u8>>| what.map(Bytes::from).map_err(|error| error.to_string());
@@ -46,13 +55,7 @@ pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Ba
 }
 
 fn keyless(settings: &Fulcio, clock: &Arc<dyn Clock>) -> Result<FulcioBackend, String> {
-    let identity = match settings.identity_token.reference() {
-        SecretRef::File(path) => IdentityToken::File(path.clone()),
-        SecretRef::Environment(name) => IdentityToken::Env(name.clone()),
-        SecretRef::Memory => {
-            IdentityToken::Static(Zeroizing::new(settings.identity_token.expose_text().to_owned()))
-        }
-    };
+    let identity = credential(&settings.identity_token);
     let settings = fulcio::Settings {
         id: settings.id.clone(),
         url: settings.url.clone(),
@@ -65,6 +68,64 @@ fn keyless(settings: &Fulcio, clock: &Arc<dyn Clock>) -> Result<FulcioBackend, S
         tls_roots_pem: Vec::new(),
     };
     FulcioBackend::new(settings, Arc::clone(clock))
+}
+
+fn credential(secret: &Secret) -> CredentialSource {
+    match secret.reference() {
+        SecretRef::File(path) => CredentialSource::File(path.clone()),
+        SecretRef::Environment(name) => CredentialSource::Env(name.clone()),
+        SecretRef::Memory => CredentialSource::Static(Zeroizing::new(secret.expose_text().to_owned())),
+    }
+}
+
+/// A key elsewhere; one that signs no more is published, and nobody is asked for it.
+fn elsewhere(
+    settings: &Remote,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<dyn SigningBackend>, PublishedKey), String> {
+    let (state, revoked_from) = (settings.state, settings.revoked_from);
+    if state != KeyState::Active {
+        let (id, pem) = (settings.id.clone(), &settings.public_key.bytes);
+        let backend = PublicOnly::new(id, pem, settings.algorithm, state, revoked_from)?;
+        let published = PublishedKey::new(backend.identity(), state, revoked_from);
+        return Ok((Arc::new(backend), published));
+    }
+    let Service::Vault(vault) = &settings.service;
+    let common = remote::Settings {
+        id: settings.id.clone(),
+        kind: vault::KIND,
+        algorithm: settings.algorithm,
+        public_key_pem: settings.public_key.bytes.clone(),
+        timeout: settings.timeout,
+        concurrency: settings.concurrency,
+    };
+    let backend = vault::backend(common, transit(vault), Arc::clone(clock))
+        .map_err(|problem| format!("{}: {problem}", settings.id))?;
+    let published = PublishedKey::new(backend.identity(), state, revoked_from);
+    Ok((Arc::new(backend), published))
+}
+
+fn transit(settings: &Vault) -> vault::Settings {
+    vault::Settings {
+        url: settings.url.clone(),
+        roots_pem: settings.roots.as_ref().map(|roots| roots.bytes.clone()),
+        namespace: settings.namespace.clone(),
+        mount: settings.mount.clone(),
+        key: settings.key.clone(),
+        key_version: settings.key_version,
+        login: match &settings.login {
+            VaultLogin::Token(token) => vault::Login::Token(credential(token)),
+            VaultLogin::AppRole {
+                mount,
+                role_id,
+                secret_id,
+            } => vault::Login::AppRole {
+                mount: mount.clone(),
+                role_id: role_id.clone(),
+                secret_id: credential(secret_id),
+            },
+        },
+    }
 }
 
 fn keyful(settings: &FileKey) -> Result<(Arc<dyn SigningBackend>, PublishedKey), String> {

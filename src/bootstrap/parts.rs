@@ -262,11 +262,7 @@ fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String,
 
 /// Public keys of every keyful backend, active or not.
 fn own_keys(settings: &Settings) -> Arc<[Vec<u8>]> {
-    let key = |backend: &config::Backend| match backend {
-        config::Backend::File(file) => Some(file.public_key_der.clone()),
-        // Ephemeral: made anew for every certificate.
-        config::Backend::Fulcio(_) => None,
-    };
+    let key = |backend: &config::Backend| backend.public_key_der().map(<[u8]>::to_vec);
     settings.signing.backends.iter().filter_map(key).collect()
 }
 

@@ -42,12 +42,14 @@ fn keys_are_disjoint(reader: &mut Reader, draft: &Draft) {
 
 fn signing_keys(draft: &Draft) -> Vec<Named> {
     let backends = draft.signing.iter().flat_map(|signing| &signing.backends);
-    let key = |(index, backend): (usize, &Backend)| match backend {
-        Backend::File(file) => Some((
-            format!("signing.backends[{index}].key"),
-            file.public_key_der.clone(),
-        )),
-        Backend::Fulcio(_) => None,
+    let key = |(index, backend): (usize, &Backend)| {
+        let name = match backend {
+            Backend::Fulcio(_) => return None,
+            Backend::File(_) => "key",
+            Backend::Remote(_) => "public_key",
+        };
+        let spki = backend.public_key_der()?.to_vec();
+        Some((format!("signing.backends[{index}].{name}"), spki))
     };
     backends.enumerate().filter_map(key).collect()
 }
@@ -129,7 +131,7 @@ fn identities_have_roots(reader: &mut Reader, draft: &mut Draft) {
     }
     release.roots = signing.backends.iter().find_map(|backend| match backend {
         Backend::Fulcio(fulcio) => Some(fulcio.roots.clone()),
-        Backend::File(_) => None,
+        Backend::File(_) | Backend::Remote(_) => None,
     });
     if release.roots.is_none() {
         let problem = "is empty, and there is no Fulcio backend whose roots release.identities could share";

@@ -92,7 +92,7 @@ fn check_kind<T: HasPublic>(pkey: &PKeyRef<T>, algorithm: Algorithm) -> Result<H
     Ok(Half::Ec(key))
 }
 
-fn digest<M: Message + ?Sized>(algorithm: Algorithm, message: &M) -> Result<Vec<u8>, ErrorStack> {
+pub(crate) fn digest<M: Message + ?Sized>(algorithm: Algorithm, message: &M) -> Result<Vec<u8>, ErrorStack> {
     match algorithm {
         Algorithm::EcdsaP384Sha384 => hash(MessageDigest::sha384(), &message.bytes()).map(|d| d.to_vec()),
         _ => Ok(message.sha256().0.to_vec()),

@@ -20,7 +20,8 @@ use crate::adapters::authority::{self as authority_client, AuthorityKeys};
 use crate::adapters::jose::source::KeysLocation;
 use crate::adapters::licensing as licensing_client;
 use crate::adapters::registry::{PrivateNetwork, RegistryReleases, Repository, Settings as RegistrySettings};
-use crate::backends::fulcio::{self, FulcioBackend, IdentityToken};
+use crate::backends::credential::CredentialSource;
+use crate::backends::fulcio::{self, FulcioBackend};
 use crate::client::DpopKey;
 use crate::client::key::ProofOf;
 
@@ -63,7 +64,7 @@ async fn the_fulcio_backend_obtains_a_certificate() {
         id: KeyId::parse("keyless").unwrap(),
         url: neighbours.fulcio.running.base_url.parse().unwrap(),
         roots_pem: std::fs::read(&neighbours.files.fulcio_roots).unwrap(),
-        identity: IdentityToken::File(neighbours.files.identity_token.clone()),
+        identity: CredentialSource::File(neighbours.files.identity_token.clone()),
         expect_issuer: issuer.to_owned(),
         expect_subject: subject.to_owned(),
         certificate_reuse: Duration::from_secs(300),

@@ -169,7 +169,7 @@ pub(super) async fn lease(
 ) -> Result<OpenKey, Failure> {
     let now = services.clock.now();
     let published = backend.open.borrow().clone();
-    if let Some(key) = published.filter(|key| key.lives_for(min_life, now)) {
+    if let Some(key) = published.filter(|key| !key.is_lost() && key.lives_for(min_life, now)) {
         return Ok(key);
     }
     match backend.mailbox.ask(Lease { min_life }, context.deadline).await {

@@ -1,4 +1,4 @@
-//! Signing backends: Fulcio, files, and later HSMs and key services.
+//! Signing backends: Fulcio, files, HSMs and key services.
 
 use std::fmt;
 use std::sync::Arc;
@@ -61,6 +61,12 @@ pub trait SigningKey: Send + Sync + fmt::Debug {
             (Some(end), Ok(life)) => now.checked_add_signed(life).is_some_and(|at| at <= end),
             (Some(_), Err(_)) => false,
         }
+    }
+
+    /// True once it can sign no more for now (its session ended, its backend does not answer): it is not handed out for
+    /// new work, and another one is opened, which tests the backend. Never becomes false again.
+    fn is_lost(&self) -> bool {
+        false
     }
 
     /// Signs what the warrant covers. The only way to a signature; there is no warrant without every gate.

@@ -124,6 +124,16 @@ impl Signer {
         }
     }
 
+    /// A key that can sign no more for now is taken back: opening another is the circuit's probe.
+    fn withdraw_lost(&mut self) {
+        if self.open.as_ref().is_some_and(|key| key.is_lost()) {
+            slog::warn!(self.log, "a signing key was lost and is opened anew"; "backend" => %self.backend.info().id);
+            self.open = None;
+            self.opened_at = None;
+            self.published.send_replace(None);
+        }
+    }
+
     fn live(&self, min_life: Duration) -> Option<OpenKey> {
         let now = self.clock.now();
         self.open
@@ -155,6 +165,7 @@ impl Signer {
     }
 
     fn look(&mut self, cx: &mut Cx<'_, Self>) {
+        self.withdraw_lost();
         if self.is_due() {
             self.open(cx);
         }
@@ -184,6 +195,9 @@ impl Serve<Lease> for Signer {
         Lease { min_life }: Lease,
         cx: &mut Cx<'_, Self>,
     ) -> Reply<Result<OpenKey, SignerError>> {
+        self.withdraw_lost();
+        // While a backend that failed is tried again, nobody but who caused that waits for it.
+        let probing = self.opening && self.failed.is_some();
         if self.is_due() {
             self.open(cx);
         }
@@ -194,7 +208,7 @@ impl Serve<Lease> for Signer {
         if !self.is_young() {
             self.open(cx);
         }
-        if !self.opening {
+        if !self.opening || probing {
             return Reply::Now(Err(self.why_not()));
         }
         let (sender, receiver) = oneshot::channel();

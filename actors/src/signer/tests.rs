@@ -224,3 +224,44 @@ async fn a_panic_while_opening_is_followed_by_another_try() {
     assert_eq!(bench.lease(60).await, Ok(None), "opened anew");
     assert_eq!(bench.opened(), 3);
 }
+
+#[actix::test]
+async fn a_lost_key_is_taken_back_and_opened_anew() {
+    let bench = bench(None);
+    assert_eq!(bench.lease(60).await, Ok(None));
+    bench.backend.losses.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(bench.lease(60).await, Ok(None), "who asks waits for the new one");
+    assert_eq!(bench.opened(), 2);
+    assert!(bench.published.borrow().is_some());
+    // While it cannot be opened, it is not on offer.
+    bench.fails();
+    bench.backend.losses.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(bench.lease(60).await, Err(SignerError::Unavailable));
+    assert!(bench.published.borrow().is_none());
+    bench.backend.open.set(Ok(None));
+    bench.clock.advance(RETRY_AFTER);
+    assert_eq!(bench.lease(60).await, Ok(None));
+    assert_eq!(bench.opened(), 4);
+}
+
+#[actix::test]
+async fn nobody_waits_while_a_backend_that_failed_is_tried_again() {
+    let bench = bench(None);
+    assert_eq!(bench.lease(60).await, Ok(None));
+    bench.fails();
+    bench.backend.losses.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(bench.lease(60).await, Err(SignerError::Unavailable));
+    // It hangs now: one waits for it, the others hear at once that it is not available.
+    bench.backend.open_up.set(false);
+    bench.backend.open.set(Ok(None));
+    bench.clock.advance(RETRY_AFTER);
+    let mut probe = Box::pin(bench.lease(60));
+    assert!((&mut probe).now_or_never().is_none());
+    testing::until(|| bench.opened() == 3).await;
+    let others = join_all((0..10).map(|_| bench.lease(60))).await;
+    assert!(others.into_iter().all(|key| key == Err(SignerError::Unavailable)));
+    bench.backend.open_up.set(true);
+    assert_eq!(probe.await, Ok(None));
+    assert_eq!(bench.lease(60).await, Ok(None));
+    assert_eq!(bench.opened(), 3);
+}

@@ -23,6 +23,10 @@ pub struct FakeBackend {
     pub bomb: Bomb,
     /// Makes signing panic.
     pub sign_bomb: Bomb,
+    /// Opening is held back while false.
+    pub open_up: Dial<bool>,
+    /// Keys opened before this was raised are lost.
+    pub losses: Arc<AtomicU32>,
     /// Signing is held back while false.
     pub sign_open: Dial<bool>,
     clock: FakeClock,
@@ -49,6 +53,8 @@ impl FakeBackend {
             signed: Arc::default(),
             bomb: Bomb::default(),
             sign_bomb: Bomb::default(),
+            open_up: Dial::new(true),
+            losses: Arc::default(),
             sign_open: Dial::new(true),
             clock: clock.clone(),
         }
@@ -65,6 +71,7 @@ impl SigningBackend for FakeBackend {
         self.bomb.tick();
         let this = self.clone();
         Box::pin(async move {
+            this.open_up.until(|up| *up).await;
             let life = this.open.get()?;
             let not_after = life.map(|life| this.clock.now() + life);
             let id = this.info.id.clone();
@@ -78,6 +85,7 @@ impl SigningBackend for FakeBackend {
             Ok(Arc::new(FakeKey {
                 identity,
                 replace_at,
+                losses: this.losses.load(Ordering::SeqCst),
                 backend: this,
             }) as Arc<dyn SigningKey>)
         })
@@ -88,6 +96,7 @@ impl SigningBackend for FakeBackend {
 struct FakeKey {
     identity: SigningIdentity,
     replace_at: Option<DateTime<Utc>>,
+    losses: u32,
     backend: FakeBackend,
 }
 
@@ -98,6 +107,10 @@ impl SigningKey for FakeKey {
 
     fn replace_at(&self) -> Option<DateTime<Utc>> {
         self.replace_at
+    }
+
+    fn is_lost(&self) -> bool {
+        self.backend.losses.load(Ordering::SeqCst) > self.losses
     }
 
     fn sign(&self, warrant: Arc<SigningWarrant>) -> PortFuture<Result<Signature, BackendError>> {

@@ -5,7 +5,6 @@
 
 mod challenge;
 mod client;
-mod identity;
 
 use std::future::ready;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use signer_actors::evidence::SigningWarrant;
 use signer_actors::ports::{BackendError, BackendInfo, Clock, PortFuture, SigningBackend, SigningKey};
 use url::Url;
 
-pub use self::identity::IdentityToken;
+use super::credential::CredentialSource;
 use crate::crypto::{Pae, PrivateKey};
 use crate::urls::is_private;
 use crate::x509::{Authorities, Leaf, to_pem};
@@ -44,7 +43,7 @@ pub struct Settings {
     /// Trust anchors for the certificates it issues, PEM; may hold intermediates too.
     pub roots_pem: Vec<u8>,
     /// The service's identity.
-    pub identity: IdentityToken,
+    pub identity: CredentialSource,
     /// The OIDC issuer that certificates must name.
     pub expect_issuer: String,
     /// The subject alternative name that certificates must have: a URI or an e-mail address.
@@ -129,7 +128,8 @@ impl SigningBackend for FulcioBackend {
 impl Shared {
     /// A key pair, a proof that we hold it, a certificate over it, and every check of that certificate.
     async fn obtain(&self) -> Result<FulcioKey, BackendError> {
-        let token = self.settings.identity.read().await?;
+        let token = self.settings.identity.read("identity token").await;
+        let token = token.map_err(BackendError::Unavailable)?;
         let key = PrivateKey::generate_p256().map_err(BackendError::Failed)?;
         let share = self.settings.timeout / CONFIGURATION_SHARE;
         let configuration = tokio::time::timeout(share, self.client.configuration())

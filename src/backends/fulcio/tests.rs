@@ -94,7 +94,7 @@ fn settings(url: Url, roots_pem: Vec<u8>) -> Settings {
         id: KeyId::parse("keyless").unwrap(),
         url,
         roots_pem,
-        identity: IdentityToken::Static(Zeroizing::new(token())),
+        identity: CredentialSource::Static(Zeroizing::new(token())),
         expect_issuer: ISSUER.into(),
         expect_subject: SUBJECT.into(),
         certificate_reuse: Duration::from_secs(300),

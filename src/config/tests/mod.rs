@@ -1,5 +1,6 @@
 //! The configuration as a whole: layers, every error at once, rules between keys.
 
+mod backends;
 mod rules;
 mod site;
 

@@ -1,0 +1,101 @@
+//! `[[signing.backends]]`: one table for each backend, told apart by `kind`.
+
+mod file;
+mod fulcio;
+mod life;
+mod remote;
+mod vault;
+
+use signer_actors::domain::ids::KeyId;
+use signer_actors::domain::signing::{KeyState, SigningMode};
+
+pub use self::file::{FileKey, KeyMaterial};
+pub use self::fulcio::Fulcio;
+pub use self::remote::{Remote, Service};
+pub use self::vault::{Vault, VaultLogin};
+use super::error::Problem;
+use super::parse;
+use super::reader::{Section, required};
+
+/// Kinds that this version has.
+pub(crate) const KINDS: &[&str] = &["fulcio", "file", "vault-transit"];
+
+/// Kinds of the contract that this version does not have.
+const LATER: &[&str] = &["pkcs11", "aws-kms", "gcp-kms", "azure-kv"];
+
+/// One signing backend.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// Ephemeral keys certified by Fulcio.
+    Fulcio(Fulcio),
+    /// A key in a PEM file.
+    File(FileKey),
+    /// A key that another process or a device holds.
+    Remote(Remote),
+}
+
+impl Backend {
+    /// Its id, unique among backends.
+    pub fn id(&self) -> &KeyId {
+        match self {
+            Self::Fulcio(fulcio) => &fulcio.id,
+            Self::File(file) => &file.id,
+            Self::Remote(remote) => &remote.id,
+        }
+    }
+
+    /// Keyless or keyful.
+    pub fn mode(&self) -> SigningMode {
+        match self {
+            Self::Fulcio(_) => SigningMode::Keyless,
+            Self::File(_) | Self::Remote(_) => SigningMode::Kms,
+        }
+    }
+
+    /// True when it signs.
+    pub fn is_active(&self) -> bool {
+        match self {
+            Self::Fulcio(_) => true,
+            Self::File(file) => file.state == KeyState::Active,
+            Self::Remote(remote) => remote.state == KeyState::Active,
+        }
+    }
+
+    /// Its public key, SubjectPublicKeyInfo, DER; `None` for keys made anew for every certificate.
+    pub fn public_key_der(&self) -> Option<&[u8]> {
+        match self {
+            Self::Fulcio(_) => None,
+            Self::File(file) => Some(&file.public_key_der),
+            Self::Remote(remote) => Some(&remote.public_key_der),
+        }
+    }
+}
+
+/// Reads one table.
+pub(crate) fn read(s: &mut Section<'_>) -> Option<Backend> {
+    let kind = required("kind", "fulcio", "fulcio, file or vault-transit.");
+    match s.text(kind, |text, _| kind_of(text))? {
+        "fulcio" => fulcio::read(s).map(Backend::Fulcio),
+        "file" => file::read(s).map(Backend::File),
+        kind => remote::read(s, kind).map(Backend::Remote),
+    }
+}
+
+fn kind_of(text: &str) -> Result<&'static str, Problem> {
+    if LATER.contains(&text) {
+        return Err(Problem::new(
+            format!("{text} is not available in this version"),
+            "use kind fulcio, vault-transit, or file with an encrypted key",
+        ));
+    }
+    let words: Vec<(&str, &'static str)> = KINDS.iter().map(|kind| (*kind, *kind)).collect();
+    parse::choice(text, &words)
+}
+
+/// An id of a backend.
+pub(crate) fn key_id(text: &str) -> Result<KeyId, Problem> {
+    KeyId::parse(text).ok_or_else(|| {
+        let problem = format!("{text:?} is not an id");
+        Problem::new(problem, "use 1 to 128 characters of A-Z a-z 0-9 . _ -")
+    })
+}

@@ -1,0 +1,109 @@
+//! What every key has that another process or a device holds.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use signer_actors::domain::ids::KeyId;
+use signer_actors::domain::signing::{Algorithm, KeyState};
+
+use super::super::files::{self, PublicFile};
+use super::super::pem;
+use super::super::reader::{Section, key, required};
+use super::key_id;
+use super::life::{self, Life};
+use super::vault::{self, Vault};
+use crate::crypto;
+
+/// A key that another process or a device holds.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Backend id and `keyId`.
+    pub id: KeyId,
+    /// Where it is.
+    pub service: Service,
+    /// The pinned public key: what is there must be its private half.
+    pub public_key: PublicFile,
+    /// The same, SubjectPublicKeyInfo, DER.
+    pub public_key_der: Vec<u8>,
+    /// Its only algorithm.
+    pub algorithm: Algorithm,
+    /// Time for one signature, and for signing in.
+    pub timeout: Duration,
+    /// Signatures at once.
+    pub concurrency: usize,
+    /// Active, retired or revoked.
+    pub state: KeyState,
+    /// From when on its signatures count for nothing; present exactly when it is revoked.
+    pub revoked_from: Option<DateTime<Utc>>,
+}
+
+/// Where such a key is.
+#[derive(Clone, Debug)]
+pub enum Service {
+    /// The transit engine of Vault or OpenBao.
+    Vault(Vault),
+}
+
+/// Reads one table; `kind` is one of those that this knows.
+pub(super) fn read(s: &mut Section<'_>, _kind: &str) -> Option<Remote> {
+    let id = s.text(
+        required("id", "release-2026", "Id of the backend, and keyId in requests."),
+        |text, _| key_id(text),
+    );
+    let service = vault::read(s).map(Service::Vault);
+    let public_key = s.text(
+        required(
+            "public_key",
+            "release-2026.pub",
+            "Public key in PEM, as exported from there: whatever signs must be its private half.",
+        ),
+        files::public,
+    );
+    let algorithm = life::algorithm(s);
+    let timeout = s.duration(
+        key(
+            "timeout",
+            "5s",
+            "Time for one signature, waiting for its turn included, and for signing in.",
+        ),
+        Duration::from_millis(100)..=Duration::from_secs(60),
+    );
+    let concurrency = s.integer(
+        key(
+            "concurrency",
+            32,
+            "Signatures at once; others wait for their turn.",
+        ),
+        1..=1024,
+    );
+    let Life { state, revoked_from } = life::life(s)?;
+    let (public_key, algorithm) = (public_key?, algorithm?);
+    let public_key_der = pinned(s, &public_key, algorithm)?;
+    Some(Remote {
+        id: id?,
+        service: service?,
+        public_key,
+        public_key_der,
+        algorithm,
+        timeout: timeout?,
+        concurrency: concurrency?,
+        state,
+        revoked_from,
+    })
+}
+
+fn pinned(s: &mut Section<'_>, file: &PublicFile, algorithm: Algorithm) -> Option<Vec<u8>> {
+    let key = match pem::public_key(file) {
+        Ok(key) => key,
+        Err(problem) => {
+            s.refuse("public_key", problem.problem, problem.remedy);
+            return None;
+        }
+    };
+    if !crypto::fits(&key, algorithm) {
+        let remedy = "set algorithm to what the key is for, or give the right key";
+        s.refuse("public_key", format!("is not a key for {algorithm}"), remedy);
+        return None;
+    }
+    pem::spki(&key)
+}

@@ -1,0 +1,146 @@
+//! Keys that another process holds.
+
+use signer_actors::domain::signing::KeyState;
+
+use super::LOCAL;
+use super::site::{Site, p256};
+use crate::config::{Backend, Remote, Service, VaultLogin};
+
+const VAULT: &str = r#"
+[[signing.backends]]
+kind = "vault-transit"
+id = "release-vault"
+url = "https://vault.example:8200"
+mount = "team/transit"
+key = "release"
+public_key = "vault.pub"
+algorithm = "ecdsa-p256-sha256"
+role_id = "signer"
+secret_id = "file:secret-id"
+"#;
+
+fn site() -> Site {
+    let site = Site::new();
+    site.write("vault.pub", &p256().public_key_to_pem().unwrap());
+    site.write("secret-id", b"7b5a1c5e-secret-id\n");
+    site.write("vault.token", b"s.token-of-the-service\n");
+    site
+}
+
+fn with(text: &str) -> String {
+    let local = LOCAL.replacen("[signing]", "[signing]\ndefault_key = \"local\"", 1);
+    format!("{local}\n{text}")
+}
+
+fn remote(site: &Site, text: &str) -> Remote {
+    let settings = site.load(&with(text)).expect("a good configuration");
+    match settings.signing.backends.last() {
+        Some(Backend::Remote(remote)) => remote.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_key_in_vault_is_read() {
+    let site = site();
+    let remote = remote(&site, VAULT);
+    let Service::Vault(vault) = &remote.service;
+    assert_eq!(
+        (vault.mount.as_str(), vault.key.as_str(), vault.key_version),
+        ("team/transit", "release", None)
+    );
+    assert!(
+        matches!(&vault.login, VaultLogin::AppRole { mount, role_id, .. } if mount == "approle" && role_id == "signer")
+    );
+    assert_eq!((remote.concurrency, remote.state), (32, KeyState::Active));
+    assert!(!format!("{remote:?}").contains("7b5a1c5e"));
+    let by_token = VAULT.replace(
+        "role_id = \"signer\"\nsecret_id = \"file:secret-id\"",
+        "token = \"file:vault.token\"\nkey_version = 3",
+    );
+    let remote = self::remote(&site, &by_token);
+    let Service::Vault(vault) = &remote.service;
+    assert!(matches!(vault.login, VaultLogin::Token(_)));
+    assert_eq!(vault.key_version.map(u32::from), Some(3));
+}
+
+#[test]
+fn what_a_key_in_vault_must_not_be() {
+    let site = site();
+    for (from, to, expected) in [
+        (
+            "https://vault",
+            "http://vault",
+            ".url: is http to a host that is not loopback",
+        ),
+        (
+            "mount = \"team/transit\"",
+            "mount = \"../sys\"",
+            ".mount: \"../sys\" is not a mount",
+        ),
+        (
+            "mount = \"team/transit\"",
+            "mount = \"/transit/\"",
+            ".mount: \"/transit/\" is not a mount",
+        ),
+        (
+            "key = \"release\"",
+            "key = \"..\"",
+            ".key: \"..\" is not the name of a key",
+        ),
+        (
+            "key = \"release\"",
+            "key = \"a/b\"",
+            ".key: \"a/b\" is not the name of a key",
+        ),
+        (
+            "role_id = \"signer\"\n",
+            "",
+            ".token: is not set, nor are role_id and secret_id",
+        ),
+        (
+            "role_id = \"signer\"",
+            "token = \"file:vault.token\"",
+            ".token: is set beside an AppRole",
+        ),
+        (
+            "secret_id = \"file:secret-id\"",
+            "secret_id = \"7b5a1c5e-secret-id\"",
+            ".secret_id: is not a reference to a secret",
+        ),
+        (
+            "ecdsa-p256-sha256",
+            "ed25519",
+            ".public_key: is not a key for ed25519",
+        ),
+        (
+            "public_key = \"vault.pub\"\n",
+            "",
+            ".public_key: is required and not set",
+        ),
+        (
+            "public_key = \"vault.pub\"",
+            "public_key = \"release.pub\"",
+            ".public_key: is the same key as one in release.keys[0]",
+        ),
+        (
+            "algorithm",
+            "concurrency = 0\nalgorithm",
+            ".concurrency: 0 is out of bounds",
+        ),
+        (
+            "algorithm",
+            "state = \"revoked\"\nalgorithm",
+            ".revoked_from: is not set though the key is revoked",
+        ),
+    ] {
+        assert!(VAULT.contains(from), "{from}");
+        let errors = site.errors(&with(&VAULT.replacen(from, to, 1)));
+        let expected = format!("signing.backends[1]{expected}");
+        assert!(
+            errors.iter().any(|error| error.starts_with(&expected)),
+            "{to}: {errors:#?}"
+        );
+        assert!(!errors.join("\n").contains("7b5a1c5e"), "{errors:#?}");
+    }
+}
