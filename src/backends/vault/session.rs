@@ -221,22 +221,24 @@ fn request(algorithm: Algorithm, version: NonZeroU32, input: &Input) -> Value {
         Algorithm::EcdsaP384Sha384 => "sha2-384",
         _ => "sha2-256",
     };
-    let mut body = json!({
-        "input": STANDARD.encode(bytes),
-        "key_version": version,
-        "prehashed": prehashed,
-        "hash_algorithm": hash,
-        "marshaling_algorithm": "asn1",
-    });
+    let mut body = serde_json::Map::from_iter([
+        ("input".to_owned(), STANDARD.encode(bytes).into()),
+        ("key_version".to_owned(), version.get().into()),
+        ("prehashed".to_owned(), prehashed.into()),
+        ("hash_algorithm".to_owned(), hash.into()),
+        ("marshaling_algorithm".to_owned(), "asn1".into()),
+    ]);
     match algorithm {
         Algorithm::RsaPssSha256 => {
-            body["signature_algorithm"] = "pss".into();
-            body["salt_length"] = "hash".into();
+            body.insert("signature_algorithm".to_owned(), "pss".into());
+            body.insert("salt_length".to_owned(), "hash".into());
         }
-        Algorithm::RsaPkcs1Sha256 => body["signature_algorithm"] = "pkcs1v15".into(),
+        Algorithm::RsaPkcs1Sha256 => {
+            body.insert("signature_algorithm".to_owned(), "pkcs1v15".into());
+        }
         _ => {}
     }
-    body
+    Value::Object(body)
 }
 
 /// `vault:v<version>:<base64>`
