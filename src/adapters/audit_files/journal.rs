@@ -14,7 +14,7 @@ use std::io;
 
 use openssl::sha::Sha256;
 
-use super::storage::{Segment, Storage, read_up_to};
+use super::storage::{Segment, Storage, UNDER_WAY, read_up_to};
 
 const MAGIC: &[u8; 4] = b"SLJ1";
 /// Before the digest.
@@ -45,8 +45,9 @@ pub(super) fn segments(storage: &dyn Storage) -> Result<Vec<u64>, String> {
     let names = storage
         .names(FOLDER)
         .map_err(|e| format!("cannot list the audit journal: {e}"))?;
+    let torn = |name: &str| name.ends_with(TORN) || is_torn_under_way(name);
     let mut firsts = Vec::new();
-    for name in names.iter().filter(|name| !name.ends_with(TORN)) {
+    for name in names.iter().filter(|name| !torn(name)) {
         match name.parse::<u64>() {
             Ok(first) if name.len() == NAME_DIGITS && name.bytes().all(|b| b.is_ascii_digit()) => {
                 firsts.push(first)
@@ -60,6 +61,21 @@ pub(super) fn segments(storage: &dyn Storage) -> Result<Vec<u64>, String> {
     }
     firsts.sort_unstable();
     Ok(firsts)
+}
+
+/// A copy of a torn group that was not finished; the segment has the group still.
+fn is_torn_under_way(name: &str) -> bool {
+    name.strip_suffix(UNDER_WAY)
+        .is_some_and(|name| name.ends_with(TORN))
+}
+
+/// Removes copies of torn groups that were not finished. One that cannot be removed is harmless, and tried again by the next
+/// start.
+pub(super) fn remove_torn_under_way(storage: &dyn Storage) {
+    let names = storage.names(FOLDER).unwrap_or_default();
+    for name in names.iter().filter(|name| is_torn_under_way(name)) {
+        let _ = storage.remove(&format!("{FOLDER}/{name}"));
+    }
 }
 
 /// A group as it is written.

@@ -61,6 +61,7 @@ pub(super) fn open(storage: &dyn Storage) -> Result<Opened, String> {
         .and_then(|()| file.sync())
         .and_then(|()| storage.sync_names(journal::FOLDER))
         .map_err(|e| format!("cannot sync {path}: {e}"))?;
+    journal::remove_torn_under_way(storage);
     Ok(Opened {
         oldest,
         first: last,

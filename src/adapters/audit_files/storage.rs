@@ -6,6 +6,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// Ending of a file that [`Storage::replace`] has begun; a crash or a full disk may leave it behind.
+pub(super) const UNDER_WAY: &str = ".tmp";
+
 /// A directory with folders of files that only grow or are replaced as a whole. Paths are relative, with `/`.
 pub(super) trait Storage: Send + Sync + fmt::Debug {
     /// Names in a folder (`""`: the directory itself), in no order; none if there is no such folder.
@@ -196,7 +199,7 @@ impl Storage for Directory {
         let path = self.path.join(path);
         self.make_folders(&path)?;
         let mut under_way = path.clone().into_os_string();
-        under_way.push(".tmp");
+        under_way.push(UNDER_WAY);
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)

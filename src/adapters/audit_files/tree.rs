@@ -34,7 +34,9 @@ pub(super) struct Tree {
     keep_bytes: u64,
     /// The newest checkpoint; `None` before the first.
     head: Option<Head>,
-    growing: Growing,
+    /// `None` after a failure, until it has been made anew from the disk: memory may be ahead of the files then, and nothing
+    /// is signed, removed or dropped on its strength.
+    growing: Option<Growing>,
     /// Segments of the journal that have been followed by another, and when that was seen.
     followed: VecDeque<(u64, Instant)>,
 }
@@ -89,7 +91,7 @@ impl Tree {
             signer,
             keep_bytes,
             head,
-            growing,
+            growing: Some(growing),
             followed: firsts.into_iter().map(|first| (first, past)).collect(),
         })
     }
@@ -114,38 +116,20 @@ impl Tree {
         {
             return Ok(());
         }
-        let published = self.grow(size).and_then(|()| self.sign(size));
-        if published.is_err() {
-            // Files may be behind what is in memory: both are taken from the disk again.
-            self.growing = Growing::load(self.storage.as_ref(), self.head.as_ref())?;
-        }
-        published
+        let storage = self.storage.as_ref();
+        let mut growing = match self.growing.take() {
+            Some(growing) => growing,
+            None => Growing::load(storage, self.head.as_ref())?,
+        };
+        // Whatever fails from here on drops it: files may be behind it.
+        growing.grow(storage, size)?;
+        self.sign(&mut growing, size)?;
+        self.growing = Some(growing);
+        Ok(())
     }
 
-    fn grow(&mut self, size: u64) -> Result<(), String> {
-        let (growing, storage) = (&mut self.growing, self.storage.as_ref());
-        while growing.edge.size() < size {
-            let group = growing.cursor.next(storage)?;
-            let Some(group) = group else {
-                return Err(format!("the audit journal ends before record {size}"));
-            };
-            // A group that was partly taken in when the tree was loaded.
-            let known = growing.edge.size().saturating_sub(group.first);
-            let known = usize::try_from(known).unwrap_or(usize::MAX);
-            for entry in entries(&group.entries).skip(known) {
-                let entry = entry.map_err(|e| format!("a group of the audit journal is broken: {e}"))?;
-                growing.push(entry, storage)?;
-            }
-        }
-        if growing.edge.size() == size {
-            growing.write_partial(storage)
-        } else {
-            Err("a group of the audit journal is not durable as a whole".into())
-        }
-    }
-
-    fn sign(&mut self, size: u64) -> Result<(), String> {
-        let (storage, root) = (self.storage.as_ref(), self.growing.edge.root());
+    fn sign(&mut self, growing: &mut Growing, size: u64) -> Result<(), String> {
+        let (storage, root) = (self.storage.as_ref(), growing.edge.root());
         let checkpoint = Checkpoint {
             origin: self.signer.verifier().name().to_owned(),
             size,
@@ -153,9 +137,10 @@ impl Tree {
         };
         let note = self.signer.sign(&checkpoint.text())?;
         let failed = |e: io::Error| format!("cannot write the checkpoint of the audit trail: {e}");
-        for folder in std::mem::take(&mut self.growing.touched) {
-            storage.sync_names(&folder).map_err(failed)?;
+        for folder in &growing.touched {
+            storage.sync_names(folder).map_err(failed)?;
         }
+        growing.touched.clear();
         storage.replace(CHECKPOINT, note.as_bytes()).map_err(failed)?;
         storage.sync_names("").map_err(failed)?;
         let before = self.head.replace(Head {
@@ -314,6 +299,27 @@ impl Growing {
         })
     }
 
+    /// Takes in the journal up to `size`, and writes bundles and tiles.
+    fn grow(&mut self, storage: &dyn Storage, size: u64) -> Result<(), String> {
+        while self.edge.size() < size {
+            let Some(group) = self.cursor.next(storage)? else {
+                return Err(format!("the audit journal ends before record {size}"));
+            };
+            // A group that was partly taken in when the tree was loaded.
+            let known = self.edge.size().saturating_sub(group.first);
+            let known = usize::try_from(known).unwrap_or(usize::MAX);
+            for entry in entries(&group.entries).skip(known) {
+                let entry = entry.map_err(|e| format!("a group of the audit journal is broken: {e}"))?;
+                self.push(entry, storage)?;
+            }
+        }
+        if self.edge.size() == size {
+            self.write_partial(storage)
+        } else {
+            Err("a group of the audit journal is not durable as a whole".into())
+        }
+    }
+
     fn push(&mut self, entry: &[u8], storage: &dyn Storage) -> Result<(), String> {
         push_entry(&mut self.bundle, entry);
         self.row.take_in(entry);
@@ -324,11 +330,8 @@ impl Growing {
         if let Some((tile, _)) = full.first() {
             let bundle = std::mem::take(&mut self.bundle);
             self.put(storage, tile.entries_path(), &bundle)?;
-            let row = std::mem::take(&mut self.row).bytes();
-            let appended = self.index.append(&row);
-            if !appended.is_ok_and(|written| written == row.len()) {
-                return Err("cannot append to the index of the audit trail".into());
-            }
+            let row = std::mem::take(&mut self.row);
+            self.append_row(row)?;
         }
         for (tile, hashes) in full {
             self.put(storage, tile.path(), &hashes)?;
@@ -366,6 +369,14 @@ impl Growing {
         Ok(())
     }
 
+    fn append_row(&mut self, row: IndexRow) -> Result<(), String> {
+        let row = row.bytes();
+        match self.index.append(&row) {
+            Ok(written) if written == row.len() => Ok(()),
+            _ => Err("cannot append to the index of the audit trail".into()),
+        }
+    }
+
     /// The index has a row for each full bundle; what a crash left of it is brought to that.
     fn mend_index(&mut self, storage: &dyn Storage, bundles: u64) -> Result<(), String> {
         let failed = |e: io::Error| format!("cannot mend the index of the audit trail: {e}");
@@ -390,7 +401,7 @@ impl Growing {
             {
                 row.take_in(entry);
             }
-            self.index.append(&row.bytes()).map_err(failed)?;
+            self.append_row(row)?;
         }
         self.index.sync().map_err(failed)
     }

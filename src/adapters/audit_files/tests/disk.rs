@@ -5,13 +5,13 @@
     reason = "a fake disk is shared between a test and the trail it watches"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::adapters::audit_files::storage::{Segment, Storage};
+use crate::adapters::audit_files::storage::{Segment, Storage, UNDER_WAY};
 
-/// What goes wrong next; each fault strikes once, except those that say otherwise.
+/// What goes wrong next; each fault strikes once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     /// The next write stores only so many bytes and says so.
@@ -22,8 +22,10 @@ pub(super) enum Trouble {
     SyncError,
     /// The next sync of names fails.
     NamesError,
-    /// The next file that is replaced as a whole is not (`ENOSPC`).
+    /// The next file that is replaced as a whole is not (`ENOSPC`): its first half is left behind.
     ReplaceError,
+    /// The next file that is replaced is, but the trouble after this comes then.
+    Replaced,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -41,8 +43,20 @@ struct Inner {
     files: BTreeMap<String, Content>,
     /// What a power failure puts in the place of a file whose name is not durable.
     unnamed: BTreeMap<String, Option<Content>>,
-    trouble: Option<Trouble>,
+    /// Each comes once the one before it has struck.
+    troubles: VecDeque<Trouble>,
     writes: usize,
+}
+
+impl Inner {
+    /// Whether this is what goes wrong next; then it has struck.
+    fn strikes(&mut self, trouble: Trouble) -> bool {
+        let strikes = self.troubles.front() == Some(&trouble);
+        if strikes {
+            self.troubles.pop_front();
+        }
+        strikes
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -54,7 +68,16 @@ impl Disk {
     }
 
     pub(super) fn trouble(&self, trouble: Trouble) {
-        self.inner().trouble = Some(trouble);
+        self.troubles(&[trouble]);
+    }
+
+    /// One after the other.
+    pub(super) fn troubles(&self, troubles: &[Trouble]) {
+        self.inner().troubles = troubles.iter().copied().collect();
+    }
+
+    pub(super) fn has_trouble(&self) -> bool {
+        !self.inner().troubles.is_empty()
     }
 
     /// The power fails: of each file there remains what is durable and at most `more` bytes of what follows.
@@ -66,7 +89,7 @@ impl Disk {
                 None => drop(inner.files.remove(&name)),
             }
         }
-        inner.trouble = None;
+        inner.troubles.clear();
         for file in inner.files.values_mut() {
             let end = file.cache.len().min(file.durable.len() + more);
             let tail = file
@@ -167,10 +190,20 @@ impl Storage for Disk {
 
     fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let mut inner = self.inner();
-        if inner.trouble == Some(Trouble::ReplaceError) {
-            inner.trouble = None;
+        let under_way = format!("{path}{UNDER_WAY}");
+        if inner.strikes(Trouble::ReplaceError) {
+            let content = Content {
+                cache: bytes[..bytes.len() / 2].to_vec(),
+                dirty: vec![true; bytes.len() / 2],
+                durable: Vec::new(),
+            };
+            let before = inner.files.insert(under_way.clone(), content);
+            inner.unnamed.entry(under_way).or_insert(before);
             return Err(io::ErrorKind::StorageFull.into());
         }
+        inner.strikes(Trouble::Replaced);
+        inner.files.remove(&under_way);
+        inner.unnamed.remove(&under_way);
         let content = Content {
             cache: bytes.to_vec(),
             dirty: vec![false; bytes.len()],
@@ -194,8 +227,7 @@ impl Storage for Disk {
 
     fn sync_names(&self, folder: &str) -> io::Result<()> {
         let mut inner = self.inner();
-        if inner.trouble == Some(Trouble::NamesError) {
-            inner.trouble = None;
+        if inner.strikes(Trouble::NamesError) {
             return Err(io::Error::other("EIO"));
         }
         inner.unnamed.retain(|path, _| {
@@ -242,8 +274,8 @@ impl Segment for Handle {
         let trouble = {
             let mut inner = self.disk.inner();
             inner.writes += 1;
-            match inner.trouble {
-                Some(Trouble::ShortWrite(_) | Trouble::WriteError(_)) => inner.trouble.take(),
+            match inner.troubles.front() {
+                Some(Trouble::ShortWrite(_) | Trouble::WriteError(_)) => inner.troubles.pop_front(),
                 _ => None,
             }
         };
@@ -270,14 +302,7 @@ impl Segment for Handle {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let fails = {
-            let mut inner = self.disk.inner();
-            let fails = inner.trouble == Some(Trouble::SyncError);
-            if fails {
-                inner.trouble = None;
-            }
-            fails
-        };
+        let fails = self.disk.inner().strikes(Trouble::SyncError);
         self.with(|file| {
             if fails {
                 file.dirty.fill(false);

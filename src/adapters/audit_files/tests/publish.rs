@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::disk::{Disk, Trouble};
 use super::*;
 use crate::adapters::audit_files::reader::Published;
+use crate::adapters::audit_files::verify::{Expected, verify_storage};
 use crate::tlog::{
     Checkpoint, TileNodes, consistency_proof, inclusion_proof, leaf_hash, verify_consistency,
     verify_inclusion,
@@ -151,6 +152,55 @@ fn a_failure_to_publish_is_made_up_for() {
     let (whole, _, mut tree) = grown(700);
     tree.publish(700).unwrap();
     assert_eq!(head(&disk), head(&whole));
+}
+
+/// A disk that fails on: what was half done is not gone on from, even if it cannot be read back at first either.
+#[test]
+fn a_failure_that_lasts_loses_nothing() {
+    let (disk, mut log, mut tree) = grown(100);
+    tree.publish(100).unwrap();
+    for n in 100..800 {
+        log.append(&[refusal(n)]).unwrap();
+        log.sync().unwrap();
+    }
+    let (whole, _, mut tree) = grown(800);
+    tree.publish(800).unwrap();
+    // Bundle and tile 0, 1 and 2, then the tile and bundle that are not full, the tile above them, and the checkpoint.
+    let places = (0..10).map(|replaced| (replaced, Trouble::ReplaceError));
+    // Names are made durable before the checkpoint is there, and after.
+    for (replaced, publishing) in places.chain([(9, Trouble::NamesError), (10, Trouble::NamesError)]) {
+        for loading in [1, 3] {
+            let disk = disk.copy();
+            // After a start, segments that full bundles cover are dropped at once.
+            let (log, mut tree) = open_whole(&disk).unwrap();
+            let before = (disk.get("checkpoint"), records(&disk));
+            let mut troubles = vec![Trouble::Replaced; replaced];
+            troubles.push(publishing);
+            troubles.extend(vec![Trouble::SyncError; loading]);
+            disk.troubles(&troubles);
+            while disk.has_trouble() {
+                assert!(tree.publish(log.size()).is_err(), "{troubles:?}");
+                assert!(records(&disk) == before.1, "{troubles:?}");
+                assert!(replaced == 10 || disk.get("checkpoint") == before.0);
+            }
+            tree.publish(log.size()).unwrap();
+            assert_eq!(head(&disk), head(&whole), "{troubles:?}");
+            for path in published(&whole) {
+                assert!(disk.get(&path) == whole.get(&path), "{path}, {troubles:?}");
+            }
+            assert_eq!(disk.get("index"), whole.get("index"), "{troubles:?}");
+            // The journal has been cut, and a start agrees.
+            assert!(segments(&disk).unwrap()[0] > 0);
+            open_whole(&disk).unwrap();
+            let (key, held) = (key(), None);
+            let expected = Expected {
+                key: Some(&key),
+                held,
+            };
+            let summary = verify_storage(&disk, expected, |_, _| {}).unwrap();
+            assert_eq!((summary.records, summary.covered), (800, 800));
+        }
+    }
 }
 
 #[test]

@@ -68,6 +68,37 @@ fn a_torn_group_is_cut_off_and_kept() {
     }
 }
 
+/// A full disk or a crash while the torn group is kept leaves the copy unfinished: starts after go on all the same.
+#[test]
+fn an_unfinished_copy_of_a_torn_group_stops_no_start() {
+    let disk = Disk::default();
+    let mut log = open(&disk).unwrap();
+    commit(&mut log, &[refusal(0)]);
+    let one = disk.get(FIRST).unwrap();
+    commit(&mut log, &[refusal(1)]);
+    let whole = disk.get(FIRST).unwrap();
+    let torn = &whole[..whole.len() - 1];
+    let (kept, under_way) = (format!("{FIRST}.torn"), format!("{FIRST}.torn.tmp"));
+    disk.put(FIRST, torn);
+    disk.trouble(Trouble::ReplaceError);
+    assert!(open(&disk).unwrap_err().contains("cannot keep the torn group"));
+    assert_eq!(disk.get(FIRST).unwrap(), torn);
+    assert!(disk.get(&under_way).is_some() && disk.get(&kept).is_none());
+    // Readers do not mind it either.
+    assert_eq!(segments(&disk).unwrap(), [0]);
+    open(&disk).unwrap();
+    assert_eq!(disk.get(FIRST).unwrap(), one);
+    assert_eq!(disk.get(&kept).unwrap(), torn[one.len()..]);
+    assert!(disk.get(&under_way).is_none());
+    // A crash that took the torn group, and not the copy of it.
+    disk.put(&under_way, b"SLJ");
+    open(&disk).unwrap();
+    assert!(disk.get(&under_way).is_none() && disk.get(&kept).is_some());
+    // Nothing else is passed over.
+    disk.put(&format!("{FIRST}.tmp"), b"");
+    assert!(open(&disk).unwrap_err().contains("is not a segment"));
+}
+
 /// A crash may leave out any page of what was never synced, not only the end.
 #[test]
 fn a_group_with_a_hole_is_torn_and_one_before_others_is_damaged() {
