@@ -11,6 +11,7 @@ use super::reader::Reader;
 /// Checks what can be checked between the sections that could be read.
 pub(crate) fn check(reader: &mut Reader, draft: &mut Draft) {
     keys_are_disjoint(reader, draft);
+    checkpoints_have_their_own_key(reader, draft);
     identities_are_disjoint(reader, draft);
     identities_have_roots(reader, draft);
     folders_differ(reader, draft);
@@ -40,6 +41,22 @@ fn keys_are_disjoint(reader: &mut Reader, draft: &Draft) {
     }
 }
 
+/// What signs the audit trail neither signs nor witnesses releases.
+fn checkpoints_have_their_own_key(reader: &mut Reader, draft: &Draft) {
+    let Some(checkpoint) = checkpoint_key(draft) else {
+        return;
+    };
+    for (other, _) in release_keys(draft).iter().filter(|(_, spki)| *spki == checkpoint) {
+        let problem = format!("is the same key as one in {other}");
+        let remedy = "make a new key for checkpoints: it has no other use";
+        reader.report("audit.checkpoint_key", Problem::new(problem, remedy));
+    }
+}
+
+fn checkpoint_key(draft: &Draft) -> Option<Spki> {
+    pem::spki(&*draft.audit.as_ref()?.checkpoint_key)
+}
+
 fn signing_keys(draft: &Draft) -> Vec<Named> {
     let backends = draft.signing.iter().flat_map(|signing| &signing.backends);
     let key = |(index, backend): (usize, &Backend)| {
@@ -54,7 +71,8 @@ fn signing_keys(draft: &Draft) -> Vec<Named> {
     backends.enumerate().filter_map(key).collect()
 }
 
-fn other_keys(draft: &Draft) -> Vec<Named> {
+/// Keys that sign or witness releases.
+fn release_keys(draft: &Draft) -> Vec<Named> {
     let mut all = Vec::new();
     let release = draft.release.iter().flat_map(|release| &release.keys);
     for (index, file) in release.enumerate() {
@@ -79,11 +97,12 @@ fn other_keys(draft: &Draft) -> Vec<Named> {
         let keys = authorities.filter_map(|authority| pem::spki(&*authority.public_key().ok()?));
         all.extend(keys.map(|spki| ("release.timestamp_roots".to_owned(), spki)));
     }
-    let checkpoint = draft
-        .audit
-        .as_ref()
-        .and_then(|audit| pem::spki(&*audit.checkpoint_key));
-    all.extend(checkpoint.map(|spki| ("audit.checkpoint_key".to_owned(), spki)));
+    all
+}
+
+fn other_keys(draft: &Draft) -> Vec<Named> {
+    let mut all = release_keys(draft);
+    all.extend(checkpoint_key(draft).map(|spki| ("audit.checkpoint_key".to_owned(), spki)));
     if let Some(AuthorityKeys::File(file)) = draft.auth.as_ref().map(|auth| &auth.keys) {
         let keys = pem::jwk_set(file).unwrap_or_default();
         all.extend(keys.into_iter().map(|spki| ("auth.jwks_file".to_owned(), spki)));

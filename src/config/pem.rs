@@ -6,8 +6,9 @@ use openssl::x509::X509;
 use super::error::Problem;
 use super::files::PublicFile;
 use super::secret::Secret;
+use crate::crypto;
 
-/// SubjectPublicKeyInfo in DER: the identity of a key, whatever file it stands in.
+/// SubjectPublicKeyInfo in DER: the identity of a key, whatever file it stands in and however its point is encoded.
 pub(crate) type Spki = Vec<u8>;
 
 /// A private key in PEM; `passphrase` when it is encrypted.
@@ -54,9 +55,14 @@ pub(crate) fn certificates(file: &PublicFile) -> Result<Vec<X509>, Problem> {
     }
 }
 
-/// The key's identity.
+/// The key's identity. EC keys may be encoded in several ways (RFC 5480 §2.1.1, §2.2): as everywhere here, the named
+/// curve and the uncompressed point are what is compared and hashed. `None` for a curve without a name.
 pub(crate) fn spki<T: HasPublic>(key: &PKeyRef<T>) -> Option<Spki> {
-    key.public_key_to_der().ok()
+    if key.id() != Id::EC {
+        return key.public_key_to_der().ok();
+    }
+    let plain = crypto::plain_ec(&*key.ec_key().ok()?).ok()?;
+    plain.public_key_to_der().ok()
 }
 
 /// Public keys of a JWK set (RFC 7517 §5), as far as they are of a kind that could also sign here. Others are left to
@@ -132,6 +138,24 @@ mod tests {
         );
         let keys = jwk_set(&file).expect("a set");
         assert_eq!(keys.iter().map(hex::encode).collect::<Vec<_>>(), [expected]);
+    }
+
+    /// The same key with its point compressed (RFC 5480 §2.2; y ends in 0x23, so it is odd: SEC 1 §2.3.3 writes 03).
+    #[test]
+    fn a_compressed_point_is_the_same_key() {
+        let compressed = concat!(
+            "3039301306072a8648ce3d020106082a8648ce3d030107032200",
+            "0330a0424cd21c2944838a2d75c92b37e76ea20d9f00893a3b4eee8a3c0aafec3e",
+        );
+        let whole = concat!(
+            "3059301306072a8648ce3d020106082a8648ce3d03010703420004",
+            "30a0424cd21c2944838a2d75c92b37e76ea20d9f00893a3b4eee8a3c0aafec3e",
+            "e04b65e92456d9888b52b379bdfbd51ee869ef1f0fc65b6659695b6cce081723",
+        );
+        for form in [compressed, whole] {
+            let key = PKey::public_key_from_der(&hex::decode(form).expect("hex")).expect("a key");
+            assert_eq!(spki(&key).map(hex::encode).as_deref(), Some(whole));
+        }
     }
 
     #[test]

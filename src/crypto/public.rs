@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use openssl::ec::{EcGroup, EcKey};
+use openssl::ec::{EcGroup, EcKey, EcKeyRef};
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, PKeyRef, Public};
+use openssl::pkey::{HasPublic, PKey, PKeyRef, Public};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::sign::Verifier;
 use signer_actors::domain::digest::Sha256Digest;
@@ -149,8 +149,8 @@ pub fn parse_public_pem(pem: &[u8]) -> Result<PKey<Public>, String> {
         .map_err(|_| "no public key can be read: give a SubjectPublicKeyInfo in PEM".to_owned())
 }
 
-/// The same public key on its named curve, point uncompressed; fails for a point off the curve.
-pub(crate) fn plain_ec(key: &EcKey<Public>) -> Result<EcKey<Public>, ErrorStack> {
+/// The public part of the key on its named curve, point uncompressed; fails for a point off the curve.
+pub(crate) fn plain_ec<T: HasPublic>(key: &EcKeyRef<T>) -> Result<EcKey<Public>, ErrorStack> {
     let nid = key.group().curve_name().unwrap_or(Nid::UNDEF);
     let group = EcGroup::from_curve_name(nid)?;
     let plain = EcKey::from_public_key(&group, key.public_key())?;

@@ -77,6 +77,6 @@ pub struct TransparencyLog {
     /// Name in its checkpoints (`log2025-1.rekor.sigstore.dev`); needed for Ed25519 keys, whose log id is made of it.
     /// Empty: any.
     pub origin: String,
-    /// Which times of its entries count.
+    /// When its entries count: by the time it promised, else by that of a timestamp, else now.
     pub life: Life,
 }

@@ -142,8 +142,8 @@ fn public_part(s: &mut Section<'_>, material: &KeyMaterial, algorithm: Algorithm
         }
     };
     match found {
-        Ok((true, spki)) => spki,
-        Ok((false, _)) => {
+        Ok((true, Some(spki))) => Some(spki),
+        Ok(_) => {
             let problem = format!("is not a key for {algorithm}");
             s.refuse(
                 name,

@@ -82,6 +82,7 @@ pub(super) fn check(s: &mut Section<'_>, policy: &Policy, tables: &Tables) {
     check_signers(s, policy, tables);
     check_witnesses(s, policy, tables);
     check_witnesses_do_not_sign(s, policy, tables);
+    check_logs_are_not_revoked(s, policy, tables);
 }
 
 pub(super) fn none() -> Vec<String> {
@@ -132,20 +133,21 @@ fn revoked_keys(s: &mut Section<'_>) -> Option<Vec<Sha256Digest>> {
         key(
             "revoked_keys",
             none(),
-            "Keys that never count, in certificates neither: files with a public key in PEM, or sha256:… of its DER.",
+            "Keys that never count, in certificates neither: files with a public key in PEM, or sha256:… of its DER, EC points uncompressed.",
         ),
         4096,
         |text, layers| match text.strip_prefix("sha256:") {
             Some(_) => ImageDigest::parse(text).map(|digest| digest.sha256()).ok_or_else(|| {
                 let problem = format!("{text:?} is not the digest of a key");
-                let remedy = "write \"sha256:\" and the output of openssl pkey -pubin -outform DER | sha256sum";
+                let remedy = "write \"sha256:\" and the output of \
+                    openssl pkey -pubin -in k.pem -ec_conv_form uncompressed -outform DER | sha256sum";
                 Problem::new(problem, remedy)
             }),
             None => {
                 let file = files::public(text, layers)?;
                 let public = pem::public_key(&file)?;
                 let spki = pem::spki(&public);
-                let unusable = || Problem::new("is a key that has no DER form", "write its digest");
+                let unusable = || Problem::new("is a key without a named curve", "give a key that could count");
                 spki.map(|spki| Sha256Digest::of(&spki)).ok_or_else(unusable)
             }
         },
@@ -207,7 +209,6 @@ fn check_witnesses(s: &mut Section<'_>, policy: &Policy, tables: &Tables) {
 }
 
 fn check_witnesses_do_not_sign(s: &mut Section<'_>, policy: &Policy, tables: &Tables) {
-    let spki = |file: &PublicFile| pem::public_key(file).ok().and_then(|key| pem::spki(&key));
     let signers = policy
         .keys
         .iter()
@@ -234,4 +235,22 @@ fn check_witnesses_do_not_sign(s: &mut Section<'_>, policy: &Policy, tables: &Ta
             "name the roots of the timestamp authority",
         );
     }
+}
+
+/// A log whose key has leaked witnesses nothing: whoever holds the key writes any time into an entry.
+fn check_logs_are_not_revoked(s: &mut Section<'_>, policy: &Policy, tables: &Tables) {
+    for (index, log) in tables.logs.iter().enumerate() {
+        let digest = spki(&log.key).map(|spki| Sha256Digest::of(&spki));
+        if digest.is_some_and(|digest| policy.revoked_keys.contains(&digest)) {
+            s.refuse(
+                &format!("logs[{index}].key"),
+                "is in release.revoked_keys: a log with a revoked key witnesses nothing",
+                "remove the log",
+            );
+        }
+    }
+}
+
+fn spki(file: &PublicFile) -> Option<pem::Spki> {
+    pem::public_key(file).ok().and_then(|key| pem::spki(&key))
 }

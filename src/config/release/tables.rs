@@ -62,7 +62,7 @@ pub struct ReleaseLog {
     pub key: PublicFile,
     /// Name in its checkpoints; empty: any.
     pub origin: String,
-    /// Which times of its entries count.
+    /// When its entries count.
     pub life: ReleaseLife,
 }
 
@@ -197,8 +197,8 @@ fn read_log(s: &mut Section<'_>) -> Option<ReleaseLog> {
     );
     let life = life(
         s,
-        "Entries before this moment (RFC 3339) tell no time; empty: no bound.",
-        "Entries after this moment tell no time; empty: no bound.",
+        "Entries before this moment (RFC 3339) do not count; empty: no bound.",
+        "Entries after this moment do not count; empty: no bound. Without a promise, a timestamp's time or else now counts.",
     );
     Some(ReleaseLog {
         key: file?,

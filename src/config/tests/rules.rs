@@ -508,6 +508,96 @@ fn a_signing_key_has_no_other_use() {
 }
 
 #[test]
+fn the_key_of_checkpoints_has_no_other_use() {
+    let site = Site::new();
+    let key = openssl::pkey::PKey::generate_ed25519().expect("a key");
+    site.private("audit.key", &key);
+    site.write("audit.pub", &key.public_key_to_pem().expect("PEM"));
+    for (from, to, other) in [
+        ("keys = [\"release.pub\"]", "keys = [\"audit.pub\"]", "keys[0]"),
+        (
+            "[log]",
+            "[[release.signers]]\nkey = \"audit.pub\"\n[log]",
+            "signers[0].key",
+        ),
+        (
+            "[log]",
+            "[[release.logs]]\nkey = \"audit.pub\"\norigin = \"log.example\"\n[log]",
+            "logs[0].key",
+        ),
+    ] {
+        let expected = format!("audit.checkpoint_key: is the same key as one in release.{other};");
+        check(&site, LOCAL, from, to, &expected);
+    }
+}
+
+/// The encoding of an EC point (RFC 5480 §2.2) makes no other key.
+#[test]
+fn a_compressed_point_hides_no_key() {
+    let site = Site::new();
+    let (signing, release) = (p256(), p256());
+    let [plain, hidden] = [false, true].map(|hide| point_form(&release, hide));
+    assert_ne!(plain, hidden);
+    // A revoked key is the key that signs, whichever of the two files is compressed.
+    for (revoked, counted) in [(&hidden, &hidden), (&hidden, &plain), (&plain, &hidden)] {
+        site.write("release.pub", counted);
+        site.write("revoked.pub", revoked);
+        let text = LOCAL.replace("[release]", "[release]\nrevoked_keys = [\"revoked.pub\"]");
+        let settings = site.load(&text).expect("valid").release;
+        let counts = crate::crypto::parse_public_pem(&settings.keys[0].bytes).expect("a key");
+        let counts = crate::crypto::PublicKey::every_pin(&counts).expect("a pin");
+        assert_eq!(settings.revoked_keys, [counts[0].fingerprint()]);
+    }
+    // Neither is a signing key a release key, a log's key a release key or a revoked one.
+    site.private("signing.pem", &signing);
+    site.write("release.pub", &point_form(&signing, true));
+    let errors = site.errors(LOCAL);
+    let expected = "signing.backends[0].key: is the same key as one in release.keys[0]";
+    assert!(
+        errors.len() == 1 && errors[0].starts_with(expected),
+        "{errors:#?}"
+    );
+    site.write("release.pub", &plain);
+    site.write("log.pub", &hidden);
+    let log = "[[release.logs]]\nkey = \"log.pub\"\n[log]";
+    check(
+        &site,
+        LOCAL,
+        "[log]",
+        log,
+        "release.logs[0].key: is a release key",
+    );
+    let (other, log_key) = (point_form(&p256(), false), p256());
+    site.write("release.pub", &other);
+    site.write("log.pub", &point_form(&log_key, true));
+    site.write("revoked.pub", &point_form(&log_key, false));
+    let revoked = LOCAL.replace("[release]", "[release]\nrevoked_keys = [\"revoked.pub\"]");
+    let expected = "release.logs[0].key: is in release.revoked_keys";
+    check(&site, &revoked, "[log]", log, expected);
+}
+
+fn point_form(key: &openssl::pkey::PKey<openssl::pkey::Private>, compressed: bool) -> Vec<u8> {
+    use openssl::ec::{EcKey, EcPoint, PointConversionForm};
+    let key = key.ec_key().expect("EC");
+    let mut numbers = openssl::bn::BigNumContext::new().expect("numbers");
+    let form = match compressed {
+        true => PointConversionForm::COMPRESSED,
+        false => PointConversionForm::UNCOMPRESSED,
+    };
+    let point = key.public_key().to_bytes(key.group(), form, &mut numbers);
+    let point = point.expect("a point");
+    if !compressed {
+        let point = EcPoint::from_bytes(key.group(), &point, &mut numbers).expect("a point");
+        let key = EcKey::from_public_key(key.group(), &point).expect("a key");
+        return key.public_key_to_pem().expect("PEM");
+    }
+    // SubjectPublicKeyInfo of a P-256 key with a compressed point: fixed head, then 33 bytes.
+    let head = hex::decode("3039301306072a8648ce3d020106082a8648ce3d030107032200").expect("hex");
+    let body = openssl::base64::encode_block(&[head, point].concat());
+    format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n").into_bytes()
+}
+
+#[test]
 fn backends_fit_the_rest() {
     let site = Site::new();
     for (base, from, to, expected) in [
@@ -673,7 +763,7 @@ fn release_signers_and_witnesses_make_sense() {
     // A key with a life, a log, a revoked key by file and by digest.
     let good = LOCAL
         .replace("[log]", &log("not_after = \"2026-10-01T00:00:00Z\"\n[[release.signers]]\nkey = \"server.pub\"\nrequire = [\"log\"]"))
-        .replace("[release]", &format!("[release]\nrevoked_keys = [\"log.pub\", \"sha256:{}\"]", "0".repeat(64)));
+        .replace("[release]", &format!("[release]\nrevoked_keys = [\"rekor.pub\", \"sha256:{}\"]", "0".repeat(64)));
     let settings = site.load(&good).expect("it makes sense");
     assert_eq!(settings.release.revoked_keys.len(), 2);
     assert_eq!(settings.release.signers.len(), 1);

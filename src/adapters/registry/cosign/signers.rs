@@ -71,6 +71,9 @@ impl Signers {
                 "a release key is also a transparency log's: a witness must not be the signer".into(),
             );
         }
+        if signers.witnesses.has_any(&signers.revoked) {
+            return Err("the key of a transparency log is revoked: remove the log".into());
+        }
         Ok(signers)
     }
 

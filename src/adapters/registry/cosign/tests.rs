@@ -268,6 +268,35 @@ fn the_verified_time_must_be_inside_the_certificates_life() {
     fails(&retired, EARLY, "outside the life of the log's key");
 }
 
+/// A proof without a promise tells no time: the timestamp beside it does, else it is now that counts.
+#[test]
+fn a_proof_without_a_promise_needs_a_living_log() {
+    let mut bundle: Value = serde_json::from_slice(witnessed!("bundle.json")).unwrap();
+    let entry = &mut bundle["verificationMaterial"]["tlogEntries"][0];
+    entry.as_object_mut().unwrap().remove("inclusionPromise").unwrap();
+    let bundle = serde_json::to_vec(&bundle).unwrap();
+    let with = |mut settings: Settings, required, end| {
+        settings.require = vec![required];
+        settings.logs[0].life = until(end);
+        settings
+    };
+    for required in [Requirement::Log, Requirement::Inclusion] {
+        let end = "2026-11-22T20:00:00Z";
+        let stamped = with(logged(timestamped(identity())), required, end);
+        bundled(&stamped, &bundle, LATE).unwrap();
+        let retired = with(logged(timestamped(identity())), required, "2026-11-22T19:00:00Z");
+        for now in [EARLY, LATE] {
+            let reason = bundled(&retired, &bundle, now).unwrap_err();
+            assert!(reason.contains("outside its life at 2026-11-22T19:2"), "{reason}");
+        }
+        let mut unstamped = with(logged(none()), required, end);
+        unstamped.keys = vec![leaf_key()];
+        bundled(&unstamped, &bundle, EARLY).unwrap();
+        let reason = bundled(&unstamped, &bundle, LATE).unwrap_err();
+        assert!(reason.contains("outside its life at 2027-03-01"), "{reason}");
+    }
+}
+
 #[test]
 fn keys_count_for_their_life() {
     holds(&key(), EARLY);
@@ -318,7 +347,7 @@ fn identities_have_their_own_roots() {
 #[test]
 fn policies_that_cannot_be_right_are_refused() {
     type Edit = fn(&mut Settings);
-    let cases: [(&str, Edit); 9] = [
+    let cases: [(&str, Edit); 10] = [
         ("require timestamps or log entries", |s| {
             s.require = vec![Requirement::Timestamp]
         }),
@@ -344,6 +373,10 @@ fn policies_that_cannot_be_right_are_refused() {
         ("transparency log", |s| {
             *s = logged(s.clone());
             s.logs[0].key = b"no key".to_vec();
+        }),
+        ("log is revoked", |s| {
+            *s = logged(s.clone());
+            s.revoked_keys = vec![ReleaseKey::from_pem(&s.logs[0].key).unwrap().fingerprint()];
         }),
         ("threshold", |s| {
             s.keys = vec![leaf_key()];

@@ -1,6 +1,7 @@
 //! Which witnesses of a signature are believed, and what follows: when it was made at the latest.
 
 use chrono::{DateTime, Utc};
+use signer_actors::domain::digest::Sha256Digest;
 
 use super::super::settings::Settings;
 use super::super::trust::Requirement;
@@ -46,6 +47,13 @@ impl Witnesses {
         }
     }
 
+    /// True if a log's key is among these.
+    pub(super) fn has_any(&self, keys: &[Sha256Digest]) -> bool {
+        self.logs
+            .iter()
+            .any(|log| keys.contains(&log.key().fingerprint()))
+    }
+
     /// True if a log has this key: it must not vouch for its own signatures.
     pub(super) fn has_key(&self, key: &ReleaseKey) -> bool {
         self.logs.iter().any(|log| log.key() == key)
@@ -85,6 +93,8 @@ impl Witnesses {
         now: DateTime<Utc>,
     ) -> Result<(), String> {
         let entries = evidence.entries()?;
+        // What timestamps said, and they alone: a log's promise is no help for another log.
+        let at = heard.time().unwrap_or(now);
         for (position, entry) in entries.iter().enumerate() {
             let twice =
                 |other: &super::evidence::Entry| other.log_id == entry.log_id && other.index == entry.index;
@@ -96,6 +106,14 @@ impl Witnesses {
                 continue;
             };
             let vouched = log.verify(entry, signature, maker, now)?;
+            // The key of a retired log may have leaked since, and a proof by it tells no time: somebody else has to.
+            if vouched.time.is_none() && !log.lives_at(at) {
+                let at = at.to_rfc3339();
+                heard.ignored = Some(format!(
+                    "its log entry tells no time, and the log's key is outside its life at {at}"
+                ));
+                continue;
+            }
             heard.log = true;
             heard.inclusion |= vouched.included;
             heard.times.extend(vouched.time);

@@ -2,7 +2,7 @@
 //!
 //! A log of version 1 promises an entry by its signature over body, time, log and index (SET, "signed entry timestamp"),
 //! which is the only thing that covers `integratedTime`; it also proves inclusion. A log of version 2 proves inclusion
-//! only, so its entries tell no time.
+//! only, so its entries tell no time: whether the log's key was alive is for the caller to see then.
 
 mod body;
 mod checkpoint;
@@ -35,7 +35,7 @@ pub(super) struct Log {
 /// What a log vouches for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Vouched {
-    /// When the log took the entry, if it signed that.
+    /// When the log took the entry, if it signed that; inside the life of its key.
     pub(super) time: Option<DateTime<Utc>>,
     /// True when the entry was proven to be in the log.
     pub(super) included: bool,
@@ -72,6 +72,11 @@ impl Log {
     /// True if an entry says that it is in this log.
     pub(super) fn is_named_by(&self, entry: &Entry) -> bool {
         self.ids.iter().any(|id| *id == *entry.log_id)
+    }
+
+    /// True if the log's key counts at this time: what has to hold where the log itself has told none.
+    pub(super) fn lives_at(&self, at: DateTime<Utc>) -> bool {
+        self.life.contains(at)
     }
 
     /// Verifies an entry of this log: it is about exactly this signature, and the log vouches for it.

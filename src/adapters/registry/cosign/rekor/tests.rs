@@ -297,6 +297,50 @@ fn whatever_is_changed_is_noticed() {
     assert!(v1.hear(&retired).unwrap_err().contains("outside the life"));
 }
 
+/// Who has the key of a retired log makes proofs by it today: without a promise, the present has to be in its life.
+#[test]
+fn a_proof_alone_counts_for_the_life_of_the_logs_key() {
+    let promised = case("happy-path-intoto-in-dsse-v3");
+    let unpromised = promised.edited(|e| drop(e.as_object_mut().unwrap().remove("inclusionPromise")));
+    let version_2 = case("rekor2-dsse-happy-path");
+    let second = TimeDelta::seconds(1);
+    let life = |not_before, not_after| Life {
+        not_before,
+        not_after,
+    };
+    for (life, counts) in [
+        (life(None, None), true),
+        (life(Some(now()), Some(now())), true),
+        (life(None, Some(now() - second)), false),
+        (life(Some(now() + second), None), false),
+    ] {
+        let mut settings = settings();
+        settings.logs.iter_mut().for_each(|log| log.life = life);
+        for case in [&unpromised, &version_2] {
+            // It is no false evidence, so it is not held against the signature.
+            let heard = case.hear(&settings).unwrap();
+            assert_eq!(heard.time(), None);
+            for required in [Requirement::Log, Requirement::Inclusion] {
+                let satisfied = heard.satisfies([required].into_iter());
+                assert_eq!(satisfied.is_ok(), counts, "{life:?}: {satisfied:?}");
+                if let Err(reason) = satisfied {
+                    assert!(
+                        reason.contains("outside its life at 2026-11-22T12:00:00"),
+                        "{reason}"
+                    );
+                }
+            }
+        }
+    }
+    // With its promise the entry counts by the time that is in it.
+    let mut retired = settings();
+    for log in &mut retired.logs {
+        log.life = life(None, Some("2025-01-01T00:00:00Z".parse().unwrap()));
+    }
+    let heard = promised.hear(&retired).unwrap();
+    assert_eq!(heard.satisfies([Requirement::Inclusion].into_iter()), Ok(()));
+}
+
 /// No character of an entry can be changed and its witness with it.
 #[test]
 fn one_character_changes_no_witness() {
