@@ -79,7 +79,7 @@ class KeyCalls:
     def claim(self):
         tenant, id, attempt, names = self.any()
         request, life = f"r{random.random() < 0.1:d}", random.randrange(80)
-        ttl, most = random.choice([100, 400]), random.randrange(10)
+        ttl, most = random.choice([60, 300]), random.randrange(16)
         word, ms, rest = self.ask("claim", names, id, attempt, request, life, ttl, most)
         keys = self.model().keys
         key = keys.find(id, ms, word not in ("ok", "full"))
@@ -103,7 +103,7 @@ class KeyCalls:
 
     def keep(self):
         tenant, id, attempt, names = self.any()
-        answer, ttl = f"answer {random.randrange(10**6)}", random.choice([100, 400])
+        answer, ttl = f"answer {random.randrange(10**6)}", random.choice([60, 300])
         keys = self.model().keys
         request = keys.known.get(id, {}).get("request", "r0")
         word, ms, rest = self.ask("keep", names, id, attempt, request, answer, ttl)

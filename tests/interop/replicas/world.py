@@ -92,16 +92,16 @@ class Caller:
             "predicate": {"finding": "none"}, "scannerImageDigest": digest, "poe": {"format": "jwt", "value": self.poe},
         })
         headers = {"Authorization": f"DPoP {self.token}", "DPoP": proof, "Content-Type": "application/json", **more}
-        begun, kept = time.monotonic(), port in connections
+        connection = connections.setdefault(port, http.client.HTTPConnection("127.0.0.1", port, timeout=20))
+        begun, kept = time.monotonic(), connection.sock is not None
         try:
-            connection = connections.setdefault(port, http.client.HTTPConnection("127.0.0.1", port, timeout=20))
             connection.request("POST", SIGN, body, headers)
             response = connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:
             connections.pop(port).close()
-            # A balancer may end a connection that was kept, before or while it is asked again (RFC 9112 §9.3.1). It may not
-            # end a new one, nor leave anybody waiting; and a replica never does. Those who ask replicas see that.
+            # A balancer may end a connection that was kept, before it is asked again or meanwhile (RFC 9112 §9.3.1). It may
+            # not end a new one, nor leave anybody waiting. A replica does neither: who asks one straight would see it.
             ended = kept and port == self.world.balancer.port and not isinstance(error, TimeoutError)
             return 0, "balancer gone" if ended else type(error).__name__, {}, time.monotonic() - begun, b""
         if response.status == 200:
