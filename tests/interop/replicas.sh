@@ -27,7 +27,7 @@ judge_store() {
         "$python" "$here/replicas/scripts_model.py" "$port" "$root/src/adapters/redis/scripts" --weakened
     "$python" "$here/replicas/replicas.py" "$signer" "$haproxy" "$program" \
         "$root/src/adapters/registry/cosign/testdata" "$folder/replicas" >"$folder/judged" 2>&1 || true
-    for what in proofs rate concurrency "store lost" "store hung" "store demoted" "store loading" "stores failover" \
+    for what in proofs rate concurrency idempotency "store lost" "store hung" "store demoted" "store loading" "stores failover" \
         "stores failback" "stores cut-off" "stores partition" "stores late" "stores stale"; do
         accepts "$name" "4 replicas: $what" "^ok $what: " said "$folder/judged" "$what"
     done

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import keys_model
 from resp import Redis
 
 MS, TOKEN = 1000, 1_000_000
@@ -38,6 +39,7 @@ WEAKENINGS = {
     "kept too short": ("spend", "math.max(issued + keep, ms)", "math.max(issued, ms)"),
     "clocks": ("spend", "if math.abs(ms - asker) > tolerance", "if false"),
     "full": ("spend", ">= most then", "> most then"),
+    **keys_model.WEAKENINGS,
 }
 
 
@@ -64,6 +66,7 @@ class Bucket:
 class Model:
     def __init__(self) -> None:
         self.born, self.buckets, self.leases, self.spent = None, {}, {}, {}
+        self.keys = keys_model.Keys()
 
     def birth(self, born, now):
         """The server may say that its memory begins anew only when it does."""
@@ -93,6 +96,7 @@ def judge(redis: Redis, text: dict, seconds: float) -> dict:
         "admit": text["birth"] + text["rate"] + text["admit"],
         "charge": text["birth"] + text["rate"] + text["charge"],
         "renew": text["birth"] + text["renew"],
+        **{name: text["birth"] + text["keys"] + text[name] for name in ("claim", "keep", "give_up")},
     }
     redis("FLUSHALL")
     model, counts, calls = Model(), {}, 0
@@ -151,7 +155,9 @@ def judge(redis: Redis, text: dict, seconds: float) -> dict:
     def renew():
         key = str(random.randrange(3))
         leases = model.leases.setdefault(key, {})
-        idents = random.sample(sorted(leases), min(len(leases), 3)) + ["new"] * (random.random() < 0.1)
+        idents = random.sample(sorted(leases), min(len(leases), 3))
+        if random.random() < 0.1 and "new" not in idents:
+            idents.append("new")
         word, now, born, *rest = run("renew", ["birth", f"leases:{key}"], LIFE, *idents)
         model.birth(born, now)
         ms = now // MS
@@ -181,7 +187,7 @@ def judge(redis: Redis, text: dict, seconds: float) -> dict:
         if random.random() < 0.005:
             redis(random.choice(["FLUSHALL", "FLUSHDB"]))
             model = Model()
-        elif random.random() < 0.01:
+        elif random.random() < 0.03:
             lost = random.choice(["process", "history", "clock", "clock of a bucket"])
             if lost == "process":
                 history = redis("HGET", "birth", "run")
@@ -200,9 +206,12 @@ def judge(redis: Redis, text: dict, seconds: float) -> dict:
             model.born = None
         return 0, 0
 
+    keys = keys_model.KeyCalls(redis, run, lambda: model)
+    acts = [spend, spend, admit, admit, admit, admit, charge, renew, release, meet, lose]
+    acts += [keys.claim, keys.claim, keys.claim, keys.keep, keys.give_up, keys.give_up]
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        act = random.choice([spend, spend, admit, admit, admit, admit, charge, renew, release, meet, lose])
+        act = random.choice(acts)
         said, expected = act()
         assert said == expected, f"seed {seed}, call {calls}, {act.__name__}: said {said}, expected {expected}"
         word = said if isinstance(said, str) else said[0] if said else ""
@@ -215,6 +224,7 @@ def judge(redis: Redis, text: dict, seconds: float) -> dict:
     redis("ZADD", "replay:many", *[x for n in range(5000) for x in (now - 1, f"past{n}")])
     word, _, born = run("spend", ["birth", "replay:many"], "a", now, now, 0, 0, model.born or "", 1, 30_000)
     assert (word, redis("ZCARD", "replay:many")) in [(b"ok", 4001), (b"older", 4000)], word
+    keys.many()
     return counts
 
 
@@ -224,7 +234,8 @@ def main(port: int, folder: Path, *options: str) -> None:
     if not options:
         counts = judge(redis, text, 8)
         for needed in ["spend ok", "spend spent", "spend older", "spend full", "spend clock", "admit ok",
-                       "admit settling", "charge ok", "renew ok", "meet ok"]:
+                       "admit settling", "charge ok", "renew ok", "meet ok", "claim ok", "claim again", "claim kept",
+                       "claim busy", "claim other", "claim full", "keep ok", "keep taken", "give_up ok"]:
             assert counts.get(needed, 0) > 20, f"{needed} hardly happened: {counts}"
         print(f"EQUAL: {sum(counts.values())} calls, {counts}")
         return

@@ -71,7 +71,7 @@ class Registry:
     """One image that cosign signed, from the project's test data. Every other takes its time, and is not there.
 
     Who asks for another holds a permit meanwhile: `open` are those in progress, with the number of who asks, and `most`
-    how many there were at once. Each number has an address of its own.
+    how many there were at once. Each number has an address of its own, and one that is `held` waits for any answer.
     """
 
     def __init__(self, data: Path, delay: float, askers: int) -> None:
@@ -87,9 +87,12 @@ class Registry:
             found[f"blobs/sha256:{hashlib.sha256(blob).hexdigest()}"] = ("application/octet-stream", blob)
         self.lock, self.open, self.most, self.served = threading.Lock(), {}, 0, 0
         self.gone, registry = set(), self
+        self.held, self.waiting, self.released = set(), set(), threading.Condition(self.lock)
 
         class Images(Handler):
             def do_GET(self) -> None:
+                asker = registry.addresses.index(f"127.0.0.1:{self.server.server_port}")
+                registry.pass_by(asker)
                 what = self.path.removeprefix("/v2/stellaops/scanner/")
                 if what in found:
                     kind, body = found[what]
@@ -97,7 +100,7 @@ class Registry:
                     self.answer(200, kind, body, **{"Docker-Content-Digest": digest})
                 elif what.startswith("manifests/sha256:"):
                     digest = what.rsplit(":", 1)[1]
-                    registry.enter(digest, registry.addresses.index(f"127.0.0.1:{self.server.server_port}"))
+                    registry.enter(digest, asker)
                     time.sleep(delay)
                     registry.leave(digest)
                     self.answer(404)
@@ -131,6 +134,22 @@ class Registry:
     def lives(self, asker: int) -> None:
         with self.lock:
             self.gone.discard(asker)
+
+    def pass_by(self, asker: int) -> None:
+        with self.released:
+            if asker in self.held:
+                self.waiting.add(asker)
+                self.released.wait_for(lambda: asker not in self.held, 20)
+
+    def hold(self, asker: int) -> None:
+        with self.released:
+            self.held.add(asker)
+            self.waiting.discard(asker)
+
+    def release(self, asker: int) -> None:
+        with self.released:
+            self.held.discard(asker)
+            self.released.notify_all()
 
     def reset(self) -> int:
         """How many there were at once since the last time."""

@@ -67,6 +67,14 @@ class Store(Process):
         return redis("ZCARD", f"{{signer}}:replay:{tenant}")
 
 
+    def bucket(self, tenant: str) -> tuple[int, int]:
+        """What a tenant's bucket lacks, in millionths of a token, and since when, in µs."""
+        redis = Redis(self.port)
+        redis("SELECT", 1)
+        missing, at = redis("HMGET", f"{{signer}}:rate:{tenant}", "missing", "at")
+        return int(missing), int(at)
+
+
 class Wire(Process):
     def __init__(self, target: int) -> None:
         self.port = free_port()

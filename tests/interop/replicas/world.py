@@ -82,23 +82,28 @@ class Caller:
 
     def once(self, port: int, proof: str, digest: str):
         """One request: status, code, headers, and how long it took."""
+        return self.ask(port, proof, digest)[:4]
+
+    def ask(self, port: int, proof: str, digest: str, subject: str = "ab" * 32, **more: str):
+        """The same, of a given subject and with more header fields; the answer's bytes, too."""
         connections = self.local.__dict__
         body = json.dumps({
-            "subject": [{"name": "app", "digest": {"sha256": "ab" * 32}}], "predicateType": "https://stella.ops/report/v1",
+            "subject": [{"name": "app", "digest": {"sha256": subject}}], "predicateType": "https://stella.ops/report/v1",
             "predicate": {"finding": "none"}, "scannerImageDigest": digest, "poe": {"format": "jwt", "value": self.poe},
         })
-        headers = {"Authorization": f"DPoP {self.token}", "DPoP": proof, "Content-Type": "application/json"}
-        begun = time.monotonic()
+        headers = {"Authorization": f"DPoP {self.token}", "DPoP": proof, "Content-Type": "application/json", **more}
+        connection = connections.setdefault(port, http.client.HTTPConnection("127.0.0.1", port, timeout=20))
+        begun, kept = time.monotonic(), connection.sock is not None
         try:
-            connection = connections.setdefault(port, http.client.HTTPConnection("127.0.0.1", port, timeout=20))
             connection.request("POST", SIGN, body, headers)
             response = connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:
             connections.pop(port).close()
-            # A balancer ends connections as it likes; a replica never does.
-            what = "balancer gone" if port == self.world.balancer.port else type(error).__name__
-            return 0, what, {}, time.monotonic() - begun
+            # A balancer may end a connection that was kept, before it is asked again or meanwhile (RFC 9112 §9.3.1). It may
+            # not end a new one, nor leave anybody waiting. A replica does neither: who asks one straight would see it.
+            ended = kept and port == self.world.balancer.port and not isinstance(error, TimeoutError)
+            return 0, "balancer gone" if ended else type(error).__name__, {}, time.monotonic() - begun, b""
         if response.status == 200:
             code = "ok"
         elif text.startswith(b"{"):
@@ -106,7 +111,7 @@ class Caller:
         else:
             code = f"balancer {response.status}"
         self.nonce = response.headers.get("DPoP-Nonce", self.nonce)
-        return response.status, code, response.headers, time.monotonic() - begun
+        return response.status, code, response.headers, time.monotonic() - begun, text
 
     def sign(self, port: int, digest: str | None = None):
         """As a client does: once more when it is told to use a nonce."""
@@ -121,7 +126,7 @@ class Replica(Process):
         folder = world.folder / f"replica-{number}"
         folder.mkdir()
         trails = f"{world.memory.name}/{number}"
-        config = folder / "signer.toml"
+        self.audit, config = Path(trails) / "audit", folder / "signer.toml"
         config.write_text(f"""
 [server]
 listen = "127.0.0.1:{self.port}"
@@ -158,7 +163,7 @@ id = "main"
 key = "file:{world.folder}/signing.pem"
 algorithm = "ecdsa-p256-sha256"
 [audit]
-directory = "{trails}/audit"
+directory = "{self.audit}"
 origin = "signer.test/replica-{number}"
 checkpoint_key = "file:{world.folder}/audit.key"
 [log]
@@ -177,6 +182,12 @@ level = "info"
         if self.process.poll() is not None:
             raise AssertionError(self.log.read_text(encoding="utf-8"))
         return '"ready":true' in self.out.read_text(encoding="utf-8")
+
+    def records(self, tenant: str) -> list[dict]:
+        """What its trail says of a tenant's signatures."""
+        command = [self.world.signer, "audit", "query", str(self.audit), "--tenant", tenant]
+        lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
+        return [record for line in lines for record in json.loads(line)["records"]]
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
