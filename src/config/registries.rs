@@ -68,7 +68,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Option<Places> {
         required(
             "repositories",
             vec!["registry.example/stellaops/scanner"],
-            "Repositories with scanner images, host[:port]/name, asked in this order. No other is ever asked.",
+            "Repositories with scanner images, host[:port]/name, all asked at once. No other is ever asked.",
         ),
         64,
         net::repository,
