@@ -4,7 +4,8 @@ use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Private, Public};
 use openssl::x509::X509;
 
 use super::error::Problem;
-use super::files::PublicFile;
+use super::files::{self, PublicFile};
+use super::layers::Layers;
 use super::secret::Secret;
 use crate::crypto;
 
@@ -31,6 +32,12 @@ pub(crate) fn private_key(key: &Secret, passphrase: Option<&Secret>) -> Result<P
         None => PKey::private_key_from_pem_callback(key.expose(), |_| Ok(0)),
     };
     parsed.map_err(|_| wrong())
+}
+
+/// A file of certificates in PEM, as a key names it.
+pub(crate) fn certificates_file(text: &str, layers: &Layers) -> Result<PublicFile, Problem> {
+    let file = files::public(text, layers)?;
+    certificates(&file).map(|_| file)
 }
 
 /// A public key in PEM (SubjectPublicKeyInfo).

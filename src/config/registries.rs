@@ -6,9 +6,8 @@ use super::error::Problem;
 use super::files::PublicFile;
 use super::layers::Layers;
 use super::reader::{Section, key, required};
-use super::release::certificates;
 use super::secret::{Secret, Use};
-use super::{net, parse};
+use super::{net, parse, pem};
 use crate::urls::is_loopback;
 
 /// A destination that may have a private address.
@@ -86,7 +85,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Option<Places> {
             "",
             "Roots in PEM of the registries' own TLS certificates, beside the system's.",
         ),
-        certificates,
+        pem::certificates_file,
     );
     let plain_http = s.list(
         key(

@@ -11,7 +11,6 @@ use super::files::PublicFile;
 use super::reader::{Section, key};
 use super::registries::{self, PrivateNetwork, RegistryCredential};
 
-pub(in crate::config) use self::policy::certificates;
 pub use self::tables::{ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
 
 /// How a scanner's image is verified (contract §6).

@@ -5,7 +5,7 @@ use std::time::Duration;
 use signer_actors::domain::ids::KeyId;
 use url::Url;
 
-use super::super::files::{self, PublicFile};
+use super::super::files::PublicFile;
 use super::super::reader::{Section, key, required};
 use super::super::secret::{Secret, Use};
 use super::super::{net, parse, pem};
@@ -46,10 +46,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Option<Fulcio> {
             "fulcio-root.pem",
             "Root and intermediate certificates of Fulcio in PEM.",
         ),
-        |text, layers| {
-            let file = files::public(text, layers)?;
-            pem::certificates(&file).map(|_| file)
-        },
+        pem::certificates_file,
     );
     let identity_token = s.needed_secret(
         required(

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use url::Url;
 
 use super::super::error::Problem;
-use super::super::files::{self, PublicFile};
+use super::super::files::PublicFile;
 use super::super::reader::{Section, key, required};
 use super::super::secret::{Secret, Use};
 use super::super::{net, parse, pem};
@@ -60,10 +60,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Option<Vault> {
             "",
             "The only roots trusted for its TLS, in PEM; empty: the system's.",
         ),
-        |text, layers| {
-            let file = files::public(text, layers)?;
-            pem::certificates(&file).map(|_| file)
-        },
+        pem::certificates_file,
     );
     let namespace = s.optional(
         key("namespace", "", "Namespace, where the server has them."),

@@ -36,7 +36,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Option<Policy> {
             "",
             "Roots in PEM for release.identities; empty: the roots of the Fulcio backend.",
         ),
-        certificates,
+        pem::certificates_file,
     );
     let threshold = s.integer(
         key(
@@ -53,7 +53,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Option<Policy> {
             "",
             "Roots in PEM of timestamp authorities (RFC 3161), with intermediates; empty: no timestamp is believed.",
         ),
-        certificates,
+        pem::certificates_file,
     );
     let require = s.list(
         key(
@@ -157,11 +157,6 @@ fn revoked_keys(s: &mut Section<'_>) -> Option<Vec<Sha256Digest>> {
 pub(super) fn public_key(text: &str, layers: &Layers) -> Result<PublicFile, Problem> {
     let file = files::public(text, layers)?;
     pem::public_key(&file).map(|_| file)
-}
-
-pub(in crate::config) fn certificates(text: &str, layers: &Layers) -> Result<PublicFile, Problem> {
-    let file = files::public(text, layers)?;
-    pem::certificates(&file).map(|_| file)
 }
 
 fn check_signers(s: &mut Section<'_>, policy: &Policy, tables: &Tables) {

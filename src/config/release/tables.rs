@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
-use super::policy::{certificates, none, public_key};
+use super::policy::{none, public_key};
 use crate::config::error::Problem;
 use crate::config::files::PublicFile;
 use crate::config::layers::Layers;
 use crate::config::reader::{Section, key, required};
-use crate::config::{net, parse};
+use crate::config::{net, parse, pem};
 
 /// When a key or identity counts; open where a bound is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,7 +167,7 @@ fn read_identity(s: &mut Section<'_>) -> Option<ReleaseIdentity> {
             "",
             "Roots in PEM of this identity's certificates; empty: release.roots.",
         ),
-        certificates,
+        pem::certificates_file,
     );
     let (life, require) = (life(s, FIRST, LAST), require(s));
     Some(ReleaseIdentity {
