@@ -55,7 +55,7 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum KitCommand {
     /// Write a signed kit into a new folder
-    Export(KitExportArgs),
+    Export(Box<KitExportArgs>),
     /// Check that a kit is whole, signed by this key, and not expired
     Verify(KitVerifyArgs),
 }
