@@ -304,8 +304,13 @@ fn a_shared_store_is_whole_or_refused() {
         ),
         (
             "[auth.dpop]",
-            "lease_ttl = \"61s\"\n[auth.dpop]",
-            "state.lease_ttl: 61s is out of bounds",
+            "lease_ttl = \"301s\"\n[auth.dpop]",
+            "state.lease_ttl: 301s is out of bounds",
+        ),
+        (
+            "[auth.dpop]",
+            "lease_ttl = \"9999ms\"\n[auth.dpop]",
+            "state.lease_ttl: is shorter than server.request_timeout, 10s",
         ),
         (
             "[auth.dpop]",
