@@ -375,6 +375,7 @@ pub(super) fn registry_settings(release: &config::Release) -> Result<registry::S
         tag_annotation: release.tag_annotation.clone(),
         revoked: release.revoked.clone(),
         timeout: release.timeout,
+        call_timeout: release.asking.call_timeout,
         plain_http: release.plain_http.clone(),
         private_networks: release.private_networks.iter().map(private_network).collect(),
         trusted_hosts: release.extra_hosts.clone(),

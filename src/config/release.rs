@@ -1,5 +1,6 @@
 //! `[release]`: which scanner images count as ours.
 
+mod asking;
 mod policy;
 mod tables;
 
@@ -11,6 +12,7 @@ use super::files::PublicFile;
 use super::reader::{Section, key};
 use super::registries::{self, PrivateNetwork, RegistryCredential};
 
+pub use self::asking::Asking;
 pub use self::tables::{ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
 
 /// How a scanner's image is verified (contract §6).
@@ -50,6 +52,8 @@ pub struct Release {
     pub cache_capacity: usize,
     /// Time for all questions to all registries about one image.
     pub timeout: Duration,
+    /// How registries are spared.
+    pub asking: Asking,
     /// Roots in PEM of the registries' own certificates, beside the system's.
     pub tls_roots: Option<PublicFile>,
     /// `host[:port]` that is spoken to without TLS.
@@ -86,6 +90,7 @@ fn read(s: &mut Section<'_>) -> Option<Release> {
     let places = registries::read(s);
     let policy = policy::read(s);
     let times = read_times(s);
+    let asking = asking::read(s);
     let credentials = registries::read_credentials(s);
     let tables = tables::read(s);
     if let (Some(policy), Some(tables)) = (&policy, &tables) {
@@ -113,6 +118,7 @@ fn read(s: &mut Section<'_>) -> Option<Release> {
         negative_ttl: times.negative_ttl,
         cache_capacity: times.cache_capacity,
         timeout: times.timeout,
+        asking: asking?,
         tls_roots: places.tls_roots,
         plain_http: places.plain_http,
         private_networks: places.private_networks,
