@@ -37,7 +37,8 @@ pub use layers::{ConfigFile, FlagValue, Inputs};
 pub use reference::reference;
 pub use registries::{CredentialScope, PrivateNetwork, RegistryCredential};
 pub use release::{
-    Asking, Binding, Release, ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness,
+    Asking, Binding, Release, ReleaseCtLog, ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog,
+    ReleaseWitness,
 };
 pub use secret::{Secret, SecretRef};
 pub use server::{ClientAuth, Server, Tls};

@@ -13,7 +13,7 @@ use super::reader::{Section, key};
 use super::registries::{self, PrivateNetwork, RegistryCredential};
 
 pub use self::asking::Asking;
-pub use self::tables::{ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
+pub use self::tables::{ReleaseCtLog, ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
 
 /// How a scanner's image is verified (contract §6).
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Release {
     pub timestamp_roots: Option<PublicFile>,
     /// Transparency logs.
     pub logs: Vec<ReleaseLog>,
+    /// Certificate transparency logs.
+    pub ct_logs: Vec<ReleaseCtLog>,
     /// What every signature must carry.
     pub require: Vec<ReleaseWitness>,
     /// Signed or digest-bound annotation or label that holds the calendar tag.
@@ -112,6 +114,7 @@ fn read(s: &mut Section<'_>) -> Option<Release> {
         revoked_keys: policy.revoked_keys,
         timestamp_roots: policy.timestamp_roots,
         logs: tables.logs,
+        ct_logs: tables.ct_logs,
         require: policy.require,
         tag_annotation: policy.tag_annotation,
         cache_ttl: times.cache_ttl,

@@ -739,6 +739,14 @@ fn release_signers_and_witnesses_make_sense() {
         ),
         (log("key2 = 1"), "release.logs[0].key2: "),
         (
+            tables("[[release.ct_logs]]\nkey = \"release.pub\""),
+            "release.ct_logs[0].key: is a release key",
+        ),
+        (
+            tables("[[release.ct_logs]]\nkey = \"no-such-file\""),
+            "release.ct_logs[0].key: cannot read",
+        ),
+        (
             tables("[[release.logs]]\nkey = \"release.pub\""),
             "release.logs[0].key: is a release key",
         ),
