@@ -18,12 +18,12 @@ use signer_actors::entitlement::EntitlementPolicy;
 use signer_actors::keyring::KeyPolicy;
 use signer_actors::pipeline::{Policy, Services};
 use signer_actors::ports::{Clock, Observer, SystemClock};
-use signer_actors::referrer::{CircuitPolicy, ReferrerPolicy};
+use signer_actors::referrer::{CircuitPolicy, LookupRate, ReferrerPolicy};
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, Tuning, start_actors};
 
 use crate::bundle::trusted_root::{PublishedKeys, TrustedRoot};
-use crate::config::{Binding, BodyHashPolicy, ClientAuth, Settings, Standing};
+use crate::config::{Binding, BodyHashPolicy, ClientAuth, Release, Settings, Standing};
 use crate::http::budget::BodyBudget;
 use crate::http::client_cert::TrustedProxies;
 use crate::http::connection::Patience;
@@ -36,16 +36,6 @@ use crate::telemetry::metrics::Metrics;
 
 /// Requests that one actor holds, queued or running.
 const MAILBOX_CAPACITY: usize = 4096;
-/// Checks against registries at once.
-const REGISTRY_CONCURRENCY: usize = 16;
-/// How long one waits for its turn.
-const REGISTRY_QUEUE: Duration = Duration::from_secs(5);
-/// When a repository that does not answer is left alone.
-const CIRCUIT: CircuitPolicy = CircuitPolicy {
-    failures: 5,
-    first: Duration::from_secs(1),
-    longest: Duration::from_secs(30),
-};
 /// How long a start waits for the shared state.
 const STATE_PATIENCE: Duration = Duration::from_secs(2);
 /// Most header fields of a request, and their bytes.
@@ -298,7 +288,6 @@ fn tuning(settings: &Settings) -> Tuning {
         ..KeyPolicy::default()
     };
     let (release, entitlement) = (&settings.release, &settings.entitlement);
-    let capacity = |entries: usize| NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN);
     Tuning {
         policy: Policy {
             default_mode: settings.signing.default_mode,
@@ -328,17 +317,34 @@ fn tuning(settings: &Settings) -> Tuning {
             capacity: capacity(entitlement.cache_capacity),
             keys,
         },
-        referrer: ReferrerPolicy {
-            positive_ttl: release.cache_ttl,
-            negative_ttl: release.negative_ttl,
-            capacity: capacity(release.cache_capacity),
-            concurrency: REGISTRY_CONCURRENCY,
-            queue: REGISTRY_QUEUE,
-            circuit: CIRCUIT,
-        },
+        referrer: referrer_policy(release),
         replay_capacity: settings.auth.dpop.replay_capacity,
         audit_linger: settings.audit.linger,
         mailbox_capacity: MAILBOX_CAPACITY,
+    }
+}
+
+fn capacity(entries: usize) -> NonZeroUsize {
+    NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN)
+}
+
+fn referrer_policy(release: &Release) -> ReferrerPolicy {
+    let asking = &release.asking;
+    ReferrerPolicy {
+        positive_ttl: release.cache_ttl,
+        negative_ttl: release.negative_ttl,
+        capacity: capacity(release.cache_capacity),
+        concurrency: asking.concurrency,
+        queue: asking.turn_timeout,
+        circuit: CircuitPolicy {
+            failures: asking.circuit_failures,
+            first: asking.circuit_pause,
+            longest: asking.circuit_longest_pause,
+        },
+        lookups: LookupRate {
+            qps: asking.lookup_qps,
+            burst: asking.lookup_burst,
+        },
     }
 }
 

@@ -234,7 +234,8 @@ fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String,
         .flat_map(|key| key.bytes.clone())
         .collect();
     // Who is believed about the time of a release's signature.
-    let logs = release.logs.iter().map(|log| &log.key);
+    let ct_logs = release.ct_logs.iter().map(|log| &log.key);
+    let logs = release.logs.iter().map(|log| &log.key).chain(ct_logs);
     let witnesses: Vec<u8> = release
         .timestamp_roots
         .iter()
@@ -341,6 +342,7 @@ pub(super) fn registry_settings(release: &config::Release) -> Result<registry::S
         .map_err(StartError::of("release.repositories"))?;
     let identities = release.identities.iter();
     let (signers, logs) = (release.signers.iter(), release.logs.iter());
+    let ct_logs = release.ct_logs.iter();
     let credentials = release.credentials.iter();
     Ok(registry::Settings {
         keys: release.keys.iter().map(|key| key.bytes.clone()).collect(),
@@ -370,11 +372,18 @@ pub(super) fn registry_settings(release: &config::Release) -> Result<registry::S
                 life: life(log.life),
             })
             .collect(),
+        ct_logs: ct_logs
+            .map(|log| registry::CertificateLog {
+                key: log.key.bytes.clone(),
+                life: life(log.life),
+            })
+            .collect(),
         require: release.require.iter().map(requirement).collect(),
         threshold: release.threshold,
         tag_annotation: release.tag_annotation.clone(),
         revoked: release.revoked.clone(),
         timeout: release.timeout,
+        call_timeout: release.asking.call_timeout,
         plain_http: release.plain_http.clone(),
         private_networks: release.private_networks.iter().map(private_network).collect(),
         trusted_hosts: release.extra_hosts.clone(),

@@ -87,7 +87,12 @@ fn release_keys(draft: &Draft) -> Vec<Named> {
             .map(|signer| ("signers", &signer.key))
             .enumerate();
         let logs = release.logs.iter().map(|log| ("logs", &log.key)).enumerate();
-        for (index, (table, file)) in signers.chain(logs) {
+        let ct_logs = release
+            .ct_logs
+            .iter()
+            .map(|log| ("ct_logs", &log.key))
+            .enumerate();
+        for (index, (table, file)) in signers.chain(logs).chain(ct_logs) {
             let spki = pem::public_key(file).ok().and_then(|key| pem::spki(&key));
             all.extend(spki.map(|spki| (format!("release.{table}[{index}].key"), spki)));
         }

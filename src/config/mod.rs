@@ -36,7 +36,10 @@ pub use files::PublicFile;
 pub use layers::{ConfigFile, FlagValue, Inputs};
 pub use reference::reference;
 pub use registries::{CredentialScope, PrivateNetwork, RegistryCredential};
-pub use release::{Binding, Release, ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
+pub use release::{
+    Asking, Binding, Release, ReleaseCtLog, ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog,
+    ReleaseWitness,
+};
 pub use secret::{Secret, SecretRef};
 pub use server::{ClientAuth, Server, Tls};
 pub use signing::Signing;

@@ -235,7 +235,9 @@ impl From<Failure> for Problem {
             // Not earlier than `t` (RateLimit draft §3.2).
             Refusal::Quota(QuotaError::Rate { status }) => Some(status.reset_seconds.max(1)),
             Refusal::Quota(QuotaError::Concurrency { .. }) => Some(1),
-            Refusal::Referrer(ReferrerError::CircuitOpen { retry_after }) => Some(*retry_after),
+            Refusal::Referrer(
+                ReferrerError::CircuitOpen { retry_after } | ReferrerError::TooManyImages { retry_after },
+            ) => Some(*retry_after),
             // Contract §2.6.
             Refusal::Idempotency(IdempotencyError::InFlight) => Some(1),
             _ => (status_of(code).0 == StatusCode::SERVICE_UNAVAILABLE).then_some(1),

@@ -30,7 +30,7 @@ const STAGES: [&str; 10] = [
     "sign",
     "audit_outcome",
 ];
-const THROTTLES: [&str; 4] = ["rate", "concurrency", "size", "overload"];
+const THROTTLES: [&str; 5] = ["rate", "concurrency", "size", "lookup", "overload"];
 const CACHES: [&str; 4] = ["token", "entitlement", "release", "key_set"];
 const CLIENT_CERT: [&str; 3] = ["accepted", "ignored", "malformed"];
 const ACTORS: [&str; 7] = [
@@ -88,7 +88,7 @@ pub struct Metrics {
     in_flight: IntGauge,
     stages: Known<Histogram, 10>,
     stage_seconds: HistogramVec,
-    throttles: Known<IntCounter, 4>,
+    throttles: Known<IntCounter, 5>,
     throttled: IntCounterVec,
     hits: Known<IntCounter, 4>,
     misses: Known<IntCounter, 4>,

@@ -6,6 +6,7 @@ mod authorities;
 pub(crate) mod der;
 pub(crate) mod fields;
 mod leaf;
+pub(crate) mod precertificate;
 #[cfg(test)]
 pub(crate) mod test_pki;
 #[cfg(test)]

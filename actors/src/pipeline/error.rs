@@ -174,6 +174,7 @@ fn referrer_code(error: &ReferrerError) -> Code {
         ReferrerError::ScannerMismatch(_) => Code::ScannerMismatch,
         ReferrerError::ForeignRepository => Code::InvalidRequest,
         ReferrerError::Registry | ReferrerError::CircuitOpen { .. } => Code::RegistryError,
+        ReferrerError::TooManyImages { .. } => Code::RateLimited,
         ReferrerError::Overloaded => Code::Overloaded,
         ReferrerError::Timeout => Code::DeadlineExceeded,
     }

@@ -12,7 +12,7 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn stage(&self, _stage: &'static str, _elapsed: Duration) {}
     /// A cache (`token`, `entitlement`, `release`, `key_set`) answered by itself or had to ask.
     fn cache(&self, _cache: &'static str, _hit: bool) {}
-    /// A request was throttled (`rate`, `concurrency`, `size`, `overload`).
+    /// A request was throttled (`rate`, `concurrency`, `size`, `lookup`, `overload`).
     fn throttled(&self, _kind: &'static str) {}
     /// An actor's handler panicked and the actor was rebuilt.
     fn actor_panicked(&self, _actor: &'static str) {}

@@ -16,18 +16,15 @@ type Answer = Result<Checked, ReferrerError>;
 /// How many may wait for registries.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// At once.
+    /// At once. A tenant that has as many places as are left gets no more, so that no few of them take them all.
     pub waiting: usize,
-    /// Of them, those of one tenant.
-    pub of_tenant: usize,
 }
 
 impl Bounds {
-    /// For a mailbox of this capacity: half of it may wait, a quarter for one tenant.
+    /// For a mailbox of this capacity: half of it may wait.
     pub fn of_mailbox(capacity: usize) -> Self {
         Self {
             waiting: (capacity / 2).max(1),
-            of_tenant: (capacity / 4).max(1),
         }
     }
 }
@@ -87,7 +84,8 @@ impl Flights {
 
     pub(super) fn join(&mut self, key: &Key, tenant: &TenantId) -> Joined {
         let own = self.of_tenant.get(tenant).copied().unwrap_or(0);
-        if self.waiting >= self.bounds.waiting || own >= self.bounds.of_tenant {
+        let free = self.bounds.waiting.saturating_sub(self.waiting);
+        if own >= free {
             return Joined::Full;
         }
         let flight = self.entry(key);

@@ -184,6 +184,10 @@ pub fn tuning() -> Tuning {
                 first: Duration::from_secs(1),
                 longest: Duration::from_secs(30),
             },
+            lookups: crate::referrer::LookupRate {
+                qps: 10_000,
+                burst: 10_000,
+            },
         },
         replay_capacity: 1000,
         audit_linger: Duration::ZERO,

@@ -166,6 +166,21 @@ fn values_out_of_bounds_are_refused() {
             "release.revoked[0]: \"sha256:0\" is not an image digest",
         ),
         ("[release]", "tls_roots = \"release.pub\"", "release.tls_roots: "),
+        (
+            "[release]",
+            "lookup_qps = 0",
+            "release.lookup_qps: 0 is out of bounds",
+        ),
+        (
+            "[release]",
+            "concurrency = 1",
+            "release.concurrency: 1 is out of bounds",
+        ),
+        (
+            "[release]",
+            "circuit_pause = \"31s\"",
+            "release.circuit_pause: is longer than circuit_longest_pause",
+        ),
         ("[audit]", "linger = \"1s\"", "audit.linger: 1s is out of bounds"),
         (
             "[audit]",
@@ -728,6 +743,14 @@ fn release_signers_and_witnesses_make_sense() {
             "release.logs: is empty, and signatures must carry a log entry",
         ),
         (log("key2 = 1"), "release.logs[0].key2: "),
+        (
+            tables("[[release.ct_logs]]\nkey = \"release.pub\""),
+            "release.ct_logs[0].key: is a release key",
+        ),
+        (
+            tables("[[release.ct_logs]]\nkey = \"no-such-file\""),
+            "release.ct_logs[0].key: cannot read",
+        ),
         (
             tables("[[release.logs]]\nkey = \"release.pub\""),
             "release.logs[0].key: is a release key",

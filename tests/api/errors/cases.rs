@@ -189,7 +189,7 @@ cases! {
         "correct what `detail` names; write such numbers as strings",
         |app| app.sign().json(|body| body["predicate"] = "text".into()).send().await;
     RateLimited 429 "quota",
-        "the plan's rate is used up",
+        "the plan's rate is used up; at stage `release` the tenant names unknown images too fast (`release.lookup_qps`)",
         "wait for `Retry-After`",
         |app| {
             let call = || app.sign().tenant("slow", [1, 1, 4, 1000]);
