@@ -50,7 +50,7 @@ pub(super) async fn record_intent(
         } else {
             Durability::InOrder
         };
-        let receipt = records::append(&services.audit, context, record, durability, None)
+        let receipt = records::append(services, context, record, durability, None)
             .await
             .asked_at(Stage::Audit)?;
         Ok(pending.recorded(statement, key, IntentReceipt::new(audit_id), receipt))
@@ -91,7 +91,7 @@ pub(super) async fn make_signature(
             let record = records::outcome(services, item.audit_id(), Err(code), duration);
             let after = Some(item.receipt());
             // Nothing leaves, so nothing waits for this record; without it the intent is closed as unknown at restart.
-            if records::append(&services.audit, context, record, Durability::InOrder, after)
+            if records::append(services, context, record, Durability::InOrder, after)
                 .await
                 .is_ok()
             {
@@ -147,7 +147,7 @@ pub(super) async fn release(
         let duration = services.clock.monotonic().saturating_sub(begun);
         let record = records::outcome(services, item.audit_id(), Ok(item.signature()), duration);
         let after = Some(item.receipt());
-        let appended = records::append(&services.audit, context, record, Durability::Durable, after).await;
+        let appended = records::append(services, context, record, Durability::Durable, after).await;
         let outcome = appended.asked_at(Stage::Audit).map_err(|mut failure| {
             failure.audit_id = Some(item.audit_id());
             failure

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use futures_util::future::join_all;
-use signer_actors::audit::{Append, Audit, Durability};
+use signer_actors::audit::{Append, Audit, Durability, Writing};
 use signer_actors::domain::audit::AuditRecord;
 use signer_actors::ports::{AuditLog, AuditLogError, SystemClock, Unobserved};
 use signer_actors::runtime::{Deadline, start};
@@ -25,6 +25,7 @@ fn open_at(directory: PathBuf) -> FileAuditLog {
         segment_bytes: Settings::SEGMENT_BYTES,
         keep_bytes: Settings::KEEP_BYTES,
         interval: Duration::from_secs(1),
+        held: None,
     };
     let silent = slog::Logger::root(slog::Discard, slog::o!());
     FileAuditLog::open(&settings, signer(), Arc::new(Unobserved), silent)
@@ -124,6 +125,7 @@ async fn measure(name: &str, log: Box<dyn AuditLog>, linger: Duration) {
         silent,
         linger,
         watch::Sender::new(true),
+        Writing::default(),
     );
     let mailbox = start(&arbiter.handle(), 4096, vitals, move || actor);
     let record = |bytes: Vec<u8>| -> AuditRecord { serde_json::from_slice(&bytes).unwrap() };
