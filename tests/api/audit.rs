@@ -430,3 +430,40 @@ async fn one_folder_has_one_writer() {
     assert_eq!(second.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&second.stderr).contains("audit"));
 }
+
+/// A trail in the place of another, by who may write the directory: a checkpoint that was kept elsewhere tells.
+#[actix::test]
+async fn a_start_with_another_trail_than_the_one_that_was_kept_of_is_refused() {
+    let world = World::new("audit.checkpoint_interval = \"100ms\"").await;
+    let child = Child::serve(&world, "first");
+    let (folder, file) = (world.audit_folder(), world.audit_folder().join("checkpoint"));
+    let kept = until("a checkpoint over a record", || {
+        let note = std::fs::read_to_string(&file).ok()?;
+        (note.lines().nth(1)? != "0").then_some(note)
+    })
+    .await;
+    drop(child);
+    world.write("held.note", &kept);
+    let run = |command: &[&str]| {
+        let output = Command::new(SIGNER)
+            .args(command)
+            .arg("--config")
+            .arg(world.config_file())
+            .env("SIGNER__AUDIT__HELD_CHECKPOINT", "held.note")
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (_, said) = run(&["check", "--offline"]);
+    assert!(said.contains("goes on from the checkpoint"), "{said}");
+
+    let away = folder.with_extension("before");
+    std::fs::rename(&folder, &away).unwrap();
+    let (code, said) = run(&["serve"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("has lost records"), "{said}");
+    let (code, said) = run(&["check", "--offline"]);
+    assert_ne!(code, Some(0));
+    assert!(said.contains("has lost records"), "{said}");
+}
