@@ -165,7 +165,7 @@ async fn strangers_leave_a_bounded_number_of_records() {
             .cloned();
         match told {
             Some(told) => break told,
-            None => assert!(sent < 100_000, "none was left out"),
+            None => assert!(sent < 500, "none was left out"),
         }
     };
     for (name, expected) in [
@@ -445,7 +445,9 @@ async fn a_start_with_another_trail_than_the_one_that_was_kept_of_is_refused() {
     drop(child);
     world.write("held.note", &kept);
     let run = |command: &[&str]| {
-        let output = Command::new(SIGNER)
+        // A service that starts all the same does not end by itself.
+        let output = Command::new("timeout")
+            .args(["--signal=KILL", "60", SIGNER])
             .args(command)
             .arg("--config")
             .arg(world.config_file())
