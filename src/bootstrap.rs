@@ -302,6 +302,7 @@ fn tuning(settings: &Settings) -> Tuning {
                 max_artifact_bytes: u64::MAX,
             },
             refusal_limits: REFUSALS,
+            audit_patience: settings.audit.timeout,
             keys_refresh_after: keys.refresh_after,
             verify_sample: VERIFY_SAMPLE,
         },
@@ -320,6 +321,8 @@ fn tuning(settings: &Settings) -> Tuning {
         referrer: referrer_policy(release),
         replay_capacity: settings.auth.dpop.replay_capacity,
         audit_linger: settings.audit.linger,
+        stranger_qps: settings.audit.unauthenticated_qps,
+        stranger_burst: settings.audit.unauthenticated_burst,
         mailbox_capacity: MAILBOX_CAPACITY,
     }
 }
@@ -408,7 +411,9 @@ impl Service {
 
     /// The last of a drain: actors with state first, the audit trail last.
     pub async fn stop_actors(self, deadline: Deadline) {
-        if record(&self.state.services, "stopped", BTreeMap::new())
+        let left_out = self.state.services.strangers.take_left_out();
+        let facts = (left_out > 0).then(|| ("leftOut".to_owned(), left_out.to_string()));
+        if record(&self.state.services, "stopped", facts.into_iter().collect())
             .await
             .is_err()
         {

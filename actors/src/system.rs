@@ -7,13 +7,13 @@ use std::time::Duration;
 use actix::{Arbiter, ArbiterHandle};
 use tokio::sync::watch;
 
-use crate::audit::{Append, Audit, AuditError, Durability, Flush};
+use crate::audit::{Append, Audit, AuditError, Durability, Flush, Writing};
 use crate::auth::{Auth, AuthParts, SharedReplay, TENANT_FRACTION};
 use crate::domain::audit::AuditRecord;
 use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
 use crate::idempotency::Idempotency;
 use crate::keyring::KeyPolicy;
-use crate::pipeline::{BackendHandle, Policy, Services};
+use crate::pipeline::{BackendHandle, Policy, Services, StrangerRate};
 use crate::ports::{
     AuditLog, AuditTrail, AuthoritySource, Clock, IdempotencyStore, Ids, LicensingSource, Observer,
     ProofVerifier, QuotaStore, ReleaseSource, ReplayStore, SigningBackend,
@@ -83,6 +83,10 @@ pub struct Tuning {
     pub replay_capacity: usize,
     /// How long a record waits for company before it is synced.
     pub audit_linger: Duration,
+    /// Refusals of strangers that are recorded in a second, over all of them.
+    pub stranger_qps: u32,
+    /// As many at once, after a while without any.
+    pub stranger_burst: u32,
     /// Requests that one actor holds, queued or running.
     pub mailbox_capacity: usize,
 }
@@ -189,6 +193,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
 
     let healthy = watch::Sender::new(true);
     let audit_healthy = healthy.subscribe();
+    let audit_writing = Writing::default();
     let audit = {
         let (log, clock, observer, slog) = (
             parts.audit,
@@ -196,9 +201,9 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
             Arc::clone(&parts.observer),
             parts.log.clone(),
         );
-        let linger = tuning.audit_linger;
+        let (linger, writing) = (tuning.audit_linger, audit_writing.clone());
         start(&placement.audit, capacity, vitals, move || {
-            Audit::new(log, clock, observer, slog, linger, healthy)
+            Audit::new(log, clock, observer, slog, linger, healthy, writing)
         })
     };
 
@@ -216,6 +221,8 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         backends: backends.into(),
         audit,
         audit_healthy,
+        audit_writing,
+        strangers: StrangerRate::new(tuning.stranger_qps, tuning.stranger_burst),
         trail: parts.trail,
         shared_up: parts.shared.map(|shared| shared.up),
         audit_origin: parts.audit_origin,

@@ -123,6 +123,7 @@ fn open_trail(
         segment_bytes: audit_files::Settings::SEGMENT_BYTES,
         keep_bytes: audit_files::Settings::KEEP_BYTES,
         interval: audit.checkpoint_interval,
+        held: audit.held_checkpoint.as_ref().map(|file| file.bytes.clone()),
     };
     let (audit, trail) = FileAuditLog::open(&files, signer, Arc::clone(observer), log.clone())
         .map_err(|error| StartError::of("audit")(error.to_string()))?;

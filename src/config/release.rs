@@ -172,7 +172,7 @@ fn read_times(s: &mut Section<'_>) -> Option<Times> {
         key(
             "verify_qps",
             10,
-            "GET /verify/referrers: lookups per second and tenant.",
+            "GET /verify/referrers and GET /audit/{auditId}, together: questions per second and tenant.",
         ),
         1..=100_000,
     );
@@ -180,7 +180,7 @@ fn read_times(s: &mut Section<'_>) -> Option<Times> {
         key(
             "verify_burst",
             20,
-            "GET /verify/referrers: lookups at once after a pause.",
+            "GET /verify/referrers and GET /audit/{auditId}, together: questions at once after a pause.",
         ),
         1..=100_000,
     );

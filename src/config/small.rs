@@ -6,10 +6,11 @@ use std::time::Duration;
 use openssl::pkey::{Id, PKey, Private};
 
 use super::error::Problem;
+use super::files::{self, PublicFile};
 use super::parse;
+use super::pem;
 use super::reader::{Section, key, required};
 use super::secret::{Secret, Use};
-use super::{files, pem};
 
 /// The audit trail.
 #[derive(Clone, Debug)]
@@ -24,6 +25,14 @@ pub struct Audit {
     pub checkpoint_interval: Duration,
     /// How long an appended record may wait for others before the sync.
     pub linger: Duration,
+    /// How long a request waits for the trail.
+    pub timeout: Duration,
+    /// Refusals of unauthenticated callers that are recorded in a second.
+    pub unauthenticated_qps: u32,
+    /// As many at once, after a while without any.
+    pub unauthenticated_burst: u32,
+    /// A checkpoint that was kept elsewhere, which the trail must go on from.
+    pub held_checkpoint: Option<PublicFile>,
 }
 
 /// Log lines.
@@ -101,6 +110,41 @@ pub(crate) fn audit(root: &mut Section<'_>) -> Option<Audit> {
             ),
             Duration::ZERO..=Duration::from_millis(100),
         );
+        let timeout = s.duration(
+            key(
+                "timeout",
+                "2s",
+                "How long a request waits for the trail. A disk that takes longer counts as one that cannot be written: requests \
+                 are answered 503 at once and the replica is not ready, until it has answered.",
+            ),
+            Duration::from_millis(100)..=Duration::from_secs(30),
+        );
+        let qps = s.integer(
+            key(
+                "unauthenticated_qps",
+                1,
+                "Refusals of callers who did not prove who they are that are recorded in a second, over all of them. The next \
+                 record says how many were left out. Of each 24 hours, 1 takes up to 30 MB.",
+            ),
+            1..=1000,
+        );
+        let burst = s.integer(
+            key(
+                "unauthenticated_burst",
+                60,
+                "As many of them at once, after a while without any.",
+            ),
+            1..=100_000,
+        );
+        let held_checkpoint = s.optional(
+            key(
+                "held_checkpoint",
+                "",
+                "A checkpoint of this log that was kept elsewhere, as GET /audit/checkpoint answered it. The service does not \
+                 start with a trail that does not go on from it. Empty: none is held against the trail.",
+            ),
+            files::public,
+        );
         let checkpoint_key = secret.and_then(|secret| checkpoint_key(s, &secret));
         Some(Audit {
             directory: directory?,
@@ -108,6 +152,10 @@ pub(crate) fn audit(root: &mut Section<'_>) -> Option<Audit> {
             checkpoint_key: checkpoint_key?,
             checkpoint_interval: checkpoint_interval?,
             linger: linger?,
+            timeout: timeout?,
+            unauthenticated_qps: qps?,
+            unauthenticated_burst: burst?,
+            held_checkpoint: held_checkpoint?,
         })
     })
 }

@@ -136,6 +136,16 @@ impl Problem {
         }
     }
 
+    /// The stage that refused.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Names the record of this refusal.
+    pub fn recorded_as(self, audit_id: Option<AuditId>) -> Self {
+        Self { audit_id, ..self }
+    }
+
     /// The contract's code.
     pub fn code(&self) -> Code {
         self.code

@@ -32,6 +32,7 @@ const STAGES: [&str; 10] = [
 ];
 const THROTTLES: [&str; 5] = ["rate", "concurrency", "size", "lookup", "overload"];
 const CACHES: [&str; 4] = ["token", "entitlement", "release", "key_set"];
+const STRANGERS: [&str; 2] = ["recorded", "left_out"];
 const CLIENT_CERT: [&str; 3] = ["accepted", "ignored", "malformed"];
 const ACTORS: [&str; 7] = [
     "auth",
@@ -114,6 +115,7 @@ pub struct Metrics {
     audit_checkpoint_at: IntGauge,
     audit_publish: Histogram,
     audit_publish_failures: IntCounter,
+    strangers: Known<IntCounter, 2>,
     clock_steps_back: IntCounter,
     release_lookups: IntCounterVec,
     release_seconds: HistogramVec,
@@ -204,6 +206,11 @@ impl Metrics {
             "signer_idempotency_total",
             "Requests with an idempotency key, and what became of them.",
             &["outcome"],
+        )?;
+        let strangers = make.counters(
+            "signer_audit_unauthenticated_refusals_total",
+            "Refusals of callers who did not prove who they are, by what the audit trail has of them.",
+            &["result"],
         )?;
         let actor_panics = make.counters(
             "signer_actor_panics_total",
@@ -303,6 +310,7 @@ impl Metrics {
                 "signer_audit_failures_total",
                 "Failures to write the audit trail.",
             )?,
+            strangers: Known::new(STRANGERS, |result| strangers.with_label_values(&[result])),
             clock_steps_back: make.counter(
                 "signer_clock_steps_back_total",
                 "Times that the wall clock was seen to have gone back by more than a second.",

@@ -18,6 +18,7 @@ mod run;
 mod services;
 mod signing;
 pub mod state;
+mod strangers;
 mod turns;
 
 pub use answer::Answer;
@@ -26,8 +27,10 @@ pub use context::{Context, Idempotent, SignOptions, SignRequest};
 pub use error::{Failure, Refusal, Stage};
 pub use look_up::{audit_records, tree_head, verify_release};
 pub use probe::{Gate, GateReport, GateVerdict, Probe, probe};
+pub use records::note_refused;
 pub use run::sign;
 pub use services::{BackendHandle, Policy, Services};
+pub use strangers::{StrangerRate, note_stranger};
 
 #[cfg(test)]
 mod tests;

@@ -137,7 +137,7 @@ async fn run(
         true,
         why,
     );
-    records::append(&services.audit, context, record, Durability::Durable, None)
+    records::append(services, context, record, Durability::Durable, None)
         .await
         .asked_at(Stage::Audit)
         .map_err(|failure| failure.with_rate(Some(rate)))?;

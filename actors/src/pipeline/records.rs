@@ -3,22 +3,23 @@
 use std::time::Duration;
 
 use super::context::Context;
-use super::error::Failure;
+use super::error::{Failure, Stage};
 use super::services::Services;
 use super::state::Session;
 use crate::audit::{Append, AuditError, Durability, Receipt};
 use crate::domain::audit::{
     AuditRecord, Caller, Intent, Outcome, OutcomeKind, Refusal as RefusalRecord, SCHEMA_VERSION,
 };
+use crate::domain::code::Code;
 use crate::domain::digest::Sha256Digest;
 use crate::domain::ids::AuditId;
 use crate::domain::signing::{Signature, SigningIdentity};
 use crate::domain::statement::Statement;
 use crate::domain::tenant::TenantId;
 use crate::evidence::{Principal, ReleaseEvidence};
-use crate::pipeline::state::Entitled;
+use crate::pipeline::state::{Authenticated, Entitled};
 use crate::quota::{Charge, Lane};
-use crate::runtime::{AskError, Mailbox};
+use crate::runtime::AskError;
 
 pub(super) fn caller(principal: &Principal) -> Caller {
     let token = principal.token();
@@ -116,22 +117,28 @@ pub(super) fn refusal(
     }))
 }
 
-/// Appends a record.
+/// Appends a record, and waits for it no longer than anyone should have to.
 pub(super) async fn append(
-    audit: &Mailbox<crate::audit::Audit>,
+    services: &Services,
     context: &Context,
     record: AuditRecord,
     durability: Durability,
     after: Option<Receipt>,
 ) -> Result<Result<Receipt, AuditError>, AskError> {
-    let answer = audit
+    // Nothing new is begun on a disk that hangs. What has been begun is told to it in any case: it may come back.
+    if after.is_none() && services.audit_stalls() {
+        return Ok(Err(AuditError::Unavailable));
+    }
+    let deadline = context.deadline.or_after(services.policy.audit_patience);
+    let answer = services
+        .audit
         .ask(
             Append {
                 record,
                 durability,
                 after,
             },
-            context.deadline,
+            deadline,
         )
         .await;
     match answer {
@@ -151,11 +158,25 @@ pub(super) async fn recorded<T>(
 ) -> Result<T, Failure> {
     match result {
         Err(mut failure) if failure.audit_id.is_none() => {
-            failure.audit_id = note_refusal(services, context, caller, &failure, dry_run).await;
+            let (stage, code) = (failure.stage, failure.refusal.code());
+            failure.audit_id = note_refusal(services, context, caller, (stage, code), dry_run).await;
             Err(failure)
         }
         other => other,
     }
+}
+
+/// Records that a request of an authenticated caller was refused before the pipeline had it: for its body. Best effort;
+/// answers the record's name, if there is one.
+pub async fn note_refused(
+    services: &Services,
+    session: &Session<Authenticated>,
+    stage: Stage,
+    code: Code,
+    context: &Context,
+) -> Option<AuditId> {
+    let caller = caller(session.principal());
+    note_refusal(services, context, caller, (stage, code), false).await
 }
 
 /// Records that an authenticated request was refused, at a bounded rate for each tenant: who is refused without end must
@@ -164,7 +185,7 @@ async fn note_refusal(
     services: &Services,
     context: &Context,
     caller: Caller,
-    failure: &Failure,
+    (stage, code): (Stage, Code),
     dry_run: bool,
 ) -> Option<AuditId> {
     if let Some(tenant) = TenantId::parse(&caller.tenant) {
@@ -179,8 +200,8 @@ async fn note_refusal(
         }
     }
     let audit_id = AuditId(services.ids.uuid());
-    let why = (failure.stage.as_str(), failure.refusal.code().as_str());
+    let why = (stage.as_str(), code.as_str());
     let record = refusal(services, context, audit_id, caller, dry_run, Some(why));
-    let appended = append(&services.audit, context, record, Durability::InOrder, None).await;
+    let appended = append(services, context, record, Durability::InOrder, None).await;
     matches!(appended, Ok(Ok(_))).then_some(audit_id)
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::audit::Audit;
+use super::strangers::StrangerRate;
+use crate::audit::{Audit, Writing};
 use crate::auth::{Auth, AuthorityKeys};
 use crate::domain::entitlement::pattern_matches;
 use crate::domain::ids::KeyId;
@@ -38,6 +39,8 @@ pub struct Policy {
     pub verify_limits: PlanLimits,
     /// Rate at which refusals of one tenant are recorded; beyond it they are logged and counted only.
     pub refusal_limits: PlanLimits,
+    /// How long a request waits for the trail; one that takes longer to write is as good as one that cannot.
+    pub audit_patience: Duration,
     /// Age from which a worker asks the AuthActor rather than use the keys it published, so that they are refreshed.
     pub keys_refresh_after: Duration,
     /// Of signatures that need not all be verified, one in this many is; at least 1.
@@ -84,6 +87,10 @@ pub struct Services {
     pub audit: Mailbox<Audit>,
     /// False while the audit trail cannot be written.
     pub audit_healthy: watch::Receiver<bool>,
+    /// Since when the audit trail has been writing.
+    pub audit_writing: Writing,
+    /// The rate at which refusals of strangers are recorded.
+    pub strangers: StrangerRate,
     /// The trail as it is shown.
     pub trail: Arc<dyn AuditTrail>,
     /// Whether the state that replicas share can be asked; `None`: this one is alone.
@@ -144,6 +151,12 @@ impl Services {
         Ok((backend, !is_default))
     }
 
+    /// True while the trail takes longer to write than anyone waits for it.
+    pub fn audit_stalls(&self) -> bool {
+        self.audit_writing
+            .longer_than(self.policy.audit_patience, self.clock.monotonic())
+    }
+
     /// A retired or revoked key signs no more.
     pub(super) fn check_active(backend: &BackendHandle) -> Result<(), SignerError> {
         match backend.info.state {
@@ -195,6 +208,7 @@ mod tests {
                 concurrency: 1,
                 max_artifact_bytes: 0,
             },
+            audit_patience: Duration::from_secs(2),
             keys_refresh_after: Duration::ZERO,
             verify_sample: 1,
         };

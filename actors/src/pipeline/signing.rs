@@ -53,7 +53,7 @@ pub(super) async fn record_intent(
         } else {
             Durability::InOrder
         };
-        let receipt = records::append(&services.audit, context, record, durability, None)
+        let receipt = records::append(services, context, record, durability, None)
             .await
             .asked_at(Stage::Audit)?;
         Ok(pending.recorded(statement, key, IntentReceipt::new(audit_id), receipt))
@@ -100,7 +100,7 @@ pub(super) async fn make_signature(
                 ..context.clone()
             };
             let appended =
-                records::append(&services.audit, &context, record, failure_durability, after).await;
+                records::append(services, &context, record, failure_durability, after).await;
             if let Ok(Ok(_)) = appended {
                 failure.audit_id = Some(item.audit_id());
             }
@@ -154,7 +154,7 @@ pub(super) async fn release(
         let duration = services.clock.monotonic().saturating_sub(begun);
         let record = records::outcome(services, item.audit_id(), Ok(item.signature()), duration);
         let after = Some(item.receipt());
-        let appended = records::append(&services.audit, context, record, Durability::Durable, after).await;
+        let appended = records::append(services, context, record, Durability::Durable, after).await;
         let outcome = appended.asked_at(Stage::Audit).map_err(|mut failure| {
             failure.audit_id = Some(item.audit_id());
             failure

@@ -34,6 +34,8 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn audit_published(&self, _size: u64, _elapsed: Duration) {}
     /// The audit trail could not be published; its records are durable all the same.
     fn audit_publish_failed(&self) {}
+    /// A refusal of someone unauthenticated was recorded in the audit trail, or left out.
+    fn stranger_refused(&self, _recorded: bool) {}
     /// The wall clock was seen to go back by more than a second.
     fn clock_went_back(&self) {}
     /// The audit trail could not be written.

@@ -15,6 +15,11 @@ impl Deadline {
         Self(now.checked_add(duration).unwrap_or(now))
     }
 
+    /// This one, or so long from now if that is sooner.
+    pub fn or_after(self, duration: Duration) -> Self {
+        self.min(Self::after(duration))
+    }
+
     /// As tokio's clock counts.
     pub fn instant(self) -> Instant {
         self.0

@@ -162,6 +162,7 @@ pub fn tuning() -> Tuning {
                 concurrency: 1,
                 max_artifact_bytes: 0,
             },
+            audit_patience: Duration::from_secs(2),
             keys_refresh_after: Duration::from_secs(240),
             verify_sample: 16,
         },
@@ -191,6 +192,8 @@ pub fn tuning() -> Tuning {
         },
         replay_capacity: 1000,
         audit_linger: Duration::ZERO,
+        stranger_qps: 1,
+        stranger_burst: 5,
         mailbox_capacity: 256,
     }
 }

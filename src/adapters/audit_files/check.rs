@@ -53,6 +53,10 @@ impl Checker {
                 self.refusals += 1;
                 refusal.time
             }
+            AuditRecord::StrangerRefusal(refusal) => {
+                self.refusals += 1;
+                refusal.time
+            }
             AuditRecord::Service(event) => event.time,
         };
         self.newest = Some(time);

@@ -84,7 +84,11 @@ async fn checks(state: &AppState) -> BTreeMap<String, Check> {
     );
     checks.insert(
         "audit".to_owned(),
-        say(*services.audit_healthy.borrow(), "the trail cannot be written"),
+        if services.audit_stalls() {
+            say(false, "the trail takes too long to write")
+        } else {
+            say(*services.audit_healthy.borrow(), "the trail cannot be written")
+        },
     );
     if let Some(up) = &services.shared_up {
         checks.insert(

@@ -14,7 +14,7 @@ use signer_actors::entitlement::Poe;
 use signer_actors::pipeline::state::{Authenticated, Released, Session};
 use signer_actors::pipeline::{
     Answer, Context, Failure, GateVerdict, Idempotent, Probe, Refusal, SignOptions, SignRequest, Stage,
-    probe, sign,
+    note_refused, probe, sign,
 };
 use signer_actors::runtime::Deadline;
 
@@ -43,13 +43,47 @@ pub async fn sign_dsse(
 ) -> Result<HttpResponse, Problem> {
     body::check_headers(&request, &state.limits)?;
     let (session, context) = authenticate(&state, &request, Scope::Sign).await?;
+    let (asked, held) = match read(&state, &request, payload, &session).await {
+        Ok(read) => read,
+        Err(problem) => return Err(recorded(&state, &session, &context, problem).await),
+    };
+    let context = Context {
+        deadline: Deadline::after(state.limits.request_timeout),
+        ..context
+    };
+    run_to_its_end(state, session, asked, context, held).await
+}
+
+/// The refusal of a caller who is known, as it is recorded (contract §8).
+async fn recorded(
+    state: &AppState,
+    session: &Session<Authenticated>,
+    context: &Context,
+    problem: Problem,
+) -> Problem {
+    // Reading may have taken all the time there was.
+    let context = Context {
+        deadline: Deadline::after(state.limits.request_timeout),
+        ..context.clone()
+    };
+    let (stage, code) = (problem.stage(), problem.code());
+    problem.recorded_as(note_refused(&state.services, session, stage, code, &context).await)
+}
+
+/// The body, whole and as the proof names it, and what it asks for.
+async fn read(
+    state: &AppState,
+    request: &HttpRequest,
+    payload: Payload,
+    session: &Session<Authenticated>,
+) -> Result<(Asked, HeldBytes), Problem> {
     // Without a proof, over mTLS, there is nothing to name the body in; TLS keeps it whole.
     let proven = !matches!(session.principal().binding(), SenderBinding::Mtls(_));
     if state.body_hash_required && proven && session.principal().body().is_none() {
         return Err(Failure::new(Stage::Authentication, Refusal::BodyUnbound).into());
     }
     let held = state.bodies.begin(session.principal().token().tenant.as_str());
-    let (bytes, held) = body::read(&request, payload, &state.limits, held).await?;
+    let (bytes, held) = body::read(request, payload, &state.limits, held).await?;
     if !session.covers_body(&bytes) {
         return Err(Failure::new(Stage::Body, Refusal::BodyMismatch).into());
     }
@@ -60,11 +94,7 @@ pub async fn sign_dsse(
         asked.request.idempotency =
             idempotency_key(request.headers())?.map(|key| Idempotent { key, returned });
     }
-    let context = Context {
-        deadline: Deadline::after(state.limits.request_timeout),
-        ..context
-    };
-    run_to_its_end(state, session, asked, context, held).await
+    Ok((asked, held))
 }
 
 /// The one `Idempotency-Key` (contract §2.1).

@@ -108,6 +108,13 @@ impl Observer for Metrics {
         self.audit_publish_failures.inc();
     }
 
+    fn stranger_refused(&self, recorded: bool) {
+        let result = if recorded { "recorded" } else { "left_out" };
+        if let Some(child) = self.strangers.get(result) {
+            child.inc();
+        }
+    }
+
     fn clock_went_back(&self) {
         self.clock_steps_back.inc();
     }

@@ -24,6 +24,9 @@ fn busy() -> Metrics {
     metrics.key_set("authority", DateTime::from_timestamp(1_790_000_000, 0).unwrap());
     metrics.audit_synced(5, Duration::from_millis(1));
     metrics.audit_failed();
+    metrics.stranger_refused(true);
+    metrics.stranger_refused(false);
+    metrics.stranger_refused(false);
     metrics.licence_file(7, DateTime::from_timestamp(1_800_000_001, 0).unwrap());
     metrics.licence_file_refused();
     metrics.clock_went_back();
@@ -89,6 +92,8 @@ fn observations_are_rendered() {
         "signer_audit_records_total 5",
         "signer_audit_sync_seconds_count 1",
         "signer_audit_failures_total 1",
+        r#"signer_audit_unauthenticated_refusals_total{result="recorded"} 1"#,
+        r#"signer_audit_unauthenticated_refusals_total{result="left_out"} 2"#,
         "signer_licence_file_version 7",
         "signer_licence_file_expiry_timestamp_seconds 1800000001",
         "signer_licence_file_refusals_total 1",

@@ -269,7 +269,7 @@ cases! {
             app.sign().option("signingMode", "keyless").send().await
         };
     AuditUnavailable 503 "audit",
-        "the audit trail cannot be written, so nothing is signed",
+        "the audit trail cannot be written, so nothing is signed; or a record is not published yet",
         "try again shortly; the operator looks at the disk",
         |_app| audit_unavailable().await;
     Overloaded 503 "authentication",
