@@ -18,6 +18,7 @@ mod run;
 mod services;
 mod signing;
 pub mod state;
+mod timestamping;
 mod turns;
 
 pub use answer::Answer;
@@ -27,7 +28,7 @@ pub use error::{Failure, Refusal, Stage};
 pub use look_up::{audit_records, tree_head, verify_release};
 pub use probe::{Gate, GateReport, GateVerdict, Probe, probe};
 pub use run::sign;
-pub use services::{BackendHandle, Policy, Services};
+pub use services::{BackendHandle, Policy, Services, TimestampHandle};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use super::gates::timed;
 use super::idempotent::Attempt;
 use super::records;
 use super::services::{BackendHandle, Services};
-use super::state::{Entitled, Item, Recorded, ReleaseVerified, Released, Session, Signed};
+use super::state::{Entitled, Item, Recorded, ReleaseVerified, Released, Session, Signed, Timestamped};
 use crate::audit::Durability;
 use crate::domain::digest::ImageDigest;
 use crate::domain::envelope::PAYLOAD_TYPE;
@@ -139,7 +139,7 @@ fn is_sampled(audit_id: AuditId, sample: u8) -> bool {
 /// Makes the outcome durable, and only then lets the signature go.
 pub(super) async fn release(
     services: &Services,
-    item: Item<Signed>,
+    item: Item<Timestamped>,
     context: &Context,
     begun: Duration,
 ) -> Result<Released, Failure> {

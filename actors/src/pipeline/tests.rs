@@ -36,6 +36,7 @@ mod failing;
 mod faults;
 mod idempotent;
 mod remembered;
+mod timestamps;
 
 /// Everything a request depends on, before the service starts. Tests turn what they need.
 struct World {
