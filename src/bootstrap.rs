@@ -21,6 +21,8 @@ use signer_actors::ports::{Clock, Observer, SystemClock};
 use signer_actors::referrer::{CircuitPolicy, ReferrerPolicy};
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, Tuning, start_actors};
+use signer_actors::timestamp;
+use tokio::sync::Semaphore;
 
 use crate::config::{Binding, BodyHashPolicy, ClientAuth, Settings, Standing};
 use crate::http::budget::BodyBudget;
@@ -41,6 +43,12 @@ const REGISTRY_CONCURRENCY: usize = 16;
 const REGISTRY_QUEUE: Duration = Duration::from_secs(5);
 /// When a repository that does not answer is left alone.
 const CIRCUIT: CircuitPolicy = CircuitPolicy {
+    failures: 5,
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(30),
+};
+/// When a timestamp authority that is of no use is left alone.
+const TIMESTAMP_CIRCUIT: timestamp::CircuitPolicy = timestamp::CircuitPolicy {
     failures: 5,
     first: Duration::from_secs(1),
     longest: Duration::from_secs(30),
@@ -194,6 +202,8 @@ pub async fn start_at(
         proxies: TrustedProxies::new(&settings.server.trusted_proxies),
         trusted_root: built.trusted_root,
         published_keys: built.published_keys,
+        trust: Arc::new(built.trust),
+        verifying: Arc::new(Semaphore::new(2 * cores())),
     };
     close_orphans(&state, &built.orphans)
         .await
@@ -321,6 +331,13 @@ fn tuning(settings: &Settings) -> Tuning {
             concurrency: REGISTRY_CONCURRENCY,
             queue: REGISTRY_QUEUE,
             circuit: CIRCUIT,
+        },
+        timestamp: timestamp::TimestampPolicy {
+            concurrency: settings
+                .timestamp
+                .as_ref()
+                .map_or(1, |timestamp| timestamp.concurrency),
+            circuit: TIMESTAMP_CIRCUIT,
         },
         replay_capacity: settings.auth.dpop.replay_capacity,
         audit_linger: settings.audit.linger,

@@ -9,6 +9,9 @@ use super::args::VerifyArgs;
 use super::{Exit, say};
 use crate::bundle::verify::{MAX_DOCUMENT_BYTES, MAX_TRUST_BYTES, Options, Trust, verify};
 
+/// The most trust files.
+const MAX_TRUST_FILES: usize = 16;
+
 /// Runs the command.
 pub fn run(args: &VerifyArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let report = match check(args) {
@@ -43,19 +46,26 @@ pub fn run(args: &VerifyArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit 
 
 fn check(args: &VerifyArgs) -> Result<crate::bundle::verify::Report, (Exit, String)> {
     let document = read(&args.bundle, MAX_DOCUMENT_BYTES)?;
-    let trust = match &args.trust {
-        None => None,
-        Some(path) => {
-            let text = read(path, MAX_TRUST_BYTES)?;
-            Some(Trust::parse(&text).map_err(|what| (Exit::Usage, format!("{}: {what}", path.display())))?)
-        }
-    };
+    let mut trust = Trust::default();
+    for path in args.trust.iter().take(MAX_TRUST_FILES) {
+        let text = read(path, MAX_TRUST_BYTES)?;
+        let added = trust.add(&text);
+        added.map_err(|what| (Exit::Usage, format!("{}: {what}", path.display())))?;
+    }
+    if args.trust.len() > MAX_TRUST_FILES {
+        return Err((
+            Exit::Usage,
+            format!("there are more than {MAX_TRUST_FILES} trust files"),
+        ));
+    }
+    let trust = (!args.trust.is_empty()).then_some(trust);
     let options = Options {
         now: Utc::now(),
         at: args.at,
         expect_issuer: args.certificate_oidc_issuer.clone(),
         expect_subject: args.certificate_identity.clone(),
         subject_digest: args.subject_digest.clone(),
+        public_key: None,
     };
     verify(&document, trust.as_ref(), &options)
         .map_err(|what| (Exit::Refused, format!("{}: {what}", args.bundle.display())))

@@ -25,7 +25,7 @@ pub use answer::Answer;
 pub use authenticate::authenticate;
 pub use context::{Context, Idempotent, SignOptions, SignRequest};
 pub use error::{Failure, Refusal, Stage};
-pub use look_up::{audit_records, tree_head, verify_release};
+pub use look_up::{audit_records, charge_question, tree_head, verify_release};
 pub use probe::{Gate, GateReport, GateVerdict, Probe, probe};
 pub use run::sign;
 pub use services::{BackendHandle, Policy, Services, TimestampHandle};

@@ -344,13 +344,6 @@ fn a_shared_store_is_whole_or_refused() {
 #[test]
 fn parts_that_this_version_lacks_are_named() {
     let site = Site::new();
-    check(
-        &site,
-        LOCAL,
-        "[log]",
-        "[timestamp]\nurl = \"https://tsa.example\"\n[log]",
-        "timestamp.url: timestamps are not available",
-    );
     for kind in ["pkcs11", "aws-kms", "gcp-kms", "azure-kv"] {
         let errors = site.errors(&LOCAL.replace("kind = \"file\"", &format!("kind = {kind:?}")));
         let expected = format!("signing.backends[0].kind: {kind} is not available in this version");
