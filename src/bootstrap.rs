@@ -24,6 +24,7 @@ use signer_actors::system::{Placement, Tuning, start_actors};
 use signer_actors::timestamp;
 use tokio::sync::Semaphore;
 
+use crate::bundle::trusted_root::{PublishedKeys, TrustedRoot};
 use crate::config::{Binding, BodyHashPolicy, ClientAuth, Settings, Standing};
 use crate::http::budget::BodyBudget;
 use crate::http::client_cert::TrustedProxies;
@@ -247,6 +248,22 @@ pub async fn start_at(
         drain_timeout,
         arbiters,
     })
+}
+
+/// What verifiers need of a configuration: the documents of `GET /trust` and `GET /trust/keys`. Asks nobody.
+///
+/// # Errors
+/// Which backend is unusable, and why.
+pub fn trust_documents(settings: &Settings) -> Result<(TrustedRoot, PublishedKeys), String> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let timestamps = parts::timestamps(settings, &clock).map_err(|error| error.to_string())?;
+    let named = settings.timestamp.as_ref().zip(timestamps.as_ref());
+    let named = named.map(|(configured, source)| (configured.url.as_str(), source));
+    let built = backends::build(&settings.signing.backends, named, &clock)?;
+    let unreadable = |error: serde_json::Error| error.to_string();
+    let root = serde_json::from_slice(&built.trusted_root).map_err(unreadable)?;
+    let keys = serde_json::from_slice(&built.published_keys).map_err(unreadable)?;
+    Ok((root, keys))
 }
 
 fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<std::net::TcpListener, StartError> {
