@@ -143,6 +143,11 @@ impl Stamper {
         String::from_utf8(pem).map_err(io::Error::other)
     }
 
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> &PKey<Private> {
+        &self.key
+    }
+
     /// The root alone, PEM.
     #[cfg(test)]
     pub(crate) fn root_pem(&self) -> Vec<u8> {
