@@ -21,6 +21,8 @@ use signer_actors::ports::{Clock, Observer, SystemClock};
 use signer_actors::referrer::{CircuitPolicy, LookupRate, ReferrerPolicy};
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, Tuning, start_actors};
+use signer_actors::timestamp;
+use tokio::sync::Semaphore;
 
 use crate::bundle::trusted_root::{PublishedKeys, TrustedRoot};
 use crate::config::{Binding, BodyHashPolicy, ClientAuth, Release, Settings, Standing};
@@ -36,6 +38,12 @@ use crate::telemetry::metrics::Metrics;
 
 /// Requests that one actor holds, queued or running.
 const MAILBOX_CAPACITY: usize = 4096;
+/// When a timestamp authority that is of no use is left alone.
+const TIMESTAMP_CIRCUIT: timestamp::CircuitPolicy = timestamp::CircuitPolicy {
+    failures: 5,
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(30),
+};
 /// How long a start waits for the shared state.
 const STATE_PATIENCE: Duration = Duration::from_secs(2);
 /// Most header fields of a request, and their bytes.
@@ -185,6 +193,8 @@ pub async fn start_at(
         proxies: TrustedProxies::new(&settings.server.trusted_proxies),
         trusted_root: built.trusted_root,
         published_keys: built.published_keys,
+        trust: Arc::new(built.trust),
+        verifying: Arc::new(Semaphore::new(2 * cores())),
     };
     close_orphans(&state, &built.orphans)
         .await
@@ -236,7 +246,10 @@ pub async fn start_at(
 /// Which backend is unusable, and why.
 pub fn trust_documents(settings: &Settings) -> Result<(TrustedRoot, PublishedKeys), String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let built = backends::build(&settings.signing.backends, &clock)?;
+    let timestamps = parts::timestamps(settings, &clock).map_err(|error| error.to_string())?;
+    let named = settings.timestamp.as_ref().zip(timestamps.as_ref());
+    let named = named.map(|(configured, source)| (configured.url.as_str(), source));
+    let built = backends::build(&settings.signing.backends, named, &clock)?;
     let unreadable = |error: serde_json::Error| error.to_string();
     let root = serde_json::from_slice(&built.trusted_root).map_err(unreadable)?;
     let keys = serde_json::from_slice(&built.published_keys).map_err(unreadable)?;
@@ -319,6 +332,13 @@ fn tuning(settings: &Settings) -> Tuning {
             keys,
         },
         referrer: referrer_policy(release),
+        timestamp: timestamp::TimestampPolicy {
+            concurrency: settings
+                .timestamp
+                .as_ref()
+                .map_or(1, |timestamp| timestamp.concurrency),
+            circuit: TIMESTAMP_CIRCUIT,
+        },
         replay_capacity: settings.auth.dpop.replay_capacity,
         audit_linger: settings.audit.linger,
         stranger_qps: settings.audit.unauthenticated_qps,

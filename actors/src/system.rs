@@ -13,15 +13,16 @@ use crate::domain::audit::AuditRecord;
 use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
 use crate::idempotency::Idempotency;
 use crate::keyring::KeyPolicy;
-use crate::pipeline::{BackendHandle, Policy, Services, StrangerRate};
+use crate::pipeline::{BackendHandle, Policy, Services, StrangerRate, TimestampHandle};
 use crate::ports::{
     AuditLog, AuditTrail, AuthoritySource, Clock, IdempotencyStore, Ids, LicensingSource, Observer,
-    ProofVerifier, QuotaStore, ReleaseSource, ReplayStore, SigningBackend,
+    ProofVerifier, QuotaStore, ReleaseSource, ReplayStore, SigningBackend, TimestampSource,
 };
 use crate::quota::Quota;
 use crate::referrer::{self, ReferrerParts, ReferrerPolicy, Referrers};
 use crate::runtime::{AskError, Deadline, Shards, Vitals, Watchdog, start};
 use crate::signer::Signer;
+use crate::timestamp::{TimestampHealth, TimestampParts, TimestampPolicy, Timestamps};
 use crate::tokens::Tokens;
 
 /// Everything the outside provides.
@@ -37,6 +38,8 @@ pub struct Parts {
     pub releases: Arc<dyn ReleaseSource>,
     /// Backends, in configured order.
     pub backends: Vec<Arc<dyn SigningBackend>>,
+    /// The timestamp authority; `None`: signatures have no timestamps.
+    pub timestamps: Option<Arc<dyn TimestampSource>>,
     /// The trail.
     pub audit: Box<dyn AuditLog>,
     /// What of it is shown.
@@ -79,6 +82,8 @@ pub struct Tuning {
     pub entitlement: EntitlementPolicy,
     /// How long verdicts are good for.
     pub referrer: ReferrerPolicy,
+    /// How the timestamp authority is asked.
+    pub timestamp: TimestampPolicy,
     /// Proof ids remembered by all shards together.
     pub replay_capacity: usize,
     /// How long a record waits for company before it is synced.
@@ -191,6 +196,11 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         .map(|backend| start_backend(backend, &parts, capacity, &vitals, &placement.state))
         .collect();
 
+    let timestamps = parts
+        .timestamps
+        .as_ref()
+        .map(|source| start_timestamps(source, &parts, &tuning, &vitals, &placement.state));
+
     let healthy = watch::Sender::new(true);
     let audit_healthy = healthy.subscribe();
     let audit_writing = Writing::default();
@@ -219,6 +229,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         repositories: repositories.into(),
         repository_health,
         backends: backends.into(),
+        timestamps,
         audit,
         audit_healthy,
         audit_writing,
@@ -256,6 +267,30 @@ fn start_backend(
         Signer::new(backend, clock, observer, log, published)
     });
     BackendHandle { info, mailbox, open }
+}
+
+fn start_timestamps(
+    source: &Arc<dyn TimestampSource>,
+    parts: &Parts,
+    tuning: &Tuning,
+    vitals: &Vitals,
+    arbiter: &ArbiterHandle,
+) -> TimestampHandle {
+    let published = watch::Sender::new(TimestampHealth::default());
+    let health = published.subscribe();
+    let parts = TimestampParts {
+        source: Arc::clone(source),
+        clock: Arc::clone(&parts.clock),
+        ids: Arc::clone(&parts.ids),
+        observer: Arc::clone(&parts.observer),
+        log: parts.log.clone(),
+        policy: tuning.timestamp,
+        published,
+    };
+    let mailbox = start(arbiter, tuning.mailbox_capacity, vitals.clone(), move || {
+        Timestamps::new(parts)
+    });
+    TimestampHandle { mailbox, health }
 }
 
 /// Questions that a worker's actor for remembered tokens holds: far more than a worker has at once, and one too many only

@@ -7,12 +7,14 @@ use signer_actors::domain::signing::KeyState;
 use signer_actors::ports::{Clock, SigningBackend};
 use zeroize::Zeroizing;
 
+use crate::adapters::timestamp::HttpTimestamps;
 use crate::backends::credential::CredentialSource;
 use crate::backends::file::FileBackend;
 use crate::backends::fulcio::FulcioBackend;
 use crate::backends::published::PublishedKey as PublicOnly;
 use crate::backends::{file, fulcio, pkcs11, remote, vault};
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
+use crate::bundle::verify::Trust;
 use crate::config::{
     Backend, FileKey, Fulcio, KeyMaterial, Pkcs11, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
 };
@@ -22,9 +24,17 @@ pub(super) struct Backends {
     pub(super) all: Vec<Arc<dyn SigningBackend>>,
     pub(super) trusted_root: Bytes,
     pub(super) published_keys: Bytes,
+    /// The same, for this service's own use: who signs for it, and who says when.
+    pub(super) trust: Trust,
 }
 
-pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Backends, String> {
+/// `timestamps`: the authority with its address.
+pub(super) fn build(
+    configured: &[Backend],
+    timestamps: Option<(&str, &HttpTimestamps)>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Backends, String> {
+    let mut trust = Trust::default();
     let mut all: Vec<Arc<dyn SigningBackend>> = Vec::new();
     let (mut root, mut keys) = (TrustedRoot::default(), PublishedKeys::default());
     for backend in configured {
@@ -32,6 +42,7 @@ pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Ba
             Backend::Fulcio(settings) => {
                 let backend = keyless(settings, clock)?;
                 root.add_fulcio(settings.url.as_str(), backend.authorities())?;
+                trust.add_identity(&settings.expect_issuer, &settings.expect_subject);
                 all.push(Arc::new(backend));
             }
             Backend::File(settings) => {
@@ -46,11 +57,21 @@ pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Ba
             }
         }
     }
+    if let Some((url, timestamps)) = timestamps {
+        root.add_timestamp_authority(url, &timestamps.authorities().paths())?;
+    }
+    if !root.certificate_authorities.is_empty() || !root.timestamp_authorities.is_empty() {
+        trust.add_root(&root)?;
+    }
+    if !keys.keys.is_empty() {
+        trust.add_published(&keys)?;
+    }
     let json = |what: serde_json::Result<Vec<u8>>| what.map(Bytes::from).map_err(|error| error.to_string());
     Ok(Backends {
         all,
         trusted_root: json(serde_json::to_vec(&root))?,
         published_keys: json(serde_json::to_vec(&keys))?,
+        trust,
     })
 }
 

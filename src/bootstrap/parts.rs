@@ -10,6 +10,7 @@ use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::ids::AuditId;
 use signer_actors::ports::{
     Clock, IdempotencyStore, LicensingSource, Observer, SourceUnavailable, StoreEpoch, SystemIds,
+    TimestampSource,
 };
 use signer_actors::system::{Parts, SharedState};
 use tokio::sync::watch;
@@ -27,6 +28,8 @@ use crate::adapters::licensing::offline::{LicenceSettings, OfflineLicensing, Sur
 use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licensing};
 use crate::adapters::redis::{self, RedisState};
 use crate::adapters::registry::{self, RegistryReleases};
+use crate::adapters::timestamp::{self, HttpTimestamps};
+use crate::bundle::verify::Trust;
 use crate::config::{self, LicensingKeys, NoncePolicy, Settings, Standing};
 use crate::tlog::NoteSigner;
 
@@ -38,6 +41,7 @@ pub(super) struct Built {
     pub(super) parts: Parts,
     pub(super) trusted_root: Bytes,
     pub(super) published_keys: Bytes,
+    pub(super) trust: Trust,
     pub(super) orphans: Vec<AuditId>,
     pub(super) facts: BTreeMap<String, String>,
     /// The state that replicas share, to be kept connected.
@@ -55,8 +59,11 @@ pub(super) async fn build(
     clock: Arc<dyn Clock>,
 ) -> Result<Built, StartError> {
     let unavailable = |what| move |error: SourceUnavailable| StartError::of(what)(error.to_string());
-    let backends =
-        backends::build(&settings.signing.backends, &clock).map_err(StartError::of("signing.backends"))?;
+    let timestamps = timestamps(settings, &clock)?;
+    let named = settings.timestamp.as_ref().zip(timestamps.as_ref());
+    let named = named.map(|(configured, source)| (configured.url.as_str(), source));
+    let backends = backends::build(&settings.signing.backends, named, &clock)
+        .map_err(StartError::of("signing.backends"))?;
     let authority = AuthorityKeys::new(&authority_settings(settings)).map_err(unavailable("auth"))?;
     let epoch = StoreEpoch::default();
     let shared = shared_state(settings, epoch.clone(), Arc::clone(&observer))?;
@@ -85,6 +92,7 @@ pub(super) async fn build(
             licensing,
             releases: Arc::new(releases),
             backends: backends.all,
+            timestamps: timestamps.map(|source| Arc::new(source) as Arc<dyn TimestampSource>),
             audit: Box::new(audit),
             trail: Arc::new(trail),
             audit_origin: settings.audit.origin.as_str().into(),
@@ -101,11 +109,30 @@ pub(super) async fn build(
         },
         trusted_root: backends.trusted_root,
         published_keys: backends.published_keys,
+        trust: backends.trust,
         orphans,
         facts,
         shared,
         licence,
     })
+}
+
+/// The timestamp authority, if there is one; it is not asked yet.
+pub(super) fn timestamps(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<HttpTimestamps>, StartError> {
+    let Some(configured) = &settings.timestamp else {
+        return Ok(None);
+    };
+    let adapter = timestamp::Settings {
+        url: configured.url.clone(),
+        chain_pem: configured.chain.bytes.clone(),
+        tls_roots_pem: configured.tls_roots.as_ref().map(|file| file.bytes.clone()),
+        timeout: configured.timeout,
+    };
+    let source = HttpTimestamps::new(&adapter, Arc::clone(clock));
+    source.map(Some).map_err(StartError::of("timestamp"))
 }
 
 /// The trail, what of it is shown, and the verifier key of its checkpoints.

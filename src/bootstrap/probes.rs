@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::release::ReleaseReport;
-use signer_actors::ports::{Clock, ReleaseError, ReleaseSource, StoreEpoch, SystemClock, Unobserved};
+use signer_actors::domain::signing::Signature;
+use signer_actors::ports::{
+    Clock, Ids, ReleaseError, ReleaseSource, StoreEpoch, SystemClock, SystemIds, TimestampSource, Unobserved,
+};
 
 use super::{backends, parts};
 use crate::adapters::authority::AuthorityKeys;
@@ -123,10 +126,29 @@ pub async fn repositories(
     Ok(answers)
 }
 
+/// Obtains a timestamp over random bytes, if there is an authority.
+pub async fn timestamp(settings: &Settings) -> Option<Answer> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let stamp = async {
+        let source = parts::timestamps(settings, &clock).map_err(|error| error.to_string())?;
+        let Some(source) = source else {
+            return Ok(None);
+        };
+        let nothing = Signature(SystemIds.uuid().as_bytes().to_vec());
+        let timestamp = source.stamp(nothing).await.map_err(|error| error.to_string())?;
+        Ok(Some(format!(
+            "gives timestamps that verify; its time is {}",
+            timestamp.time
+        )))
+    };
+    let answer = stamp.await.transpose()?;
+    Some(("timestamp authority".to_owned(), answer))
+}
+
 /// Opens each active key, which tests it: a file key signs and verifies, Fulcio issues a certificate.
 pub async fn signing_keys(settings: &Settings) -> Vec<Answer> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let built = match backends::build(&settings.signing.backends, &clock) {
+    let built = match backends::build(&settings.signing.backends, None, &clock) {
         Ok(built) => built,
         Err(error) => return vec![("signing backends".to_owned(), Err(error))],
     };

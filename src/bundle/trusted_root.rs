@@ -113,6 +113,17 @@ impl TrustedRoot {
     }
 }
 
+impl TrustedRoot {
+    /// Adds the paths of a timestamp authority: its own certificate first, the root last.
+    pub fn add_timestamp_authority(&mut self, uri: &str, paths: &[Vec<X509>]) -> Result<(), String> {
+        for path in paths {
+            self.timestamp_authorities
+                .push(CertificateAuthority::new(uri, path)?);
+        }
+        Ok(())
+    }
+}
+
 impl CertificateAuthority {
     /// From a path: issuing certificate first, root last.
     pub fn new(uri: &str, path: &[X509]) -> Result<Self, String> {

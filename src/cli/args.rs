@@ -194,16 +194,17 @@ pub struct VerifyArgs {
     /// Sigstore bundle, or response or envelope of the service
     #[arg(value_name = "BUNDLE")]
     pub bundle: PathBuf,
-    /// Whom to trust: trusted root (GET /trust), published keys (GET /trust/keys), or PEM of a key or of authorities
+    /// Whom to trust, once or several times: trusted root (GET /trust), published keys (GET /trust/keys), or PEM of a key
+    /// or of authorities
     #[arg(long, value_name = "FILE")]
-    pub trust: Option<PathBuf>,
+    pub trust: Vec<PathBuf>,
     /// Offline kit to trust, as signer kit export writes it
     #[arg(long, value_name = "DIR", conflicts_with = "trust", requires = "kit_key")]
     pub kit: Option<PathBuf>,
     /// Public key of whoever made the kit, PEM, from elsewhere
     #[arg(long, value_name = "FILE", requires = "kit")]
     pub kit_key: Option<PathBuf>,
-    /// When the signature was made, RFC 3339, if known from elsewhere; nothing here proves it
+    /// When the signature was made, RFC 3339, if known from elsewhere; a timestamp that verifies says it better
     #[arg(long, value_name = "TIME")]
     pub at: Option<chrono::DateTime<chrono::Utc>>,
     /// Subject alternative name that the certificate must have

@@ -127,7 +127,7 @@ fn has_no_other_use(key: &PrivateKey, keys: &PublishedKeys, settings: &Settings)
 /// Trust as the service publishes it, and active keys as other programs read them.
 fn add_trust(files: &mut Files, root: &TrustedRoot, keys: &PublishedKeys) -> Result<(), String> {
     let json = |what: serde_json::Result<Vec<u8>>| what.map_err(|error| error.to_string());
-    if !root.certificate_authorities.is_empty() {
+    if !root.certificate_authorities.is_empty() || !root.timestamp_authorities.is_empty() {
         files.insert(TRUSTED_ROOT.to_owned(), json(serde_json::to_vec_pretty(root))?);
     }
     if !keys.keys.is_empty() {

@@ -9,6 +9,9 @@ use super::args::VerifyArgs;
 use super::{Exit, kit, say};
 use crate::bundle::verify::{Check, MAX_DOCUMENT_BYTES, MAX_TRUST_BYTES, Options, Report, Trust, verify};
 
+/// The most trust files.
+const MAX_TRUST_FILES: usize = 16;
+
 /// Runs the command.
 pub fn run(args: &VerifyArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let report = match check(args) {
@@ -51,6 +54,7 @@ fn check(args: &VerifyArgs) -> Result<Report, (Exit, String)> {
         expect_issuer: args.certificate_oidc_issuer.clone(),
         expect_subject: args.certificate_identity.clone(),
         subject_digest: args.subject_digest.clone(),
+        public_key: None,
     };
     let mut report = verify(&document, trust.as_ref(), &options)
         .map_err(|what| (Exit::Refused, format!("{}: {what}", args.bundle.display())))?;
@@ -67,11 +71,18 @@ fn trust(args: &VerifyArgs, now: DateTime<Utc>) -> Result<(Option<Trust>, Option
         let (trust, line) = kit::trust(folder, key, now)?;
         return Ok((Some(trust), Some(line)));
     }
-    let Some(path) = &args.trust else {
+    if args.trust.is_empty() {
         return Ok((None, None));
-    };
-    let text = read(path, MAX_TRUST_BYTES)?;
-    let trust = Trust::parse(&text).map_err(|what| (Exit::Usage, format!("{}: {what}", path.display())))?;
+    }
+    if args.trust.len() > MAX_TRUST_FILES {
+        let what = format!("there are more than {MAX_TRUST_FILES} trust files");
+        return Err((Exit::Usage, what));
+    }
+    let mut trust = Trust::default();
+    for path in &args.trust {
+        let added = trust.add(&read(path, MAX_TRUST_BYTES)?);
+        added.map_err(|what| (Exit::Usage, format!("{}: {what}", path.display())))?;
+    }
     Ok((Some(trust), None))
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn check(reader: &mut Reader, draft: &mut Draft) {
     identities_are_disjoint(reader, draft);
     identities_have_roots(reader, draft);
     folders_differ(reader, draft);
+    timestamps_fit_into_requests(reader, draft);
     nonces_are_shared_with_the_store(reader, draft);
     leases_outlive_requests(reader, draft);
 }
@@ -109,6 +110,13 @@ fn release_keys(draft: &Draft) -> Vec<Named> {
 fn other_keys(draft: &Draft) -> Vec<Named> {
     let mut all = release_keys(draft);
     all.extend(checkpoint_key(draft).map(|spki| ("audit.checkpoint_key".to_owned(), spki)));
+    if let Some(Some(timestamp)) = &draft.timestamp {
+        let certificates = pem::certificates(&timestamp.chain).unwrap_or_default();
+        let keys = certificates
+            .iter()
+            .filter_map(|authority| pem::spki(&*authority.public_key().ok()?));
+        all.extend(keys.map(|spki| ("timestamp.chain".to_owned(), spki)));
+    }
     if let Some(AuthorityKeys::File(file)) = draft.auth.as_ref().map(|auth| &auth.keys) {
         let keys = pem::jwk_set(file).unwrap_or_default();
         all.extend(keys.into_iter().map(|spki| ("auth.jwks_file".to_owned(), spki)));
@@ -203,6 +211,18 @@ fn leases_outlive_requests(reader: &mut Reader, draft: &Draft) {
         let remedy = "lengthen it to that at least, or shorten server.request_timeout: a lease must not end before the work \
             that it counts";
         reader.report("state.lease_ttl", Problem::new(problem, remedy));
+    }
+}
+
+/// A request whose authority is silent must still have time to say so.
+fn timestamps_fit_into_requests(reader: &mut Reader, draft: &Draft) {
+    let (Some(server), Some(Some(timestamp))) = (&draft.server, &draft.timestamp) else {
+        return;
+    };
+    if timestamp.timeout >= server.request_timeout {
+        let problem = "is not shorter than server.request_timeout";
+        let remedy = "give the authority less time, or requests more";
+        reader.report("timestamp.timeout", Problem::new(problem, remedy));
     }
 }
 

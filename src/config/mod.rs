@@ -43,7 +43,7 @@ pub use release::{
 pub use secret::{Secret, SecretRef};
 pub use server::{ClientAuth, Server, Tls};
 pub use signing::Signing;
-pub use small::{Audit, Log, LogFormat};
+pub use small::{Audit, Log, LogFormat, Timestamp};
 pub use state::{SharedStore, State};
 
 use layers::Layers;
@@ -64,6 +64,8 @@ pub struct Settings {
     pub release: Release,
     /// `[signing]`
     pub signing: Signing,
+    /// `[timestamp]`; `None`: no authority.
+    pub timestamp: Option<Timestamp>,
     /// `[audit]`
     pub audit: Audit,
     /// `[log]`
@@ -81,6 +83,7 @@ pub(crate) struct Draft {
     state: Option<State>,
     release: Option<Release>,
     signing: Option<Signing>,
+    timestamp: Option<Option<Timestamp>>,
     audit: Option<Audit>,
     log: Option<Log>,
 }
@@ -109,8 +112,7 @@ pub(crate) fn read_sections(root: &mut Section<'_>) -> Draft {
     let state = state::section(root);
     let release = release::section(root);
     let signing = signing::section(root);
-    // Nothing to keep: this version has no timestamps, and says so when one is configured.
-    let _ = small::timestamp(root);
+    let timestamp = small::timestamp(root);
     let audit = small::audit(root);
     let log = small::log(root);
     Draft {
@@ -120,6 +122,7 @@ pub(crate) fn read_sections(root: &mut Section<'_>) -> Draft {
         state,
         release,
         signing,
+        timestamp,
         audit,
         log,
     }
@@ -162,6 +165,7 @@ impl Draft {
             state: self.state?,
             release: self.release?,
             signing: self.signing?,
+            timestamp: self.timestamp?,
             audit: self.audit?,
             log: self.log?,
             warnings,

@@ -3,12 +3,13 @@
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Responder};
 
-use super::handlers::{audit, health, sign, trust, unknown, verify};
+use super::handlers::{audit, health, sign, trust, unknown, verify, verify_dsse};
 
 /// Patterns of all endpoints, as metrics and logs name them.
 pub const PATTERNS: &[&str] = &[
     "/api/v1/signer/sign/dsse",
     "/api/v1/signer/verify/referrers",
+    "/api/v1/signer/verify/dsse",
     "/api/v1/signer/trust",
     "/api/v1/signer/trust/keys",
     "/api/v1/signer/audit/checkpoint",
@@ -25,6 +26,7 @@ pub fn api(config: &mut ServiceConfig) {
             web::scope("/api/v1/signer")
                 .service(post("/sign/dsse", sign::sign_dsse))
                 .service(get("/verify/referrers", verify::referrers))
+                .service(post("/verify/dsse", verify_dsse::verify_dsse))
                 .service(get("/trust", trust::trusted_root))
                 .service(get("/trust/keys", trust::keys))
                 .service(get("/audit/checkpoint", audit::checkpoint))

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use signer_actors::pipeline::Services;
+use tokio::sync::Semaphore;
 
 use super::budget::BodyBudget;
 use super::client_cert::TrustedProxies;
 use super::lifecycle::Lifecycle;
+use crate::bundle::verify::Trust;
 use crate::telemetry::metrics::{InFlight, Metrics, RouteMetrics};
 
 /// Bounds of HTTP.
@@ -54,6 +56,10 @@ pub struct AppState {
     pub trusted_root: Bytes,
     /// `GET /trust/keys`: keyful public keys, in JSON.
     pub published_keys: Bytes,
+    /// Both, for `POST /verify/dsse`.
+    pub trust: Arc<Trust>,
+    /// Places for verifications of `POST /verify/dsse`, over all workers: they take memory and a core each.
+    pub verifying: Arc<Semaphore>,
 }
 
 impl AppState {

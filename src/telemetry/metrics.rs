@@ -18,7 +18,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Label values that exist from the start, so that a rate is never computed from a series that appears with its first
 /// event, and so that the hot path resolves no labels.
-const STAGES: [&str; 10] = [
+const STAGES: [&str; 11] = [
     "authenticate",
     "entitlement",
     "idempotency",
@@ -28,21 +28,24 @@ const STAGES: [&str; 10] = [
     "release",
     "audit_intent",
     "sign",
+    "timestamp",
     "audit_outcome",
 ];
 const THROTTLES: [&str; 5] = ["rate", "concurrency", "size", "lookup", "overload"];
 const CACHES: [&str; 4] = ["token", "entitlement", "release", "key_set"];
 const STRANGERS: [&str; 2] = ["recorded", "left_out"];
 const CLIENT_CERT: [&str; 3] = ["accepted", "ignored", "malformed"];
-const ACTORS: [&str; 7] = [
+const ACTORS: [&str; 8] = [
     "auth",
     "entitlement",
     "idempotency",
     "quota",
     "referrer",
     "signer",
+    "timestamp",
     "audit",
 ];
+const TIMESTAMPS: [&str; 3] = ["granted", "unavailable", "unusable"];
 const IDEMPOTENCY: [&str; 11] = [
     "taken",
     "retried",
@@ -87,7 +90,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     in_flight: IntGauge,
-    stages: Known<Histogram, 10>,
+    stages: Known<Histogram, 11>,
     stage_seconds: HistogramVec,
     throttles: Known<IntCounter, 5>,
     throttled: IntCounterVec,
@@ -102,9 +105,9 @@ pub struct Metrics {
     licence_version: IntGauge,
     licence_expiry: IntGauge,
     licence_refusals: IntCounter,
-    in_use: Known<IntGauge, 7>,
+    in_use: Known<IntGauge, 8>,
     mailbox_in_use: IntGaugeVec,
-    capacities: Known<IntGauge, 7>,
+    capacities: Known<IntGauge, 8>,
     mailbox_capacity: IntGaugeVec,
     actor_panics: IntCounterVec,
     audit_records: IntCounter,
@@ -122,6 +125,9 @@ pub struct Metrics {
     release_refreshes: IntCounterVec,
     release_circuit: IntGaugeVec,
     release_opened: IntCounterVec,
+    timestamps: Known<IntCounter, 3>,
+    timestamp_seconds: Histogram,
+    timestamp_circuit: IntGauge,
     state_seconds: HistogramVec,
     state_errors: IntCounterVec,
     state_up: IntGaugeVec,
@@ -201,6 +207,11 @@ impl Metrics {
             "signer_client_cert_fields_total",
             "Authenticated routes' requests with a Client-Cert field.",
             &["result"],
+        )?;
+        let timestamps = make.counters(
+            "signer_timestamps_total",
+            "Answers of the timestamp authority.",
+            &["outcome"],
         )?;
         let idempotency = make.counters(
             "signer_idempotency_total",
@@ -314,6 +325,16 @@ impl Metrics {
             clock_steps_back: make.counter(
                 "signer_clock_steps_back_total",
                 "Times that the wall clock was seen to have gone back by more than a second.",
+            )?,
+            timestamps: Known::new(TIMESTAMPS, |outcome| timestamps.with_label_values(&[outcome])),
+            timestamp_seconds: make.histogram(
+                "signer_timestamp_seconds",
+                "Time until the timestamp authority answered, failures included.",
+                REGISTRY_BUCKETS,
+            )?,
+            timestamp_circuit: make.gauge(
+                "signer_timestamp_circuit_open",
+                "1 while the timestamp authority is left alone because it has been of no use for a while.",
             )?,
             release_lookups: make.counters(
                 "signer_release_lookups_total",

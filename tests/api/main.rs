@@ -36,5 +36,7 @@ mod shared;
 mod sign;
 mod signing;
 mod support;
+mod timestamps;
 mod tls;
 mod trust;
+mod verify_dsse;

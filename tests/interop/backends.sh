@@ -69,7 +69,8 @@ judge_remote_signature() {
         accepts cosign "$1, $what" '^Verified OK' cosign_blob "$cosign3" "$out" bundle.sigstore --key "$out/public-key.pem"
         version="$(npm_version_of @sigstore/verify)"
         accepts "@sigstore/verify" "$1, $what" '^VERIFIED' \
-            sigstore_js "$out/bundle.sigstore.json" --key "$out/public-key.pem"
+            sigstore_js "$out/bundle.sigstore.json" --key "$out/public-key.pem" \
+            --trusted-root "$out/trusted_root.json"
     fi
 }
 

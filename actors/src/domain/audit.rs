@@ -139,7 +139,7 @@ pub struct Outcome {
     pub time: DateTime<Utc>,
     /// `signed`, `failed` or `unknown`.
     pub outcome: OutcomeKind,
-    /// SHA-256 of the signature bytes, when signed.
+    /// SHA-256 of the signature bytes, when signed; or when failed after a signature was made, which then did not leave.
     pub signature_digest: Option<String>,
     /// The contract's code, when failed.
     pub code: Option<String>,
@@ -151,9 +151,9 @@ pub struct Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutcomeKind {
-    /// A signature was made.
+    /// A signature was made, and may have left.
     Signed,
-    /// No signature was made.
+    /// No signature left: none was made, or it was withheld.
     Failed,
     /// The process ended before the outcome was written.
     Unknown,

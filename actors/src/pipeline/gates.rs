@@ -24,7 +24,7 @@ pub(super) fn choose<'a>(
 ) -> Result<(&'a BackendHandle, bool), Failure> {
     let mode = options.mode.unwrap_or(services.policy.default_mode);
     let chosen = services.backend(mode, options.key.as_ref()).at(Stage::Shape)?;
-    if options.timestamp == Some(true) {
+    if options.timestamp == Some(true) && services.timestamps.is_none() {
         return Err(Failure::new(Stage::Shape, Refusal::TimestampNotConfigured));
     }
     Ok(chosen)

@@ -19,17 +19,18 @@ mod services;
 mod signing;
 pub mod state;
 mod strangers;
+mod timestamping;
 mod turns;
 
 pub use answer::Answer;
 pub use authenticate::authenticate;
 pub use context::{Context, Idempotent, SignOptions, SignRequest};
 pub use error::{Failure, Refusal, Stage};
-pub use look_up::{audit_records, tree_head, verify_release};
+pub use look_up::{audit_records, charge_question, tree_head, verify_release};
 pub use probe::{Gate, GateReport, GateVerdict, Probe, probe};
 pub use records::note_refused;
 pub use run::sign;
-pub use services::{BackendHandle, Policy, Services};
+pub use services::{BackendHandle, Policy, Services, TimestampHandle};
 pub use strangers::{StrangerRate, note_stranger};
 
 #[cfg(test)]

@@ -96,6 +96,22 @@ pub(super) fn outcome(
     }))
 }
 
+/// The outcome of a signature that was made and does not leave: nobody has seen it, and its digest is in the trail in case
+/// somebody does.
+pub(super) fn withheld(
+    services: &Services,
+    audit_id: AuditId,
+    signature: &Signature,
+    code: &str,
+    duration: Duration,
+) -> AuditRecord {
+    let mut record = outcome(services, audit_id, Err(code), duration);
+    if let AuditRecord::Outcome(outcome) = &mut record {
+        outcome.signature_digest = Some(Sha256Digest::of(&signature.0).to_hex());
+    }
+    record
+}
+
 /// The record of a refusal, or of a dry run that was answered (then without stage and code).
 pub(super) fn refusal(
     services: &Services,

@@ -14,6 +14,7 @@ use super::records;
 use super::services::Services;
 use super::signing::{make_signature, record_intent, release};
 use super::state::{Authenticated, Released, Session};
+use super::timestamping::{authority, timestamp};
 use crate::domain::signing::KeyState;
 use crate::runtime::AskError;
 
@@ -84,11 +85,14 @@ async fn run(
     let answered = async {
         let item = verify_item_release(services, item, scanner, context).await?;
         let key = lease(backend, options.min_life, services, context).await?;
+        let timestamps = authority(services, &options)?;
         let attempt = begin(services, &mut held, context).await?;
         let item = record_intent(services, item, key, backend, attempt, context).await?;
         let durability = held.failure_durability();
         let signed = make_signature(services, item, backend, context, begun, durability).await;
         let item = signed.inspect_err(|failure| held.failed(failure))?;
+        let timestamped = timestamp(services, item, timestamps, context, begun, durability).await;
+        let item = timestamped.inspect_err(|failure| held.failed(failure))?;
         let released = release(services, item, context, begun).await?;
         let told = tell(&released)?;
         keep(services, held, released, told, context).await

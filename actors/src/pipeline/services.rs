@@ -20,6 +20,7 @@ use crate::quota::Quota;
 use crate::referrer::{Referrers, RepositoryHealth};
 use crate::runtime::{Mailbox, Shards, Watchdog};
 use crate::signer::{OpenKey, Signer, SignerError};
+use crate::timestamp::{TimestampHealth, Timestamps};
 use crate::tokens::Tokens;
 
 /// Settings of the flow.
@@ -58,6 +59,15 @@ pub struct BackendHandle {
     pub open: watch::Receiver<Option<OpenKey>>,
 }
 
+/// The timestamp authority's actor.
+#[derive(Clone, Debug)]
+pub struct TimestampHandle {
+    /// The actor.
+    pub mailbox: Mailbox<Timestamps>,
+    /// How the authority is doing, as the actor last published it.
+    pub health: watch::Receiver<TimestampHealth>,
+}
+
 /// Handles and policy. Cheap to clone; one per worker.
 #[derive(Clone, Debug)]
 pub struct Services {
@@ -83,6 +93,8 @@ pub struct Services {
     pub repository_health: watch::Receiver<Arc<[RepositoryHealth]>>,
     /// SignerActors, in configured order.
     pub backends: Arc<[BackendHandle]>,
+    /// TimestampActor; `None`: no authority is configured.
+    pub timestamps: Option<TimestampHandle>,
     /// AuditActor.
     pub audit: Mailbox<Audit>,
     /// False while the audit trail cannot be written.

@@ -8,7 +8,7 @@ use super::gates::timed;
 use super::idempotent::Attempt;
 use super::records;
 use super::services::{BackendHandle, Services};
-use super::state::{Entitled, Item, Recorded, ReleaseVerified, Released, Session, Signed};
+use super::state::{Entitled, Item, Recorded, ReleaseVerified, Released, Session, Signed, Timestamped};
 use crate::audit::Durability;
 use crate::domain::digest::ImageDigest;
 use crate::domain::envelope::PAYLOAD_TYPE;
@@ -94,18 +94,21 @@ pub(super) async fn make_signature(
             let code = failure.refusal.code().as_str();
             let record = records::outcome(services, item.audit_id(), Err(code), duration);
             let after = Some(item.receipt());
-            // The request's own time may be over. Without this record the intent is closed as unknown at restart.
-            let context = Context {
-                deadline: context.deadline.max(Deadline::after(FAILURE_TIME)),
-                ..context.clone()
-            };
-            let appended =
-                records::append(services, &context, record, failure_durability, after).await;
+            let context = after_failure(context);
+            let appended = records::append(services, &context, record, failure_durability, after).await;
             if let Ok(Ok(_)) = appended {
                 failure.audit_id = Some(item.audit_id());
             }
             Err(failure)
         }
+    }
+}
+
+/// The request's own time may be over. Without a record of its failure the intent is closed as unknown at restart.
+pub(super) fn after_failure(context: &Context) -> Context {
+    Context {
+        deadline: context.deadline.max(Deadline::after(FAILURE_TIME)),
+        ..context.clone()
     }
 }
 
@@ -146,7 +149,7 @@ fn is_sampled(audit_id: AuditId, sample: u8) -> bool {
 /// Makes the outcome durable, and only then lets the signature go.
 pub(super) async fn release(
     services: &Services,
-    item: Item<Signed>,
+    item: Item<Timestamped>,
     context: &Context,
     begun: Duration,
 ) -> Result<Released, Failure> {

@@ -37,6 +37,7 @@ mod faults;
 mod idempotent;
 mod remembered;
 mod strangers;
+mod timestamps;
 
 /// Everything a request depends on, before the service starts. Tests turn what they need.
 struct World {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 /// Receives observations. Called on hot paths: implementations only add to counters.
 pub trait Observer: Send + Sync + fmt::Debug {
     /// A stage of a request took this long (`authenticate`, `entitlement`, `quota`, `release`, `audit_intent`, `sign`,
-    /// `audit_outcome`).
+    /// `timestamp`, `audit_outcome`).
     fn stage(&self, _stage: &'static str, _elapsed: Duration) {}
     /// A cache (`token`, `entitlement`, `release`, `key_set`) answered by itself or had to ask.
     fn cache(&self, _cache: &'static str, _hit: bool) {}
@@ -51,6 +51,11 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn release_refresh(&self, _result: &'static str) {}
     /// A configured repository's circuit has opened, or closed.
     fn release_circuit(&self, _repository: &str, _open: bool) {}
+    /// The timestamp authority gave a timestamp (`granted`), none for now (`unavailable`) or an answer that is of no use
+    /// (`unusable`), after this time.
+    fn timestamp(&self, _outcome: &'static str, _elapsed: Duration) {}
+    /// The timestamp authority's circuit has opened, or closed.
+    fn timestamp_circuit(&self, _open: bool) {}
     /// The shared state can be used, or not.
     fn state_up(&self, _up: bool) {}
     /// A request with an idempotency key was `taken` on, `retried` after an attempt of unknown end, answered by what was

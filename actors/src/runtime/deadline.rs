@@ -20,6 +20,11 @@ impl Deadline {
         self.min(Self::after(duration))
     }
 
+    /// This much sooner: what is kept back is for what has to follow.
+    pub fn sooner(self, by: Duration) -> Self {
+        Self(self.0.checked_sub(by).unwrap_or(self.0))
+    }
+
     /// As tokio's clock counts.
     pub fn instant(self) -> Instant {
         self.0

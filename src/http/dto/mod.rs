@@ -5,6 +5,7 @@ pub mod body;
 pub mod sign_request;
 pub mod sign_response;
 pub mod told;
+pub mod verify_request;
 pub mod verify_response;
 
 use chrono::{DateTime, SecondsFormat, Utc};

@@ -115,6 +115,15 @@ async fn checks(state: &AppState) -> BTreeMap<String, Check> {
         };
         checks.insert(format!("repository:{}", repository.name), check);
     }
+    // Told, and no reason to be taken out: other replicas ask the same authority, and requests may do without it.
+    if let Some(timestamps) = &services.timestamps {
+        let check = Check {
+            good: timestamps.health.borrow().refused_until.is_none(),
+            needed: false,
+            bad: "circuit open: it has been of no use for a while",
+        };
+        checks.insert("timestamp".to_owned(), check);
+    }
     for backend in services.backends.iter() {
         let now = services.clock.now();
         let open = backend
@@ -151,6 +160,10 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
         .backends
         .iter()
         .for_each(|backend| backend.mailbox.observe());
+    services
+        .timestamps
+        .iter()
+        .for_each(|timestamps| timestamps.mailbox.observe());
     services.audit.observe();
     HttpResponse::Ok()
         .content_type(CONTENT_TYPE)

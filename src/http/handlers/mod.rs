@@ -6,6 +6,7 @@ pub mod sign;
 pub mod trust;
 pub mod unknown;
 pub mod verify;
+pub mod verify_dsse;
 
 use actix_web::{HttpMessage, HttpRequest};
 use signer_actors::domain::caller::Scope;

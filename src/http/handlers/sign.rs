@@ -182,7 +182,7 @@ async fn run_to_its_end(
 
 /// A panic of the task goes on here, so that it is counted, logged with the correlation id and answered where every
 /// handler's is: in [`around`](crate::http::around). The panic hook, which told where it happened, is not run again.
-async fn outcome_of<T>(task: JoinHandle<Result<T, Problem>>) -> Result<T, Problem> {
+pub(super) async fn outcome_of<T>(task: JoinHandle<Result<T, Problem>>) -> Result<T, Problem> {
     match task.await.map_err(JoinError::try_into_panic) {
         Ok(result) => result,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
@@ -200,6 +200,7 @@ fn tell(origin: &str, released: &Released, return_bundle: ReturnBundle) -> Resul
     let unformed = |_| Failure::new(Stage::Signing, Refusal::Unformed);
     let (statement, identity) = (released.statement(), released.key().identity());
     let payload = place_of_payload(released.audit_id());
+    let timestamps: Vec<&[u8]> = released.timestamp().iter().map(|t| &t.response[..]).collect();
     let sigstore = match return_bundle {
         ReturnBundle::Dsse => None,
         ReturnBundle::Sigstore => {
@@ -207,12 +208,18 @@ fn tell(origin: &str, released: &Released, return_bundle: ReturnBundle) -> Resul
                 payload: payload.clone(),
                 ..Envelope::new(&[], released.signature())
             };
-            let bundle = SigstoreBundle::new(envelope, identity, &[]);
+            let bundle = SigstoreBundle::new(envelope, identity, &timestamps);
             Some(serde_json::value::to_raw_value(&bundle).map_err(unformed)?)
         }
     };
     let told = serde_json::to_vec(&dto::SignResponse {
-        bundle: dto::Bundle::new(identity, &payload, released.signature(), &[], sigstore.as_deref()),
+        bundle: dto::Bundle::new(
+            identity,
+            &payload,
+            released.signature(),
+            &timestamps,
+            sigstore.as_deref(),
+        ),
         statement_digest: statement.digest.into(),
         policy: released.session().grant().entitlement().into(),
         release: dto::Release::new(released.release().report(), released.release().bound()),

@@ -41,7 +41,7 @@ impl Observer for Metrics {
     }
 
     fn mailbox(&self, actor: &'static str, in_use: usize, capacity: usize) {
-        let gauge = |known: &Known<IntGauge, 7>, all: &IntGaugeVec, value: usize| {
+        let gauge = |known: &Known<IntGauge, 8>, all: &IntGaugeVec, value: usize| {
             let value = i64::try_from(value).unwrap_or(i64::MAX);
             match known.get(actor) {
                 Some(child) => child.set(value),
@@ -121,6 +121,17 @@ impl Observer for Metrics {
 
     fn audit_failed(&self) {
         self.audit_failures.inc();
+    }
+
+    fn timestamp(&self, outcome: &'static str, elapsed: Duration) {
+        if let Some(child) = self.timestamps.get(outcome) {
+            child.inc();
+        }
+        self.timestamp_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    fn timestamp_circuit(&self, open: bool) {
+        self.timestamp_circuit.set(i64::from(open));
     }
 
     fn release_lookup(&self, repository: &str, outcome: &'static str, elapsed: Duration) {

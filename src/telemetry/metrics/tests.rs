@@ -30,6 +30,8 @@ fn busy() -> Metrics {
     metrics.licence_file(7, DateTime::from_timestamp(1_800_000_001, 0).unwrap());
     metrics.licence_file_refused();
     metrics.clock_went_back();
+    metrics.timestamp("granted", Duration::from_millis(3));
+    metrics.timestamp_circuit(true);
     metrics.release_lookup("r.example/scanner", "trusted", Duration::from_millis(20));
     metrics.release_refresh("renewed");
     metrics.release_circuit("r.example/scanner", false);
@@ -98,6 +100,10 @@ fn observations_are_rendered() {
         "signer_licence_file_expiry_timestamp_seconds 1800000001",
         "signer_licence_file_refusals_total 1",
         "signer_clock_steps_back_total 1",
+        r#"signer_timestamps_total{outcome="granted"} 1"#,
+        r#"signer_timestamps_total{outcome="unusable"} 0"#,
+        "signer_timestamp_seconds_count 1",
+        "signer_timestamp_circuit_open 1",
         r#"signer_build_info{version="1.2.3"} 1"#,
     ] {
         assert!(

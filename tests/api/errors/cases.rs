@@ -6,7 +6,7 @@ use std::time::Duration;
 use signer_actors::domain::code::Code;
 
 use super::fakes;
-use crate::support::{Answer, Call, Child, Draft, RETIRED_KEY, Raw, Says, TestApp, World};
+use crate::support::{Answer, Call, Child, Draft, RETIRED_KEY, Raw, Says, TIMESTAMPS, TestApp, World};
 
 type Provoke = for<'a> fn(&'a TestApp) -> Pin<Box<dyn Future<Output = Answer> + 'a>>;
 
@@ -19,13 +19,6 @@ pub(super) struct Case {
     pub(super) remedy: &'static str,
     pub(super) provoke: Provoke,
 }
-
-/// Codes that this version never answers, and why.
-pub(super) const NOT_MET: &[(Code, u16, &str)] = &[(
-    Code::TimestampError,
-    502,
-    "no timestamp authority can be configured; asking for one is `invalid_request`",
-)];
 
 macro_rules! cases {
     ($($code:ident $status:literal $stage:literal, $meaning:literal, $remedy:literal, |$app:ident| $provoke:expr;)+) => {
@@ -241,6 +234,14 @@ cases! {
             world.fulcio.babbles();
             let app = TestApp::within(world).await;
             app.sign().option("signingMode", "keyless").send().await
+        };
+    TimestampError 502 "timestamp",
+        "the timestamp authority did not answer, or gave no timestamp over the signature; the signature does not leave",
+        "try again; if it stays, the operator looks at the authority",
+        |_app| {
+            let app = TestApp::with(TIMESTAMPS).await;
+            app.timestamps.answers(400);
+            app.sign().send().await
         };
     AuthorityUnavailable 503 "authentication",
         "the Authority's keys cannot be fetched",

@@ -80,6 +80,8 @@ pub(super) fn brittle() -> String {
         bodies: signer::http::budget::BodyBudget::new(8 << 20),
         trusted_root: Bytes::new(),
         published_keys: Bytes::new(),
+        trust: Default::default(),
+        verifying: Arc::new(tokio::sync::Semaphore::new(1)),
     };
     let api = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let base = format!("http://{}", api.local_addr().unwrap());

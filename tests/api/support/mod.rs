@@ -21,7 +21,7 @@ pub(crate) use mint::{
 };
 pub(crate) use raw::Raw;
 pub(crate) use wire::Wire;
-pub(crate) use world::{AUDIT_ORIGIN, KEY, OTHER_KEY, RETIRED_KEY, World, journal_groups};
+pub(crate) use world::{AUDIT_ORIGIN, KEY, OTHER_KEY, RETIRED_KEY, TIMESTAMPS, World, journal_groups};
 
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ use std::time::Duration;
 pub(crate) const SIGN: &str = "/api/v1/signer/sign/dsse";
 /// `GET` here to check a scanner image.
 pub(crate) const REFERRERS: &str = "/api/v1/signer/verify/referrers";
+/// `POST` here to verify an envelope.
+pub(crate) const VERIFY: &str = "/api/v1/signer/verify/dsse";
 /// What proofs must name: unlike where the tests connect to.
 pub(crate) const ORIGIN: &str = "https://signer.test";
 
