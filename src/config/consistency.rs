@@ -1,5 +1,7 @@
 //! What must hold between sections.
 
+use std::time::Duration;
+
 use super::Draft;
 use super::auth::{AuthorityKeys, NoncePolicy};
 use super::backends::Backend;
@@ -214,13 +216,16 @@ fn leases_outlive_requests(reader: &mut Reader, draft: &Draft) {
     }
 }
 
+/// What a request needs after it has waited for a timestamp in vain.
+const FOR_THE_TRAIL: Duration = Duration::from_millis(500);
+
 /// A request whose authority is silent must still have time to say so.
 fn timestamps_fit_into_requests(reader: &mut Reader, draft: &Draft) {
     let (Some(server), Some(Some(timestamp))) = (&draft.server, &draft.timestamp) else {
         return;
     };
-    if timestamp.timeout >= server.request_timeout {
-        let problem = "is not shorter than server.request_timeout";
+    if timestamp.timeout.saturating_add(FOR_THE_TRAIL) > server.request_timeout {
+        let problem = "leaves less than 500 ms of server.request_timeout";
         let remedy = "give the authority less time, or requests more";
         reader.report("timestamp.timeout", Problem::new(problem, remedy));
     }

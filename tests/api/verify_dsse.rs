@@ -258,7 +258,7 @@ async fn questions_are_authenticated_strict_and_rated() {
         "http",
     );
     refuse(
-        sends(|call| call.proof(|proof| proof.claim("body_sha256", b64(&[0; 32])))).await,
+        sends(|call| call.proof(|proof| proof.claim("body_sha256", b64([0; 32])))).await,
         401,
         "invalid_dpop_proof",
         "body",

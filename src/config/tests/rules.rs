@@ -393,8 +393,8 @@ fn timestamps_need_an_authority_with_a_certificate_of_its_own() {
             "timestamp.chain: ",
         ),
         (
-            &format!("{good}\ntimeout = \"10s\""),
-            "timestamp.timeout: is not shorter than server.request_timeout",
+            &format!("{good}\ntimeout = \"9600ms\""),
+            "timestamp.timeout: leaves less than 500 ms of server.request_timeout",
         ),
         (
             &format!("{good}\ntls_roots = \"release.pub\""),
