@@ -7,10 +7,12 @@
 
 mod answer;
 mod authenticate;
+mod batch;
 mod context;
 mod error;
 mod gates;
 mod idempotent;
+mod lines;
 mod look_up;
 mod probe;
 mod records;
@@ -22,12 +24,14 @@ mod turns;
 
 pub use answer::Answer;
 pub use authenticate::authenticate;
+pub use batch::{BatchAnswer, BatchItem, BatchRequest, sign_batch};
 pub use context::{Context, Idempotent, SignOptions, SignRequest};
 pub use error::{Failure, Refusal, Stage};
 pub use look_up::{audit_records, tree_head, verify_release};
 pub use probe::{Gate, GateReport, GateVerdict, Probe, probe};
 pub use run::sign;
 pub use services::{BackendHandle, Policy, Services};
+pub use turns::turn;
 
 #[cfg(test)]
 mod tests;

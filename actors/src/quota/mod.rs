@@ -167,6 +167,7 @@ impl Serve<Charge> for Quota {
         let now = self.clock.monotonic();
         let tenant = self.tenant(&ask.tenant, now);
         let bucket = match ask.lane {
+            Lane::Sign => &mut tenant.sign,
             Lane::DryRun => &mut tenant.dry_run,
             Lane::Verify => &mut tenant.verify,
             Lane::Refusal => &mut tenant.refusals,
