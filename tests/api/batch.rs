@@ -45,7 +45,10 @@ fn check_problem(answer: &Answer, result: &Value) {
     let code = problem["code"].as_str().unwrap();
     assert_eq!(problem["type"], format!("urn:stellaops:signer:problem:{code}"));
     assert_eq!(problem["status"], result["status"]);
-    assert_eq!(problem["correlationId"].as_str(), answer.header("x-correlation-id"));
+    assert_eq!(
+        problem["correlationId"].as_str(),
+        answer.header("x-correlation-id")
+    );
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 10));
     let status = result["status"].as_u64().unwrap();
     assert_eq!(problem["retryable"], [408, 429, 502, 503, 504].contains(&status));
@@ -61,9 +64,14 @@ fn codes(answer: &Answer) -> Vec<String> {
     results(answer).iter().map(code).collect()
 }
 
+/// Whose buckets do not refill.
+async fn frozen() -> TestApp {
+    TestApp::at(World::new("").await, Arc::new(NothingRefills)).await
+}
+
 #[actix::test]
 async fn items_are_answered_in_order_as_if_each_were_alone() {
-    let app = TestApp::start().await;
+    let app = frozen().await;
     let mut asked = items(5);
     asked[2]["options"] = json!({ "returnBundle": "sigstore" });
     let answer = Call::batch(&app, asked.clone()).send().await;
@@ -103,14 +111,21 @@ async fn equal_items_get_equal_signatures_and_records_of_their_own() {
     let app = TestApp::start().await;
     let answer = Call::batch(&app, vec![item(7); 3]).send().await;
     let results = results(&answer);
-    let ids: BTreeSet<String> = results.iter().map(|result| result["auditId"].to_string()).collect();
+    let ids: BTreeSet<String> = results
+        .iter()
+        .map(|result| result["auditId"].to_string())
+        .collect();
     assert_eq!(ids.len(), 3);
-    assert!(results.iter().all(|result| result["bundle"] == results[0]["bundle"]));
+    assert!(
+        results
+            .iter()
+            .all(|result| result["bundle"] == results[0]["bundle"])
+    );
 }
 
 #[actix::test]
 async fn an_item_that_is_refused_is_refused_alone() {
-    let app = TestApp::start().await;
+    let app = frozen().await;
     let with = |name: &str, value: Value| {
         let mut item = item(1);
         item[name] = value;
@@ -125,18 +140,36 @@ async fn an_item_that_is_refused_is_refused_alone() {
         (json!({}), "400 invalid_request"),
         (with("unknown", json!(1)), "400 invalid_request"),
         (with("poe", poe["poe"].clone()), "400 invalid_request"),
-        (with("scannerImageDigest", json!(app.mint.scanner)), "400 invalid_request"),
+        (
+            with("scannerImageDigest", json!(app.mint.scanner)),
+            "400 invalid_request",
+        ),
         (with("options", json!({ "dryRun": true })), "400 invalid_request"),
         (with("options", json!({ "dryRun": false })), "400 invalid_request"),
-        (with("options", json!({ "keyId": "nobody" })), "400 invalid_request"),
-        (with("options", json!({ "keyId": "other-2026" })), "403 mode_not_entitled"),
-        (with("predicateType", json!("https://example.com/x")), "403 predicate_not_allowed"),
+        (
+            with("options", json!({ "keyId": "nobody" })),
+            "400 invalid_request",
+        ),
+        (
+            with("options", json!({ "keyId": "other-2026" })),
+            "403 mode_not_entitled",
+        ),
+        (
+            with("predicateType", json!("https://example.com/x")),
+            "403 predicate_not_allowed",
+        ),
         (with("predicateType", json!("cyclonedx")), "422 invalid_predicate"),
-        (with("predicateType", json!("https://cyclonedx.org/bom")), "422 invalid_predicate"),
+        (
+            with("predicateType", json!("https://cyclonedx.org/bom")),
+            "422 invalid_predicate",
+        ),
         (with("predicate", json!({})), "422 invalid_predicate"),
         (with("predicate", json!([])), "422 invalid_predicate"),
         (with("subject", json!([])), "422 invalid_subject"),
-        (with("subject", json!([{ "name": "a", "digest": { "sha256": "ab" } }])), "400 invalid_digest"),
+        (
+            with("subject", json!([{ "name": "a", "digest": { "sha256": "ab" } }])),
+            "400 invalid_digest",
+        ),
         (item(2), "ok"),
     ];
     let answer = Call::batch(&app, cases.iter().map(|(item, _)| item.clone()).collect());
@@ -144,12 +177,15 @@ async fn an_item_that_is_refused_is_refused_alone() {
     let expected: Vec<&str> = cases.iter().map(|(_, code)| *code).collect();
     assert_eq!(codes(&answer), expected);
     let (_, remaining, _) = answer.rate();
-    assert_eq!(remaining, 1, "what is not in shape or not entitled takes no token");
+    assert_eq!(
+        remaining, 1,
+        "what is not in shape or not entitled takes no token"
+    );
 }
 
 #[actix::test]
 async fn the_rate_ends_in_the_middle_and_stays_ended() {
-    let app = TestApp::at(World::new("").await, Arc::new(NothingRefills)).await;
+    let app = frozen().await;
     let call = |count| Call::batch(&app, items(count)).tenant("spent", [5, 4, 2, 1000]);
     let answer = call(7).send().await;
     let mut expected = vec!["ok"; 4];
@@ -171,7 +207,7 @@ async fn items_beyond_the_concurrency_wait() {
 
 #[actix::test]
 async fn the_size_limit_is_an_items_own() {
-    let app = TestApp::start().await;
+    let app = frozen().await;
     let mut asked = items(3);
     asked[1]["predicate"] = json!({ "text": "x".repeat(100) });
     let call = Call::batch(&app, asked).tenant("small", [10, 10, 4, 20]);
@@ -186,21 +222,44 @@ async fn what_is_about_all_of_them_fails_them_all() {
     let call = || Call::batch(&app, items(3));
     let answer = call().anonymous().send().await;
     answer.refused(401, "invalid_token", "authentication");
-    let answer = call().token(|token| token.claim("scope", "signer.verify")).send().await;
+    let answer = call()
+        .token(|token| token.claim("scope", "signer.verify"))
+        .send()
+        .await;
     answer.refused(403, "insufficient_scope", "authentication");
-    let answer = call().json(|body| drop(body.as_object_mut().unwrap().remove("poe"))).send().await;
+    let answer = call()
+        .json(|body| drop(body.as_object_mut().unwrap().remove("poe")))
+        .send()
+        .await;
     answer.refused(403, "entitlement_required", "entitlement");
     let answer = call().poe(|poe| poe.claim("tid", "globex")).send().await;
     answer.refused(403, "tenant_mismatch", "entitlement");
-    let answer = call().poe(|poe| poe.claim("exp", 1_700_000_000)).send().await;
+    let answer = call()
+        .poe(|poe| {
+            poe.claim("iat", 1_600_000_000);
+            poe.claim("nbf", 1_600_000_000);
+            poe.claim("exp", 1_700_000_000);
+        })
+        .send()
+        .await;
     answer.refused(403, "entitlement_expired", "entitlement");
     let unsigned = app.neighbours.registry.unsigned_digest.clone();
-    let answer = call().json(|body| body["scannerImageDigest"] = json!(unsigned)).send().await;
+    let answer = call()
+        .json(|body| body["scannerImageDigest"] = json!(unsigned))
+        .send()
+        .await;
     answer.refused(403, "scanner_mismatch", "release");
     let unbound = call().token(|token| token.claim("scanner_image", json!(null)));
-    let answer = unbound.json(|body| body["scannerImageDigest"] = json!(unsigned)).send().await;
+    let answer = unbound
+        .json(|body| body["scannerImageDigest"] = json!(unsigned))
+        .send()
+        .await;
     answer.refused(403, "release_untrusted", "release");
-    let intents = app.audit().iter().filter(|record| record["event"] == "intent").count();
+    let intents = app
+        .audit()
+        .iter()
+        .filter(|record| record["event"] == "intent")
+        .count();
     assert_eq!(intents, 0);
 }
 
@@ -216,21 +275,60 @@ async fn a_body_that_is_no_batch_is_refused_whole() {
     let cases = [
         (call().bytes("{"), "invalid_json", "body"),
         (call().bytes("null"), "invalid_request", "shape"),
-        (text(r#"{"items""#, r#"{"items":[],"items""#), "invalid_json", "body"),
-        (text(r#"{"items""#, r#"{"dryRun":true,"items""#), "invalid_request", "shape"),
-        (text(r#"{"items""#, r#"{"subject":[],"items""#), "invalid_request", "shape"),
+        (
+            text(r#"{"items""#, r#"{"items":[],"items""#),
+            "invalid_json",
+            "body",
+        ),
+        (
+            text(r#"{"items""#, r#"{"dryRun":true,"items""#),
+            "invalid_request",
+            "shape",
+        ),
+        (
+            text(r#"{"items""#, r#"{"subject":[],"items""#),
+            "invalid_request",
+            "shape",
+        ),
         (text(r#"{"items""#, r#"{"item""#), "invalid_request", "shape"),
         // Not JSON at one place, so none at all.
         (text(r#"{"n":1}"#, r#"{"n":1,"n":2}"#), "invalid_json", "body"),
         (text(r#"{"n":1}"#, r#"{"n":01}"#), "invalid_json", "body"),
         (text(r#"{"n":1}"#, r#"{"n":"\ud800"}"#), "invalid_json", "body"),
-        (text(r#""name":"app-1""#, r#""name":"app-1","name":"b""#), "invalid_json", "body"),
-        (text(r#"{"n":1}"#, &format!("{{\"n\":{}1{}}}", "[".repeat(64), "]".repeat(64))), "invalid_json", "body"),
+        (
+            text(r#""name":"app-1""#, r#""name":"app-1","name":"b""#),
+            "invalid_json",
+            "body",
+        ),
+        (
+            text(
+                r#"{"n":1}"#,
+                &format!("{{\"n\":{}1{}}}", "[".repeat(64), "]".repeat(64)),
+            ),
+            "invalid_json",
+            "body",
+        ),
         (Call::batch(&app, Vec::new()), "invalid_request", "shape"),
-        (Call::batch(&app, vec![json!(7); 1001]), "invalid_request", "shape"),
-        (call().json(|body| body["items"] = json!({ "0": item(0) })), "invalid_request", "shape"),
-        (call().json(|body| body["scannerImageDigest"] = json!("sha256:ab")), "invalid_digest", "shape"),
-        (call().json(|body| body["poe"] = json!("jwt")), "invalid_request", "shape"),
+        (
+            Call::batch(&app, vec![json!(7); 1001]),
+            "invalid_request",
+            "shape",
+        ),
+        (
+            call().json(|body| body["items"] = json!({ "0": item(0) })),
+            "invalid_request",
+            "shape",
+        ),
+        (
+            call().json(|body| body["scannerImageDigest"] = json!("sha256:ab")),
+            "invalid_digest",
+            "shape",
+        ),
+        (
+            call().json(|body| body["poe"] = json!("jwt")),
+            "invalid_request",
+            "shape",
+        ),
         // It would be ignored in silence otherwise.
         (call().field("idempotency-key", "one"), "invalid_request", "shape"),
     ];
@@ -241,7 +339,12 @@ async fn a_body_that_is_no_batch_is_refused_whole() {
     answer.refused(415, "unsupported_media_type", "http");
     let answer = call().bytes(vec![b' '; 1_000_001]).send().await;
     answer.refused(413, "artifact_too_large", "http");
-    let answer = app.http.get(format!("{}{BATCH}", app.base())).send().await.unwrap();
+    let answer = app
+        .http
+        .get(format!("{}{BATCH}", app.base()))
+        .send()
+        .await
+        .unwrap();
     let answer = Answer::of(answer, Vec::new()).await;
     answer.refused(405, "method_not_allowed", "http");
     assert_eq!(answer.header("allow"), Some("POST"));
@@ -249,7 +352,10 @@ async fn a_body_that_is_no_batch_is_refused_whole() {
     let other = Call::batch(&app, items(1)).proof(|proof| {
         proof.claim("htu", "https://signer.test/api/v1/signer/sign/dsse");
     });
-    other.send().await.refused(401, "invalid_dpop_proof", "authentication");
+    other
+        .send()
+        .await
+        .refused(401, "invalid_dpop_proof", "authentication");
     call().send().await.ok();
 }
 
@@ -301,7 +407,11 @@ async fn a_thousand_items_are_signed_and_nobody_waits_for_all_of_them() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}");
     }
-    let signed = app.audit().iter().filter(|record| record["outcome"] == "signed").count();
+    let signed = app
+        .audit()
+        .iter()
+        .filter(|record| record["outcome"] == "signed")
+        .count();
     assert_eq!(signed, 1005);
 }
 
@@ -312,6 +422,9 @@ async fn items_may_differ_in_mode_and_key() {
     asked[0]["options"] = json!({ "signingMode": "keyless" });
     asked[1]["options"] = json!({ "signingMode": "kms", "keyId": KEY });
     let answer = Call::batch(&app, asked).send().await;
-    let modes: Vec<Value> = results(&answer).iter().map(|result| result["bundle"]["mode"].clone()).collect();
+    let modes: Vec<Value> = results(&answer)
+        .iter()
+        .map(|result| result["bundle"]["mode"].clone())
+        .collect();
     assert_eq!(modes, ["keyless", "kms", "kms"]);
 }

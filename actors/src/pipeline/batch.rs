@@ -1,4 +1,4 @@
-//! Many statements, one caller, one proof of entitlement, one scanner (contract §2.2, ADR 0019).
+//! Many statements, one caller, one proof of entitlement, one scanner (contract §2.2, ADR 0023).
 //!
 //! What is about all of them (proof of entitlement, tenant, release) is asked once and fails all of them. What is about
 //! one (mode and key, features and predicate type, rate, size, signature) fails that one. `lines.rs` is how many of them

@@ -1,4 +1,4 @@
-//! `POST /sign/dsse/batch` (contract §2.2, ADR 0019).
+//! `POST /sign/dsse/batch` (contract §2.2, ADR 0023).
 
 use std::sync::Arc;
 
