@@ -307,6 +307,7 @@ fn tuning(settings: &Settings) -> Tuning {
             default_key: settings.signing.default_key.clone(),
             stamp: settings.signing.stamp,
             predicate_types: settings.signing.predicate_types.clone(),
+            predicate_checks: settings.signing.predicate_checks,
             scanner_binding_required: release.binding == Binding::Required,
             verify_limits: PlanLimits {
                 qps: release.verify_qps,

@@ -80,6 +80,7 @@ const SYNC_BUCKETS: &[f64] = &[
 const REGISTRY_BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
+const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
 const STATE_BUCKETS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
@@ -133,6 +134,8 @@ pub struct Metrics {
     state_up: IntGaugeVec,
     leases: IntGauge,
     leases_broken: IntCounterVec,
+    batch_items: Histogram,
+    batch_results: IntCounterVec,
     idempotency: Known<IntCounter, 11>,
     idempotency_seconds: HistogramVec,
     idempotency_errors: IntCounterVec,
@@ -386,6 +389,12 @@ impl Metrics {
                 "signer_state_leases_broken_total",
                 "Units of concurrency that ended while their work was running.",
                 &["why"],
+            )?,
+            batch_items: make.histogram("signer_batch_items", "Items of a batch.", BATCH_BUCKETS)?,
+            batch_results: make.counters(
+                "signer_batch_item_results_total",
+                "What items of batches were answered with: ok, or the code of their problem.",
+                &["code"],
             )?,
             idempotency: Known::new(IDEMPOTENCY, |outcome| idempotency.with_label_values(&[outcome])),
             idempotency_seconds: make.histograms(

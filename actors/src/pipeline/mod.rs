@@ -7,10 +7,12 @@
 
 mod answer;
 mod authenticate;
+mod batch;
 mod context;
 mod error;
 mod gates;
 mod idempotent;
+mod lines;
 mod look_up;
 mod probe;
 mod records;
@@ -24,6 +26,7 @@ mod turns;
 
 pub use answer::Answer;
 pub use authenticate::authenticate;
+pub use batch::{BatchAnswer, BatchItem, BatchRequest, sign_batch};
 pub use context::{Context, Idempotent, SignOptions, SignRequest};
 pub use error::{Failure, Refusal, Stage};
 pub use look_up::{audit_records, charge_question, tree_head, verify_release};
@@ -32,6 +35,7 @@ pub use records::note_refused;
 pub use run::sign;
 pub use services::{BackendHandle, Policy, Services, TimestampHandle};
 pub use strangers::{StrangerRate, note_stranger};
+pub use turns::turn;
 
 #[cfg(test)]
 mod tests;

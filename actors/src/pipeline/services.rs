@@ -34,6 +34,8 @@ pub struct Policy {
     pub stamp: bool,
     /// Predicate types that are signed at all; a trailing `*` is a prefix match.
     pub predicate_types: Vec<String>,
+    /// Whether predicates must have the shape of their type, where that is known.
+    pub predicate_checks: bool,
     /// Whether the operational token must name the scanner image (`release.binding = "required"`).
     pub scanner_binding_required: bool,
     /// Rate of `verify/…` calls, per tenant.
@@ -207,6 +209,7 @@ mod tests {
             default_key: None,
             stamp: true,
             predicate_types: vec![pattern.to_owned()],
+            predicate_checks: true,
             scanner_binding_required: false,
             verify_limits: PlanLimits {
                 qps: 1,

@@ -31,6 +31,7 @@ use crate::runtime::{AskError, Deadline};
 use crate::system::{Placement, Tuning, start_actors};
 use crate::testing::{self, Fakes, until};
 
+mod batch;
 mod dry_run;
 mod failing;
 mod faults;

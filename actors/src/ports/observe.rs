@@ -14,6 +14,10 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn cache(&self, _cache: &'static str, _hit: bool) {}
     /// A request was throttled (`rate`, `concurrency`, `size`, `lookup`, `overload`).
     fn throttled(&self, _kind: &'static str) {}
+    /// A batch of this many items was answered.
+    fn batch(&self, _items: usize) {}
+    /// An item of a batch was answered with this code, `ok` where it was signed.
+    fn batch_item(&self, _code: &'static str) {}
     /// An actor's handler panicked and the actor was rebuilt.
     fn actor_panicked(&self, _actor: &'static str) {}
     /// Requests an actor holds, queued or running, and how many it may hold.

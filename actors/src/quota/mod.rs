@@ -174,6 +174,7 @@ impl Serve<Charge> for Quota {
         let now = self.clock.monotonic();
         let tenant = self.tenant(&ask.tenant, now);
         let bucket = match ask.lane {
+            Lane::Sign => &mut tenant.sign,
             Lane::DryRun => &mut tenant.dry_run,
             Lane::Replay => &mut tenant.replay,
             Lane::Verify => &mut tenant.verify,

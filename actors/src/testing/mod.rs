@@ -159,6 +159,7 @@ pub fn tuning() -> Tuning {
             default_key: None,
             stamp: true,
             predicate_types: vec!["https://cyclonedx.org/bom".into(), "https://stella.ops/*".into()],
+            predicate_checks: true,
             scanner_binding_required: false,
             verify_limits: PlanLimits {
                 qps: 10,

@@ -1,6 +1,8 @@
 //! What travels in bodies: strict readers of requests, writers of responses (contract §2).
 
 pub mod audit_response;
+pub mod batch_request;
+pub mod batch_response;
 pub mod body;
 pub mod sign_request;
 pub mod sign_response;

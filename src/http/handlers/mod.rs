@@ -1,6 +1,7 @@
 //! One file per kind of endpoint.
 
 pub mod audit;
+pub mod batch;
 pub mod health;
 pub mod sign;
 pub mod trust;

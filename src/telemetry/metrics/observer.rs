@@ -36,6 +36,14 @@ impl Observer for Metrics {
         }
     }
 
+    fn batch(&self, items: usize) {
+        self.batch_items.observe(items as f64);
+    }
+
+    fn batch_item(&self, code: &'static str) {
+        self.batch_results.with_label_values(&[code]).inc();
+    }
+
     fn actor_panicked(&self, actor: &'static str) {
         self.actor_panics.with_label_values(&[actor]).inc();
     }

@@ -27,6 +27,8 @@ use std::time::Duration;
 
 /// `POST` here to sign.
 pub(crate) const SIGN: &str = "/api/v1/signer/sign/dsse";
+/// `POST` here to sign many.
+pub(crate) const BATCH: &str = "/api/v1/signer/sign/dsse/batch";
 /// `GET` here to check a scanner image.
 pub(crate) const REFERRERS: &str = "/api/v1/signer/verify/referrers";
 /// `POST` here to verify an envelope.
