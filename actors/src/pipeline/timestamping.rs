@@ -7,11 +7,12 @@ use super::error::{AskedAt, At, Failure, Stage};
 use super::gates::timed;
 use super::records;
 use super::services::{Services, TimestampHandle};
+use super::signing::FAILURE_TIME;
 use super::state::{Item, Signed, Timestamped};
 use crate::audit::Durability;
 use crate::domain::signing::SigningIdentity;
 use crate::ports::Timestamp;
-use crate::runtime::AskError;
+use crate::runtime::{AskError, Deadline};
 use crate::timestamp::{Obtain, TimestampError};
 
 /// What is kept back of a request's time, so that the trail can be told how it ended.
@@ -37,13 +38,14 @@ pub(super) fn authority<'a>(
     Ok(wanted)
 }
 
-/// Obtains the timestamp, if one is wanted. Without it the signature does not leave, and the trail says so.
+/// Obtains the timestamp, if one is wanted. Without it the signature does not leave, and the trail says so, this firmly.
 pub(super) async fn timestamp(
     services: &Services,
     item: Item<Signed>,
     authority: Option<&TimestampHandle>,
     context: &Context,
     begun: Duration,
+    failure_durability: Durability,
 ) -> Result<Item<Timestamped>, Failure> {
     let Some(authority) = authority else {
         return Ok(item.timestamped(None));
@@ -55,11 +57,14 @@ pub(super) async fn timestamp(
             let code = failure.refusal.code().as_str();
             let record = records::withheld(services, item.audit_id(), item.signature(), code, duration);
             let after = Some(item.receipt());
-            // Nothing leaves, so nothing waits for this record.
-            if records::append(&services.audit, context, record, Durability::InOrder, after)
-                .await
-                .is_ok()
-            {
+            // Without this record the intent is closed as unknown at restart.
+            let context = Context {
+                deadline: context.deadline.max(Deadline::after(FAILURE_TIME)),
+                ..context.clone()
+            };
+            let appended =
+                records::append(&services.audit, &context, record, failure_durability, after).await;
+            if let Ok(Ok(_)) = appended {
                 failure.audit_id = Some(item.audit_id());
             }
             Err(failure)
