@@ -3,6 +3,7 @@
 mod backends;
 mod parts;
 pub mod probes;
+pub mod reload;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -20,8 +21,10 @@ use signer_actors::pipeline::{Policy, Services};
 use signer_actors::ports::{Clock, Observer, SystemClock};
 use signer_actors::referrer::{CircuitPolicy, ReferrerPolicy};
 use signer_actors::runtime::Deadline;
-use signer_actors::system::{Placement, Tuning, start_actors};
+use signer_actors::system::{Placement, Tuning, start_controlled};
+use tokio::sync::watch;
 
+use self::reload::Reloader;
 use crate::config::{Binding, BodyHashPolicy, ClientAuth, Settings, Standing};
 use crate::http::budget::BodyBudget;
 use crate::http::client_cert::TrustedProxies;
@@ -73,6 +76,8 @@ pub struct Service {
     pub metrics_listen: Option<std::net::SocketAddr>,
     /// How long a drain may take.
     pub drain_timeout: Duration,
+    /// Changes keys and trust while the service runs; taken by who listens for the signal.
+    pub reloader: Option<Reloader>,
     arbiters: Arbiters,
 }
 
@@ -167,7 +172,8 @@ pub async fn start_at(
         .map_err(StartError::of("server.tls"))?;
 
     let arbiters = Arbiters::new(settings.state.shards);
-    let services = start_actors(built.parts, tuning(settings), &arbiters.placement());
+    let (services, controls) = start_controlled(built.parts, tuning(settings), &arbiters.placement());
+    let documents = watch::Sender::new(built.documents);
     if let Some(shared) = &built.shared {
         arbiters.state.spawn(shared.keep(log.clone()));
         // Without it the service starts all the same, answers 503, and is not ready.
@@ -192,8 +198,7 @@ pub async fn start_at(
         certificates: accepts_certificates(settings),
         body_hash_required: settings.auth.dpop.body_hash == BodyHashPolicy::Required,
         proxies: TrustedProxies::new(&settings.server.trusted_proxies),
-        trusted_root: built.trusted_root,
-        published_keys: built.published_keys,
+        documents: documents.subscribe(),
     };
     close_orphans(&state, &built.orphans)
         .await
@@ -202,6 +207,14 @@ pub async fn start_at(
         .await
         .map_err(|error| StartError::of("audit")(error.to_string()))?;
 
+    let reloader = Reloader {
+        controls,
+        services: state.services.clone(),
+        metrics: Arc::clone(&state.metrics),
+        documents,
+        own_keys: built.own_keys,
+        settings: settings.clone(),
+    };
     if let Some(changes) = built.licence {
         actix::spawn(record_licence_files(state.services.clone(), changes));
     }
@@ -235,6 +248,7 @@ pub async fn start_at(
         listen,
         metrics_listen,
         drain_timeout,
+        reloader: Some(reloader),
         arbiters,
     })
 }
@@ -287,8 +301,6 @@ fn tuning(settings: &Settings) -> Tuning {
     let capacity = |entries: usize| NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN);
     Tuning {
         policy: Policy {
-            default_mode: settings.signing.default_mode,
-            default_key: settings.signing.default_key.clone(),
             stamp: settings.signing.stamp,
             predicate_types: settings.signing.predicate_types.clone(),
             scanner_binding_required: release.binding == Binding::Required,
@@ -302,6 +314,7 @@ fn tuning(settings: &Settings) -> Tuning {
             keys_refresh_after: keys.refresh_after,
             verify_sample: VERIFY_SAMPLE,
         },
+        defaults: reload::defaults(settings),
         keys,
         entitlement: EntitlementPolicy {
             positive_ttl: entitlement.positive_ttl,

@@ -16,12 +16,12 @@ use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
 use crate::config::{
     Backend, FileKey, Fulcio, KeyMaterial, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
 };
+use crate::http::state::Documents;
 
 /// Backends in configured order, with the documents that verifiers need.
 pub(super) struct Backends {
     pub(super) all: Vec<Arc<dyn SigningBackend>>,
-    pub(super) trusted_root: Bytes,
-    pub(super) published_keys: Bytes,
+    pub(super) documents: Documents,
 }
 
 pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Backends, String> {
@@ -49,8 +49,10 @@ pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Ba
     let json = |what: serde_json::Result<Vec<u8>>| what.map(Bytes::from).map_err(|error| error.to_string());
     Ok(Backends {
         all,
-        trusted_root: json(serde_json::to_vec(&root))?,
-        published_keys: json(serde_json::to_vec(&keys))?,
+        documents: Documents {
+            trusted_root: json(serde_json::to_vec(&root))?,
+            published_keys: json(serde_json::to_vec(&keys))?,
+        },
     })
 }
 

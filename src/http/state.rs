@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use signer_actors::pipeline::Services;
+use tokio::sync::watch;
 
 use super::budget::BodyBudget;
 use super::client_cert::TrustedProxies;
@@ -50,6 +51,13 @@ pub struct AppState {
     pub body_hash_required: bool,
     /// Who may say which certificate a client has shown (`server.trusted_proxies`).
     pub proxies: TrustedProxies,
+    /// What verifiers are told, as of now.
+    pub documents: watch::Receiver<Documents>,
+}
+
+/// What verifiers are told.
+#[derive(Clone, Debug, Default)]
+pub struct Documents {
     /// `GET /trust`: certificate authorities as a Sigstore TrustedRoot, in JSON.
     pub trusted_root: Bytes,
     /// `GET /trust/keys`: keyful public keys, in JSON.

@@ -16,6 +16,7 @@ mod probe;
 mod records;
 mod run;
 mod services;
+mod signers;
 mod signing;
 pub mod state;
 mod turns;
@@ -27,7 +28,8 @@ pub use error::{Failure, Refusal, Stage};
 pub use look_up::{audit_records, tree_head, verify_release};
 pub use probe::{Gate, GateReport, GateVerdict, Probe, probe};
 pub use run::sign;
-pub use services::{BackendHandle, Policy, Services};
+pub use services::{Policy, Services};
+pub use signers::{BackendHandle, Defaults, PublishedSigners, Signers};
 
 #[cfg(test)]
 mod tests;

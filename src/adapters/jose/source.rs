@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use openssl::pkey::PKey;
 use signer_actors::ports::SourceUnavailable;
+use tokio::sync::watch;
 use url::Url;
 
 use super::Refused;
@@ -24,6 +25,26 @@ pub enum KeysLocation {
     File(PathBuf),
 }
 
+/// SubjectPublicKeyInfo, DER, of this service's signing keys, as of now: a reload may add some.
+#[derive(Clone, Debug)]
+pub struct OwnKeys(watch::Receiver<Arc<[Vec<u8>]>>);
+
+impl OwnKeys {
+    /// As they are published.
+    pub fn published(keys: watch::Receiver<Arc<[Vec<u8>]>>) -> Self {
+        Self(keys)
+    }
+
+    /// These, for good.
+    pub fn fixed(keys: Arc<[Vec<u8>]>) -> Self {
+        Self(watch::Sender::new(keys).subscribe())
+    }
+
+    fn now(&self) -> Arc<[Vec<u8>]> {
+        Arc::clone(&self.0.borrow())
+    }
+}
+
 /// The key set of one issuer: where it is, and what must not be in it.
 #[derive(Clone, Debug)]
 pub(crate) struct KeySource {
@@ -31,8 +52,8 @@ pub(crate) struct KeySource {
     pub(crate) issuer: String,
     /// Where it is.
     pub(crate) location: KeysLocation,
-    /// SubjectPublicKeyInfo, DER, of this service's signing keys.
-    pub(crate) own_keys: Arc<[Vec<u8>]>,
+    /// This service's signing keys.
+    pub(crate) own_keys: OwnKeys,
 }
 
 /// Gets and parses the key set of an issuer. One that holds a signing key of ours is refused as a whole: whoever can
@@ -49,7 +70,8 @@ pub(crate) async fn fetch_key_set(http: &Http, source: &KeySource) -> Result<Key
     };
     let refuse = |why: &dyn std::fmt::Display| fetch::unavailable(&format!("{shown}: {why}"));
     let keys = KeySet::parse(&document).map_err(|why| refuse(&why))?;
-    if let Some(kid) = shared_key(&keys, &source.own_keys).map_err(|why| refuse(&why))? {
+    let own = source.own_keys.now();
+    if let Some(kid) = shared_key(&keys, &own).map_err(|why| refuse(&why))? {
         return Err(refuse(&format_args!(
             "its key {kid} is a signing key of this service: make a new key for signing"
         )));
@@ -94,7 +116,7 @@ mod tests {
                 let source = KeySource {
                     issuer: "https://authority.example".to_owned(),
                     location,
-                    own_keys: own.into(),
+                    own_keys: OwnKeys::fixed(own.into()),
                 };
                 fetch_key_set(&http, &source).await
             }

@@ -24,7 +24,7 @@ pub(crate) const KINDS: &[&str] = &["fulcio", "file", "vault-transit"];
 const LATER: &[&str] = &["pkcs11", "aws-kms", "gcp-kms", "azure-kv"];
 
 /// One signing backend.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Backend {
     /// Ephemeral keys certified by Fulcio.
     Fulcio(Fulcio),
