@@ -149,7 +149,12 @@ impl Reloader {
         facts.insert("keyStates".to_owned(), states(&built.all));
         record(&self.services, "reloaded", self.changes(&next, facts)).await?;
         if let Some(releases) = releases {
-            self.controls.trust(releases, Deadline::after(TRUST_TIME)).await?;
+            let deadline = Deadline::after(TRUST_TIME);
+            if let Err(error) = self.controls.trust(releases, deadline).await {
+                // The record before this one would say otherwise.
+                record(&self.services, "reload-failed", BTreeMap::new()).await?;
+                return Err(error.into());
+            }
         }
         self.own_keys.send_replace(parts::own_keys(&next));
         // Verifiers can know a key before it has signed anything.

@@ -134,6 +134,24 @@ mod tests {
         assert!(fetch(vec![b"garbage".to_vec()]).await.is_err());
     }
 
+    /// A key that a reload adds is compared, too.
+    #[tokio::test]
+    async fn keys_of_ours_are_those_of_now() {
+        let theirs = testkit::p256();
+        let set = json!({ "keys": [jwk_with_kid(&theirs, "k")] });
+        let server = Server::start(move |_, _| Reply::json("200 OK", &set)).await;
+        let ours = watch::Sender::new(Arc::from([]));
+        let source = KeySource {
+            issuer: "https://issuer.example".to_owned(),
+            location: KeysLocation::Uri(server.at("/jwks")),
+            own_keys: OwnKeys::published(ours.subscribe()),
+        };
+        let http = Http::new(None, TIMEOUT).unwrap();
+        assert!(fetch_key_set(&http, &source).await.is_ok());
+        ours.send_replace(Arc::from([theirs.public_key_to_der().unwrap()]));
+        assert!(fetch_key_set(&http, &source).await.is_err());
+    }
+
     #[test]
     fn another_encoding_of_the_key_is_the_key() {
         let key = testkit::p256();
