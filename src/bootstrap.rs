@@ -3,6 +3,7 @@
 mod backends;
 mod parts;
 pub mod probes;
+pub mod reload;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -20,10 +21,11 @@ use signer_actors::pipeline::{Policy, Services};
 use signer_actors::ports::{Clock, Observer, SystemClock};
 use signer_actors::referrer::{CircuitPolicy, LookupRate, ReferrerPolicy};
 use signer_actors::runtime::Deadline;
-use signer_actors::system::{Placement, Tuning, start_actors};
+use signer_actors::system::{Placement, Tuning, start_controlled};
 use signer_actors::timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
+use self::reload::Reloader;
 use crate::bundle::trusted_root::{PublishedKeys, TrustedRoot};
 use crate::config::{Binding, BodyHashPolicy, ClientAuth, Release, Settings, Standing};
 use crate::http::budget::BodyBudget;
@@ -72,6 +74,8 @@ pub struct Service {
     pub metrics_listen: Option<std::net::SocketAddr>,
     /// How long a drain may take.
     pub drain_timeout: Duration,
+    /// Changes keys and trust while the service runs; taken by who listens for the signal.
+    pub reloader: Option<Reloader>,
     arbiters: Arbiters,
 }
 
@@ -166,7 +170,8 @@ pub async fn start_at(
         .map_err(StartError::of("server.tls"))?;
 
     let arbiters = Arbiters::new(settings.state.shards);
-    let services = start_actors(built.parts, tuning(settings), &arbiters.placement());
+    let (services, controls) = start_controlled(built.parts, tuning(settings), &arbiters.placement());
+    let documents = watch::Sender::new(built.documents);
     if let Some(shared) = &built.shared {
         arbiters.state.spawn(shared.keep(log.clone()));
         // Without it the service starts all the same, answers 503, and is not ready.
@@ -191,9 +196,7 @@ pub async fn start_at(
         certificates: accepts_certificates(settings),
         body_hash_required: settings.auth.dpop.body_hash == BodyHashPolicy::Required,
         proxies: TrustedProxies::new(&settings.server.trusted_proxies),
-        trusted_root: built.trusted_root,
-        published_keys: built.published_keys,
-        trust: Arc::new(built.trust),
+        documents: documents.subscribe(),
         verifying: Arc::new(Semaphore::new(2 * cores())),
     };
     close_orphans(&state, &built.orphans)
@@ -203,6 +206,14 @@ pub async fn start_at(
         .await
         .map_err(|error| StartError::of("audit")(error.to_string()))?;
 
+    let reloader = Reloader {
+        controls,
+        services: state.services.clone(),
+        metrics: Arc::clone(&state.metrics),
+        documents,
+        own_keys: built.own_keys,
+        settings: settings.clone(),
+    };
     if let Some(changes) = built.licence {
         actix::spawn(record_licence_files(state.services.clone(), changes));
     }
@@ -236,6 +247,7 @@ pub async fn start_at(
         listen,
         metrics_listen,
         drain_timeout,
+        reloader: Some(reloader),
         arbiters,
     })
 }
@@ -251,8 +263,8 @@ pub fn trust_documents(settings: &Settings) -> Result<(TrustedRoot, PublishedKey
     let named = named.map(|(configured, source)| (configured.url.as_str(), source));
     let built = backends::build(&settings.signing.backends, named, &clock)?;
     let unreadable = |error: serde_json::Error| error.to_string();
-    let root = serde_json::from_slice(&built.trusted_root).map_err(unreadable)?;
-    let keys = serde_json::from_slice(&built.published_keys).map_err(unreadable)?;
+    let root = serde_json::from_slice(&built.documents.trusted_root).map_err(unreadable)?;
+    let keys = serde_json::from_slice(&built.documents.published_keys).map_err(unreadable)?;
     Ok((root, keys))
 }
 
@@ -303,8 +315,6 @@ fn tuning(settings: &Settings) -> Tuning {
     let (release, entitlement) = (&settings.release, &settings.entitlement);
     Tuning {
         policy: Policy {
-            default_mode: settings.signing.default_mode,
-            default_key: settings.signing.default_key.clone(),
             stamp: settings.signing.stamp,
             predicate_types: settings.signing.predicate_types.clone(),
             predicate_checks: settings.signing.predicate_checks,
@@ -320,6 +330,7 @@ fn tuning(settings: &Settings) -> Tuning {
             keys_refresh_after: keys.refresh_after,
             verify_sample: VERIFY_SAMPLE,
         },
+        defaults: reload::defaults(settings),
         keys,
         entitlement: EntitlementPolicy {
             positive_ttl: entitlement.positive_ttl,

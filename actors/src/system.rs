@@ -1,5 +1,7 @@
 //! Starts every actor on its arbiter, and stops them in order.
 
+mod controls;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use crate::domain::audit::AuditRecord;
 use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
 use crate::idempotency::Idempotency;
 use crate::keyring::KeyPolicy;
-use crate::pipeline::{BackendHandle, Policy, Services, StrangerRate, TimestampHandle};
+use crate::pipeline::{Defaults, Policy, Services, Signers, StrangerRate, TimestampHandle};
 use crate::ports::{
     AuditLog, AuditTrail, AuthoritySource, Clock, IdempotencyStore, Ids, LicensingSource, Observer,
     ProofVerifier, QuotaStore, ReleaseSource, ReplayStore, SigningBackend, TimestampSource,
@@ -21,9 +23,10 @@ use crate::ports::{
 use crate::quota::Quota;
 use crate::referrer::{self, ReferrerParts, ReferrerPolicy, Referrers};
 use crate::runtime::{AskError, Deadline, Shards, Vitals, Watchdog, start};
-use crate::signer::Signer;
 use crate::timestamp::{TimestampHealth, TimestampParts, TimestampPolicy, Timestamps};
 use crate::tokens::Tokens;
+
+pub use controls::{Controls, Unopened};
 
 /// Everything the outside provides.
 #[derive(Debug)]
@@ -76,6 +79,8 @@ pub struct SharedState {
 pub struct Tuning {
     /// Settings of the flow.
     pub policy: Policy,
+    /// What signs a request that does not choose.
+    pub defaults: Defaults,
     /// How long the Authority's keys are good for.
     pub keys: KeyPolicy,
     /// How long facts of proofs of entitlement are good for.
@@ -110,6 +115,11 @@ pub struct Placement {
 
 /// Starts every actor.
 pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Services {
+    start_controlled(parts, tuning, placement).0
+}
+
+/// The same, and what changes it while it runs.
+pub fn start_controlled(parts: Parts, tuning: Tuning, placement: &Placement) -> (Services, Controls) {
     let watchdog = Watchdog::default();
     let vitals = Vitals {
         observer: Arc::clone(&parts.observer),
@@ -190,11 +200,23 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
             Referrers::new(parts)
         })
     };
-    let backends: Vec<_> = parts
-        .backends
-        .iter()
-        .map(|backend| start_backend(backend, &parts, capacity, &vitals, &placement.state))
-        .collect();
+    let none = Signers {
+        backends: Vec::new(),
+        defaults: tuning.defaults,
+    };
+    let controls = Controls {
+        arbiter: placement.state.clone(),
+        vitals: vitals.clone(),
+        clock: Arc::clone(&parts.clock),
+        capacity,
+        signers: watch::Sender::new(Arc::new(none.clone())),
+        referrer: referrer.clone(),
+    };
+    let backends = parts.backends.iter().map(|backend| controls.begin(backend));
+    controls.put_signers(Signers {
+        backends: backends.collect(),
+        ..none
+    });
 
     let timestamps = parts
         .timestamps
@@ -217,7 +239,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         })
     };
 
-    Services {
+    let services = Services {
         auth,
         authority_keys,
         tokens: None,
@@ -228,7 +250,7 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         referrer,
         repositories: repositories.into(),
         repository_health,
-        backends: backends.into(),
+        signers: controls.signers.subscribe(),
         timestamps,
         audit,
         audit_healthy,
@@ -243,30 +265,13 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         log: parts.log,
         policy: Arc::new(tuning.policy),
         watchdog,
-    }
+    };
+    (services, controls)
 }
 
 fn on_each<T>(placement: &Placement, mut start: impl FnMut(&ArbiterHandle) -> T) -> (T, Vec<T>) {
     let first = start(&placement.state);
     (first, placement.more_state.iter().map(start).collect())
-}
-
-fn start_backend(
-    backend: &Arc<dyn SigningBackend>,
-    parts: &Parts,
-    capacity: usize,
-    vitals: &Vitals,
-    arbiter: &ArbiterHandle,
-) -> BackendHandle {
-    let published = watch::Sender::new(None);
-    let open = published.subscribe();
-    let info = backend.info();
-    let (backend, clock) = (Arc::clone(backend), Arc::clone(&parts.clock));
-    let (observer, log) = (Arc::clone(&parts.observer), parts.log.clone());
-    let mailbox = start(arbiter, capacity, vitals.clone(), move || {
-        Signer::new(backend, clock, observer, log, published)
-    });
-    BackendHandle { info, mailbox, open }
 }
 
 fn start_timestamps(

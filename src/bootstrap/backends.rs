@@ -18,14 +18,12 @@ use crate::bundle::verify::Trust;
 use crate::config::{
     Backend, FileKey, Fulcio, KeyMaterial, Pkcs11, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
 };
+use crate::http::state::Documents;
 
 /// Backends in configured order, with the documents that verifiers need.
 pub(super) struct Backends {
     pub(super) all: Vec<Arc<dyn SigningBackend>>,
-    pub(super) trusted_root: Bytes,
-    pub(super) published_keys: Bytes,
-    /// The same, for this service's own use: who signs for it, and who says when.
-    pub(super) trust: Trust,
+    pub(super) documents: Documents,
 }
 
 /// `timestamps`: the authority with its address.
@@ -69,9 +67,11 @@ pub(super) fn build(
     let json = |what: serde_json::Result<Vec<u8>>| what.map(Bytes::from).map_err(|error| error.to_string());
     Ok(Backends {
         all,
-        trusted_root: json(serde_json::to_vec(&root))?,
-        published_keys: json(serde_json::to_vec(&keys))?,
-        trust,
+        documents: Documents {
+            trusted_root: json(serde_json::to_vec(&root))?,
+            published_keys: json(serde_json::to_vec(&keys))?,
+            trust: Arc::new(trust),
+        },
     })
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::ids::AuditId;
@@ -22,7 +21,7 @@ use crate::adapters::audit_files::{self, FileAuditLog};
 use crate::adapters::authority::dpop::{DpopSettings, DpopVerifier, NonceMode};
 use crate::adapters::authority::{self, AuthorityKeys};
 use crate::adapters::idempotency::{self, EmbeddedKeys};
-use crate::adapters::jose::source::KeysLocation;
+use crate::adapters::jose::source::{KeysLocation, OwnKeys};
 use crate::adapters::licensing::licence::LicenceFile;
 use crate::adapters::licensing::offline::{LicenceSettings, OfflineLicensing, Surroundings};
 use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licensing};
@@ -31,6 +30,7 @@ use crate::adapters::registry::{self, RegistryReleases};
 use crate::adapters::timestamp::{self, HttpTimestamps};
 use crate::bundle::verify::Trust;
 use crate::config::{self, LicensingKeys, NoncePolicy, Settings, Standing};
+use crate::http::state::Documents;
 use crate::tlog::NoteSigner;
 
 /// How much longer than a request may take an attempt has its idempotency key to itself.
@@ -39,9 +39,8 @@ const CLAIM_MARGIN: Duration = Duration::from_secs(10);
 /// The parts, and what only the start needs of them.
 pub(super) struct Built {
     pub(super) parts: Parts,
-    pub(super) trusted_root: Bytes,
-    pub(super) published_keys: Bytes,
-    pub(super) trust: Trust,
+    pub(super) documents: Documents,
+    pub(super) own_keys: watch::Sender<Arc<[Vec<u8>]>>,
     pub(super) orphans: Vec<AuditId>,
     pub(super) facts: BTreeMap<String, String>,
     /// The state that replicas share, to be kept connected.
@@ -64,7 +63,10 @@ pub(super) async fn build(
     let named = named.map(|(configured, source)| (configured.url.as_str(), source));
     let backends = backends::build(&settings.signing.backends, named, &clock)
         .map_err(StartError::of("signing.backends"))?;
-    let authority = AuthorityKeys::new(&authority_settings(settings)).map_err(unavailable("auth"))?;
+    let own_keys = watch::Sender::new(own_keys(settings));
+    let own = OwnKeys::published(own_keys.subscribe());
+    let authority =
+        AuthorityKeys::new(&authority_settings(settings, own.clone())).map_err(unavailable("auth"))?;
     let epoch = StoreEpoch::default();
     let shared = shared_state(settings, epoch.clone(), Arc::clone(&observer))?;
     let proofs = DpopVerifier::new(&dpop_settings(settings, epoch))
@@ -78,9 +80,9 @@ pub(super) async fn build(
         observer: Arc::clone(&observer),
         log: log.clone(),
     };
-    let (licensing, licence) = licensing_source(settings, audit.newest_record(), surroundings).await?;
+    let (licensing, licence) = licensing_source(settings, own, audit.newest_record(), surroundings).await?;
     let idempotency = idempotency_keys(settings, shared.as_ref(), &clock, &observer, &log)?;
-    let mut facts = facts(settings, &backends);
+    let mut facts = facts(settings, &backends.documents);
     facts.insert("checkpointKey".to_owned(), checkpoint_key);
     if let Some(licence) = &licence {
         facts.extend(licence_facts(licence.borrow().as_deref()));
@@ -107,9 +109,8 @@ pub(super) async fn build(
             observer,
             log,
         },
-        trusted_root: backends.trusted_root,
-        published_keys: backends.published_keys,
-        trust: backends.trust,
+        documents: backends.documents,
+        own_keys,
         orphans,
         facts,
         shared,
@@ -160,11 +161,12 @@ fn open_trail(
 /// Licensing online or by file. After the trail has been opened: its newest record says how late it is at least.
 async fn licensing_source(
     settings: &Settings,
+    own: OwnKeys,
     last_record: Option<DateTime<Utc>>,
     surroundings: Surroundings,
 ) -> Result<(Arc<dyn LicensingSource>, Option<LicenceChanges>), StartError> {
     let unusable = |error: SourceUnavailable| StartError::of("entitlement")(error.to_string());
-    let adapter = licensing_settings(settings)?;
+    let adapter = licensing_settings(settings, own)?;
     let Some(licence) = licence_settings(settings, last_record) else {
         return Ok((Arc::new(Licensing::new(&adapter).map_err(unusable)?), None));
     };
@@ -251,7 +253,7 @@ fn idempotency_keys(
 }
 
 /// What the audit trail says of a start: version, and what was trusted.
-fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String, String> {
+pub(super) fn facts(settings: &Settings, documents: &Documents) -> BTreeMap<String, String> {
     let digest = |bytes: &[u8]| Sha256Digest::of(bytes).to_hex();
     let release = &settings.release;
     let signers = release.signers.iter().map(|signer| &signer.key);
@@ -282,20 +284,43 @@ fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String,
                 .collect::<Vec<_>>()
                 .join(" "),
         ),
-        ("trustedRootDigest".to_owned(), digest(&backends.trusted_root)),
-        ("publishedKeysDigest".to_owned(), digest(&backends.published_keys)),
+        ("trustedRootDigest".to_owned(), digest(&documents.trusted_root)),
+        (
+            "publishedKeysDigest".to_owned(),
+            digest(&documents.published_keys),
+        ),
+        ("releaseTrustDigest".to_owned(), release_trust(release)),
         ("releaseKeysDigest".to_owned(), digest(&release_keys)),
         ("releaseWitnessesDigest".to_owned(), digest(&witnesses)),
     ])
 }
 
+/// Another one whenever images are judged by anything else. For comparing records of one version of the service.
+fn release_trust(release: &config::Release) -> String {
+    let all = format!(
+        "{:?}",
+        (
+            (
+                &release.keys,
+                &release.signers,
+                &release.identities,
+                &release.roots
+            ),
+            (&release.threshold, &release.revoked, &release.revoked_keys),
+            (&release.timestamp_roots, &release.logs, &release.require),
+            &release.tag_annotation,
+        )
+    );
+    Sha256Digest::of(all.as_bytes()).to_hex()
+}
+
 /// Public keys of every keyful backend, active or not.
-fn own_keys(settings: &Settings) -> Arc<[Vec<u8>]> {
+pub(super) fn own_keys(settings: &Settings) -> Arc<[Vec<u8>]> {
     let key = |backend: &config::Backend| backend.public_key_der().map(<[u8]>::to_vec);
     settings.signing.backends.iter().filter_map(key).collect()
 }
 
-pub(super) fn authority_settings(settings: &Settings) -> authority::Settings {
+pub(super) fn authority_settings(settings: &Settings, own_keys: OwnKeys) -> authority::Settings {
     let auth = &settings.auth;
     authority::Settings {
         issuer: auth.issuer.clone(),
@@ -305,7 +330,7 @@ pub(super) fn authority_settings(settings: &Settings) -> authority::Settings {
             config::AuthorityKeys::Uri(url) => KeysLocation::Uri(url.clone()),
             config::AuthorityKeys::File(file) => KeysLocation::File(file.path.clone()),
         },
-        own_keys: own_keys(settings),
+        own_keys,
         token_types: auth.token_types.clone(),
         algorithms: auth.algorithms.clone(),
         max_token_lifetime: auth.max_token_lifetime,
@@ -332,7 +357,10 @@ fn dpop_settings(settings: &Settings, epoch: StoreEpoch) -> DpopSettings {
     }
 }
 
-pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Settings, StartError> {
+pub(super) fn licensing_settings(
+    settings: &Settings,
+    own_keys: OwnKeys,
+) -> Result<licensing::Settings, StartError> {
     let entitlement = &settings.entitlement;
     let unusable = || StartError::of("entitlement.credential")("it is not a bearer token".to_owned());
     Ok(licensing::Settings {
@@ -343,7 +371,7 @@ pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Setti
             LicensingKeys::Uri(url) => KeysLocation::Uri(url.clone()),
             LicensingKeys::File(file) => KeysLocation::File(file.path.clone()),
         },
-        own_keys: own_keys(settings),
+        own_keys,
         introspection: match &entitlement.standing {
             Standing::Offline { .. } => None,
             Standing::Online {

@@ -12,6 +12,7 @@ use signer_actors::ports::{
 use super::{backends, parts};
 use crate::adapters::authority::AuthorityKeys;
 use crate::adapters::idempotency::{self, Inspected};
+use crate::adapters::jose::source::OwnKeys;
 use crate::adapters::licensing::Licensing;
 use crate::adapters::licensing::offline::{Surroundings, inspect};
 use crate::adapters::registry::{RegistryReleases, Seen};
@@ -23,11 +24,13 @@ pub type Answer = (String, Result<String, String>);
 /// The Authority's and Licensing's key sets.
 pub async fn key_sets(settings: &Settings) -> Vec<Answer> {
     let authority = async {
-        let source = AuthorityKeys::new(&parts::authority_settings(settings)).map_err(|e| e.to_string())?;
+        let source = AuthorityKeys::new(&parts::authority_settings(settings, own_keys(settings)))
+            .map_err(|e| e.to_string())?;
         source.fetch_key_set().await.map_err(|error| error.to_string())
     };
     let licensing = async {
-        let source = parts::licensing_settings(settings).map_err(|error| error.to_string())?;
+        let source =
+            parts::licensing_settings(settings, own_keys(settings)).map_err(|error| error.to_string())?;
         let source = Licensing::new(&source).map_err(|error| error.to_string())?;
         source.fetch_key_set().await.map_err(|error| error.to_string())
     };
@@ -64,7 +67,8 @@ pub fn idempotency_keys(settings: &Settings) -> Option<Result<Inspected, String>
 pub async fn licence_file(settings: &Settings) -> Option<Answer> {
     let licence = parts::licence_settings(settings, None)?;
     let inspect = async {
-        let adapter = parts::licensing_settings(settings).map_err(|error| error.to_string())?;
+        let adapter =
+            parts::licensing_settings(settings, own_keys(settings)).map_err(|error| error.to_string())?;
         let surroundings = Surroundings {
             clock: Arc::new(SystemClock::default()),
             observer: Arc::new(Unobserved),
@@ -170,4 +174,8 @@ pub async fn signing_keys(settings: &Settings) -> Vec<Answer> {
         ));
     }
     answers
+}
+
+fn own_keys(settings: &Settings) -> OwnKeys {
+    OwnKeys::fixed(parts::own_keys(settings))
 }

@@ -19,6 +19,7 @@ mod reader;
 mod reference;
 mod registries;
 mod release;
+mod reload;
 mod secret;
 mod server;
 mod signing;
@@ -48,6 +49,7 @@ pub use state::{SharedStore, State};
 
 use layers::Layers;
 use reader::{Reader, Section};
+pub(crate) use reload::Written;
 
 /// Everything the service is told, validated. Files named by keys have been read; addresses have not been contacted.
 #[derive(Clone, Debug)]
@@ -72,6 +74,8 @@ pub struct Settings {
     pub log: Log,
     /// What works but is unusual: to be logged at start and shown by `signer check`.
     pub warnings: Vec<Warning>,
+    /// What was written, to compare with another reading.
+    pub(crate) written: Written,
 }
 
 /// Sections as far as they could be read.
@@ -98,7 +102,8 @@ pub fn load(inputs: Inputs) -> Result<Settings, Vec<ConfigError>> {
     refuse_unknown_overrides(&mut reader);
     consistency::check(&mut reader, &mut draft);
     let warnings = std::mem::take(&mut reader.warnings);
-    match draft.finish(warnings) {
+    let written = Written(reader.layers.written());
+    match draft.finish(warnings, written) {
         Some(settings) if reader.errors.is_empty() => Ok(settings),
         _ => Err(reader.errors),
     }
@@ -157,7 +162,7 @@ fn refuse_unknown_overrides(reader: &mut Reader) {
 }
 
 impl Draft {
-    fn finish(self, warnings: Vec<Warning>) -> Option<Settings> {
+    fn finish(self, warnings: Vec<Warning>, written: Written) -> Option<Settings> {
         Some(Settings {
             server: self.server?,
             auth: self.auth?,
@@ -169,6 +174,7 @@ impl Draft {
             audit: self.audit?,
             log: self.log?,
             warnings,
+            written,
         })
     }
 }

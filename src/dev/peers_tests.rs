@@ -83,7 +83,7 @@ async fn the_service_accepts_the_token_and_a_proof_by_its_key() {
         .await
         .unwrap();
     let keys = AuthorityKeys::new(&authority_client::Settings {
-        own_keys: std::sync::Arc::new([]),
+        own_keys: crate::adapters::jose::source::OwnKeys::fixed([].into()),
         issuer: neighbours.authority.running.base_url.clone(),
         audience: "signer".to_owned(),
         keys: KeysLocation::Discovery,
@@ -139,7 +139,7 @@ async fn the_licensing_adapter_sees_the_entitlement_until_it_is_revoked() {
     let neighbours = neighbours(Options::default()).await.unwrap();
     let licensing = &neighbours.licensing;
     let client = licensing_client::Licensing::new(&licensing_client::Settings {
-        own_keys: std::sync::Arc::new([]),
+        own_keys: crate::adapters::jose::source::OwnKeys::fixed([].into()),
         issuer: licensing.running.base_url.clone(),
         audience: "signer".to_owned(),
         algorithms: vec![JwsAlgorithm::Es256],

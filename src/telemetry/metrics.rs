@@ -7,6 +7,7 @@ mod observer;
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -59,6 +60,7 @@ const IDEMPOTENCY: [&str; 11] = [
     "unkept",
     "taken_over",
 ];
+const RELOADS: [&str; 3] = ["applied", "unchanged", "refused"];
 /// The one that lives with each worker, whose mailbox nobody watches: at worst, a token is verified anew.
 const WORKERS_OWN: &str = "tokens";
 
@@ -141,6 +143,8 @@ pub struct Metrics {
     idempotency_errors: IntCounterVec,
     idempotency_up: IntGaugeVec,
     idempotency_entries: IntGaugeVec,
+    reloads: Known<IntCounter, 3>,
+    reloaded_at: IntGauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -215,6 +219,11 @@ impl Metrics {
             "signer_timestamps_total",
             "Answers of the timestamp authority.",
             &["outcome"],
+        )?;
+        let reloads = make.counters(
+            "signer_reloads_total",
+            "Readings of the configuration by a running service.",
+            &["result"],
         )?;
         let idempotency = make.counters(
             "signer_idempotency_total",
@@ -418,8 +427,28 @@ impl Metrics {
                 "Keys in the embedded store of idempotency keys; absent where it is shared.",
                 &["store"],
             )?,
+            reloads: Known::new(RELOADS, |result| reloads.with_label_values(&[result])),
+            reloaded_at: make.gauge(
+                "signer_reload_timestamp_seconds",
+                "When the configuration was last read again without an error; 0 before.",
+            )?,
             registry: make.0,
         })
+    }
+
+    /// Counts a reload of the configuration.
+    pub fn reloaded(&self, result: Reload, now: DateTime<Utc>) {
+        let name = match result {
+            Reload::Applied => "applied",
+            Reload::Unchanged => "unchanged",
+            Reload::Refused => "refused",
+        };
+        if let Some(counter) = self.reloads.get(name) {
+            counter.inc();
+        }
+        if result != Reload::Refused {
+            self.reloaded_at.set(now.timestamp());
+        }
     }
 
     /// The metrics of one route, resolved once: keep it where the route is served.
@@ -458,6 +487,17 @@ impl Metrics {
         let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
         text
     }
+}
+
+/// What came of reading the configuration again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// Keys or the trust in releases were changed.
+    Applied,
+    /// They are as they were.
+    Unchanged,
+    /// There is an error, and nothing was changed.
+    Refused,
 }
 
 /// What became of a `Client-Cert` field (RFC 9440).

@@ -32,6 +32,7 @@ mod quota;
 mod registry_memory;
 mod release;
 mod release_gate;
+mod reload;
 mod remembered;
 mod replay;
 mod shared;

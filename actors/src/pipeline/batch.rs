@@ -17,7 +17,8 @@ use super::gates::{choose, grant, lease, license, timed, verify_scanner};
 use super::idempotent::{Held, begin};
 use super::lines::Lines;
 use super::records;
-use super::services::{BackendHandle, Services};
+use super::services::Services;
+use super::signers::{BackendHandle, Signers};
 use super::signing::{make_signature, record_intent, release};
 use super::state::{Authenticated, Entitled, Item, Released, Session};
 use super::timestamping::{authority, timestamp};
@@ -108,9 +109,11 @@ async fn run<T: 'static>(
         services,
         context,
     };
+    // One set of keys for all of them: a reload in between changes none.
+    let signers = services.signers();
     let chosen: Vec<_> = items
         .into_iter()
-        .map(|item| (item.place, choice(services, item)))
+        .map(|item| (item.place, choice(services, &signers, item)))
         .collect();
     let session = session.of_items();
     let entitlement = license(services, session.principal(), poe, context);
@@ -132,7 +135,7 @@ async fn run<T: 'static>(
     for (place, chosen) in chosen {
         let entitled = chosen.and_then(|(draft, options, backend, is_other_key)| {
             let grant = grant(services, &entitlement, &backend, is_other_key, &draft)?;
-            Services::check_active(&backend).at(Stage::Entitlement)?;
+            backend.check_active().at(Stage::Entitlement)?;
             Ok(Work {
                 place,
                 session: Arc::new(session.entitled(grant)),
@@ -191,8 +194,8 @@ async fn run<T: 'static>(
 
 type Chosen = (StatementDraft, SignOptions, BackendHandle, bool);
 
-fn choice(services: &Services, item: BatchItem) -> Result<Chosen, Failure> {
-    let (backend, is_other_key) = choose(services, &item.options)?;
+fn choice(services: &Services, signers: &Signers, item: BatchItem) -> Result<Chosen, Failure> {
+    let (backend, is_other_key) = choose(services, signers, &item.options)?;
     let backend = backend.clone();
     Ok((item.draft, item.options, backend, is_other_key))
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::context::{Context, SignOptions};
 use super::error::{AskedAt, At, Failure, Refusal, Stage};
-use super::services::{BackendHandle, Services};
+use super::services::Services;
+use super::signers::{BackendHandle, Signers};
 use super::state::{Admitted, Authenticated, Entitled, Item, ReleaseVerified, Session};
 use crate::domain::digest::ImageDigest;
 use crate::domain::entitlement::Entitlement;
@@ -20,11 +21,12 @@ use crate::signer::{Lease, OpenKey, SignerError};
 
 /// What the options ask for must be there: the backend they choose, and whether it is another than the default one.
 pub(super) fn choose<'a>(
-    services: &'a Services,
+    services: &Services,
+    signers: &'a Signers,
     options: &SignOptions,
 ) -> Result<(&'a BackendHandle, bool), Failure> {
-    let mode = options.mode.unwrap_or(services.policy.default_mode);
-    let chosen = services.backend(mode, options.key.as_ref()).at(Stage::Shape)?;
+    let mode = options.mode.unwrap_or(signers.defaults.mode);
+    let chosen = signers.backend(mode, options.key.as_ref()).at(Stage::Shape)?;
     if options.timestamp == Some(true) && services.timestamps.is_none() {
         return Err(Failure::new(Stage::Shape, Refusal::TimestampNotConfigured));
     }

@@ -6,7 +6,8 @@ use super::answer::Answer;
 use super::context::{Context, Idempotent, SignOptions};
 use super::error::{AskedAt, Failure, Refusal, Stage};
 use super::gates::timed;
-use super::services::{BackendHandle, Services};
+use super::services::Services;
+use super::signers::Signers;
 use super::signing::stamp;
 use super::state::{Entitled, Released, Session};
 use crate::audit::Durability;
@@ -80,7 +81,7 @@ pub(super) async fn take_turn(
                     let hold = Some(hold);
                     return Ok(Todo::Sign(Held { hold, earlier }));
                 }
-                Turn::Kept { attempt, answer } if still_counts(&services.backends, &answer) => {
+                Turn::Kept { attempt, answer } if still_counts(&services.signers(), &answer) => {
                     charge_replay(services, session, context).await?;
                     services.observer.idempotency("replayed");
                     return Ok(Todo::Repeat(attempt, answer));
@@ -99,9 +100,9 @@ pub(super) async fn take_turn(
 
 /// What was signed with a key that is revoked, or that this service does not know any more, is no answer (ADR 0015). A
 /// retired key's signatures go on to count.
-fn still_counts(backends: &[BackendHandle], answer: &KeptAnswer) -> bool {
-    let signer = |backend: &&BackendHandle| backend.info.id == answer.backend;
-    let signer = backends.iter().find(signer);
+fn still_counts(signers: &Signers, answer: &KeptAnswer) -> bool {
+    let mut all = signers.backends.iter();
+    let signer = all.find(|backend| backend.info.id == answer.backend);
     signer.is_some_and(|backend| backend.info.key == answer.key && backend.info.state != KeyState::Revoked)
 }
 

@@ -18,6 +18,7 @@ mod probe;
 mod records;
 mod run;
 mod services;
+mod signers;
 mod signing;
 pub mod state;
 mod strangers;
@@ -33,7 +34,8 @@ pub use look_up::{audit_records, charge_question, tree_head, verify_release};
 pub use probe::{Gate, GateReport, GateVerdict, Probe, probe};
 pub use records::note_refused;
 pub use run::sign;
-pub use services::{BackendHandle, Policy, Services, TimestampHandle};
+pub use services::{Policy, Services, TimestampHandle};
+pub use signers::{BackendHandle, Defaults, PublishedSigners, Signers};
 pub use strangers::{StrangerRate, note_stranger};
 pub use turns::turn;
 

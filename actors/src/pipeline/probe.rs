@@ -88,9 +88,10 @@ async fn run(
         options,
         idempotency: _,
     } = request;
-    let (backend, is_other_key) = choose(services, &options)?;
+    let signers = services.signers();
+    let (backend, is_other_key) = choose(services, &signers, &options)?;
     let session = entitle(services, session, poe, backend, is_other_key, &draft, context).await?;
-    Services::check_active(backend).at(Stage::Entitlement)?;
+    backend.check_active().at(Stage::Entitlement)?;
     let tenant = session.principal().token().tenant.clone();
     let limits = session.grant().entitlement().limits;
     let shard = services.quota.of(tenant.as_str());

@@ -67,19 +67,20 @@ async fn run(
         options,
         idempotency,
     } = request;
-    let (backend, is_other_key) = choose(services, &options)?;
+    let signers = services.signers();
+    let (backend, is_other_key) = choose(services, &signers, &options)?;
     let session = entitle(services, session, poe, backend, is_other_key, &draft, context).await?;
     // A key that was retired meanwhile signs no more, but what it has answered is answered again.
     let keyed = idempotency.is_some();
     if !keyed || backend.info.state == KeyState::Revoked {
-        Services::check_active(backend).at(Stage::Entitlement)?;
+        backend.check_active().at(Stage::Entitlement)?;
     }
     let asked = (&draft, scanner, &options);
     let mut held = match take_turn(services, &session, idempotency, asked, context).await? {
         Todo::Sign(held) => held,
         Todo::Repeat(audit_id, kept) => return repeat(&session, draft, scanner, audit_id, kept),
     };
-    Services::check_active(backend).at(Stage::Entitlement)?;
+    backend.check_active().at(Stage::Entitlement)?;
     let item = admit(services, Arc::new(session), draft, context).await?;
     let rate = item.rate();
     let answered = async {

@@ -40,6 +40,17 @@ impl Flight {
     fn has(&self, tenant: &TenantId) -> bool {
         self.waiters.iter().any(|(waiter, _)| waiter == tenant)
     }
+
+    /// Each once.
+    fn tenants(&self) -> Vec<TenantId> {
+        let mut tenants: Vec<TenantId> = Vec::new();
+        for (tenant, _) in &self.waiters {
+            if !tenants.contains(tenant) {
+                tenants.push(tenant.clone());
+            }
+        }
+        tenants
+    }
 }
 
 /// Whether one more may wait.
@@ -101,13 +112,7 @@ impl Flights {
     pub(super) fn begin(&mut self, key: &Key) -> Vec<TenantId> {
         let flight = self.entry(key);
         flight.running = true;
-        let mut tenants: Vec<TenantId> = Vec::new();
-        for (tenant, _) in &flight.waiters {
-            if !tenants.contains(tenant) {
-                tenants.push(tenant.clone());
-            }
-        }
-        tenants
+        flight.tenants()
     }
 
     /// Ends a lookup: everyone who waits is answered.
@@ -134,6 +139,16 @@ impl Flights {
         }
         self.answer(own, answer);
         true
+    }
+
+    /// Lookups under way count no more: those that somebody waits for, and who, to be queued anew.
+    pub(super) fn restart(&mut self) -> Vec<(Key, u64, Vec<TenantId>)> {
+        self.flights.retain(|_, flight| !flight.waiters.is_empty());
+        let again = self.flights.iter_mut().map(|(key, flight)| {
+            flight.running = false;
+            (key.clone(), flight.id, flight.tenants())
+        });
+        again.collect()
     }
 
     /// Gives up on everyone.

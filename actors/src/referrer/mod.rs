@@ -22,7 +22,7 @@ pub use circuit::CircuitPolicy;
 pub use error::ReferrerError;
 pub use flights::Bounds;
 pub use lookups::LookupRate;
-pub use messages::{Check, Checked};
+pub use messages::{Check, Checked, Trust};
 pub use repositories::{PublishedHealth, RepositoryHealth};
 
 use ask::{Asked, Told, ask_all};
@@ -95,7 +95,7 @@ pub struct Referrers {
     lookups: Lookups,
     turns: Turns,
     repositories: Repositories,
-    /// Counts panics: a lookup from before one holds no place any more.
+    /// Counts panics and changes of trust: a lookup from before one holds no place any more, and tells nothing.
     life: u64,
 }
 
@@ -362,6 +362,25 @@ impl Serve<Check> for Referrers {
                 Reply::Now(Err(ReferrerError::Overloaded))
             }
         }
+    }
+}
+
+impl Serve<Trust> for Referrers {
+    fn serve(&mut self, Trust(source): Trust, cx: &mut Cx<'_, Self>) -> Reply<()> {
+        self.source = source;
+        self.memory.clear();
+        self.life = self.life.wrapping_add(1);
+        self.turns.abandon();
+        // What was being asked will not be told: circuits are learnt anew.
+        self.repositories.recover();
+        for (key, id, tenants) in self.flights.restart() {
+            for tenant in tenants {
+                if self.flights.is_queued(&key, id) {
+                    self.queue(key.clone(), id, tenant, cx);
+                }
+            }
+        }
+        Reply::Now(())
     }
 }
 

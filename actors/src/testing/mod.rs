@@ -155,8 +155,6 @@ pub fn tuning() -> Tuning {
     let thousand = std::num::NonZeroUsize::MIN.saturating_add(999);
     Tuning {
         policy: Policy {
-            default_mode: SigningMode::Kms,
-            default_key: None,
             stamp: true,
             predicate_types: vec!["https://cyclonedx.org/bom".into(), "https://stella.ops/*".into()],
             predicate_checks: true,
@@ -176,6 +174,10 @@ pub fn tuning() -> Tuning {
             audit_patience: Duration::from_secs(2),
             keys_refresh_after: Duration::from_secs(240),
             verify_sample: 16,
+        },
+        defaults: crate::pipeline::Defaults {
+            mode: SigningMode::Kms,
+            key: None,
         },
         keys: KeyPolicy::default(),
         entitlement: crate::entitlement::EntitlementPolicy {

@@ -12,7 +12,7 @@ use super::super::{net, parse, pem};
 use super::key_id;
 
 /// Ephemeral keys certified by Fulcio.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Fulcio {
     /// Backend id.
     pub id: KeyId,

@@ -26,7 +26,7 @@ pub(crate) const KINDS: &[&str] = &["fulcio", "file", "vault-transit", "pkcs11"]
 const LATER: &[&str] = &["aws-kms", "gcp-kms", "azure-kv"];
 
 /// One signing backend.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Backend {
     /// Ephemeral keys certified by Fulcio.
     Fulcio(Fulcio),

@@ -16,7 +16,7 @@ use super::vault::{self, Vault};
 use crate::crypto;
 
 /// A key that another process or a device holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Remote {
     /// Backend id and `keyId`.
     pub id: KeyId,
@@ -39,7 +39,7 @@ pub struct Remote {
 }
 
 /// Where such a key is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Service {
     /// The transit engine of Vault or OpenBao.
     Vault(Vault),

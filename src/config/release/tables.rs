@@ -30,7 +30,7 @@ pub enum ReleaseWitness {
 }
 
 /// A release key with a life.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseKey {
     /// Public key, PEM.
     pub key: PublicFile,
@@ -56,7 +56,7 @@ pub struct ReleaseIdentity {
 }
 
 /// A transparency log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseLog {
     /// Public key, PEM.
     pub key: PublicFile,

@@ -124,7 +124,8 @@ async fn checks(state: &AppState) -> BTreeMap<String, Check> {
         };
         checks.insert("timestamp".to_owned(), check);
     }
-    for backend in services.backends.iter() {
+    let signers = services.signers();
+    for backend in &signers.backends {
         let now = services.clock.now();
         let open = backend
             .open
@@ -133,8 +134,7 @@ async fn checks(state: &AppState) -> BTreeMap<String, Check> {
             .is_some_and(|key| key.lives_for(std::time::Duration::ZERO, now));
         // A key that the default mode does not need may be closed without making the replica useless.
         // One that signs no more never opens.
-        let in_use =
-            backend.info.mode == services.policy.default_mode || backend.info.mode == SigningMode::Kms;
+        let in_use = backend.info.mode == signers.defaults.mode || backend.info.mode == SigningMode::Kms;
         let needed = in_use && backend.info.state == KeyState::Active;
         checks.insert(
             format!("signer:{}", backend.info.id),
@@ -157,6 +157,7 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
     services.idempotency.observe();
     services.referrer.observe();
     services
+        .signers()
         .backends
         .iter()
         .for_each(|backend| backend.mailbox.observe());

@@ -77,7 +77,7 @@ pub async fn verify_dsse(
         public_key: asked.public_key,
         ..Options::at_present(state.services.clock.now())
     };
-    let trust = Arc::clone(&state.trust);
+    let trust = Arc::clone(&state.documents.borrow().trust);
     let told = beside(move || {
         let report = asked.document.verify(Some(&trust), &options);
         let told = serde_json::to_string(&VerifyDsseResponse::from(report));

@@ -42,6 +42,7 @@ fn busy() -> Metrics {
     metrics.idempotency("taken");
     metrics.idempotency_store("claim", Duration::ZERO, false);
     metrics.idempotency_up(true);
+    metrics.reloaded(Reload::Applied, DateTime::UNIX_EPOCH);
     metrics.idempotency_entries(1);
     metrics.leases_held(3);
     metrics.leases_held(-1);

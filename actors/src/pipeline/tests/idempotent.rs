@@ -388,7 +388,7 @@ async fn who_may_have_been_taken_over_does_not_answer_either() {
 fn later(first: &Rig, change: impl FnOnce(&mut World)) -> Rig {
     keyed(|world| {
         world.fakes.keys = first.keys().clone();
-        world.tuning.policy.default_mode = SigningMode::Keyless;
+        world.tuning.defaults.mode = SigningMode::Keyless;
         change(world);
     })
 }
