@@ -202,7 +202,7 @@ pub fn start_controlled(parts: Parts, tuning: Tuning, placement: &Placement) -> 
     };
     let none = Signers {
         backends: Vec::new(),
-        defaults: tuning.defaults,
+        defaults: tuning.defaults.clone(),
     };
     let controls = Controls {
         arbiter: placement.state.clone(),

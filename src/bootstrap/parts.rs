@@ -28,7 +28,6 @@ use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licens
 use crate::adapters::redis::{self, RedisState};
 use crate::adapters::registry::{self, RegistryReleases};
 use crate::adapters::timestamp::{self, HttpTimestamps};
-use crate::bundle::verify::Trust;
 use crate::config::{self, LicensingKeys, NoncePolicy, Settings, Standing};
 use crate::http::state::Documents;
 use crate::tlog::NoteSigner;
