@@ -15,6 +15,15 @@ pub(crate) struct Args {
     /// Which key signs.
     #[arg(long, global = true, value_enum, default_value_t = Mode::Kms)]
     pub(crate) mode: Mode,
+    /// Further `[[signing.backends]]` in TOML, to be measured by `--key`.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) backends: Option<PathBuf>,
+    /// Id of the backend that signs with `--mode kms`.
+    #[arg(long, global = true, default_value = "bench-2026")]
+    pub(crate) key: String,
+    /// Environment variables that the server gets, such as the one that a PKCS #11 module reads.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) pass: Vec<String>,
     /// Speak TLS.
     #[arg(long, global = true)]
     pub(crate) tls: bool,

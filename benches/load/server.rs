@@ -41,13 +41,17 @@ pub(crate) struct Ended {
 
 impl Server {
     /// Started, and ready by its own word.
-    pub(crate) fn start(world: &World) -> Fallible<Self> {
+    pub(crate) fn start(world: &World, pass: &[String]) -> Fallible<Self> {
         let said = world.path().join("said.txt");
         let log = world.path().join("signer.log");
         let process = Command::new(env!("CARGO_BIN_EXE_signer"))
             .args(["serve", "--config"])
             .arg(world.path().join("signer.toml"))
             .env_clear()
+            .envs(
+                pass.iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            )
             .stdin(Stdio::null())
             .stdout(File::create(&said)?)
             .stderr(File::create(&log)?)
