@@ -15,6 +15,15 @@ pub(crate) struct Args {
     /// Which key signs.
     #[arg(long, global = true, value_enum, default_value_t = Mode::Kms)]
     pub(crate) mode: Mode,
+    /// Further `[[signing.backends]]` in TOML, to be measured by `--key`.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) backends: Option<PathBuf>,
+    /// Id of the backend that signs with `--mode kms`.
+    #[arg(long, global = true, default_value = "bench-2026")]
+    pub(crate) key: String,
+    /// Environment variables that the server gets, such as the one that a PKCS #11 module reads.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) pass: Vec<String>,
     /// Speak TLS.
     #[arg(long, global = true)]
     pub(crate) tls: bool,
@@ -27,12 +36,6 @@ pub(crate) struct Args {
     /// Where the server's files go, the audit trail above all; removed at the end.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
-    /// Tables `[[signing.backends]]` to add to the configuration (TOML); with --key one of them signs.
-    #[arg(long, global = true, value_name = "FILE", requires = "key")]
-    pub(crate) backends: Option<PathBuf>,
-    /// Id of the key that signs, with --backends.
-    #[arg(long, global = true, value_name = "ID", requires = "backends")]
-    pub(crate) key: Option<String>,
     /// `cargo bench` says so.
     #[arg(long, global = true, hide = true)]
     bench: bool,

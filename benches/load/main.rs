@@ -65,7 +65,7 @@ fn run(args: Args) -> Fallible<bool> {
 }
 
 fn measure(args: &Args, world: &World) -> Fallible<bool> {
-    let server = Server::start(world)?;
+    let server = Server::start(world, &args.pass)?;
     let report = match &args.scenario {
         Some(Scenario::Sign(options)) => scenarios::sign::run(&server, world, options)?,
         Some(Scenario::Neighbour(options)) => scenarios::neighbour::run(&server, world, options)?,

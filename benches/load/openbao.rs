@@ -29,7 +29,7 @@ pub(crate) fn start(program: &Path, folder: &Path) -> Fallible<Server> {
     command.arg(format!("-dev-root-token-id={TOKEN}"));
     command.arg(format!("-dev-listen-address={address}"));
     command.arg(format!("-config={}", config.display()));
-    let server = Server::spawn(command, folder, "openbao", |said| {
+    let server = Server::spawn(command, folder, "openbao", &[], |said| {
         said.contains("Development mode should NOT be used")
             .then_some(address)
     })?;

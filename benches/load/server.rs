@@ -41,12 +41,12 @@ pub(crate) struct Ended {
 
 impl Server {
     /// Started, and ready by its own word.
-    pub(crate) fn start(world: &World) -> Fallible<Self> {
+    pub(crate) fn start(world: &World, pass: &[String]) -> Fallible<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_signer"));
         command
             .args(["serve", "--config"])
             .arg(world.path().join("signer.toml"));
-        let mut server = Self::spawn(command, world.path(), "signer", ready_line)?;
+        let mut server = Self::spawn(command, world.path(), "signer", pass, ready_line)?;
         server.target.tls = world.tls.as_ref().map(tls::connector).transpose()?;
         let target = server.target.clone();
         let log = world.path().join("signer.log");
@@ -54,11 +54,12 @@ impl Server {
         Ok(server)
     }
 
-    /// Any server, in an empty environment; `find` finds its address in what it says. It speaks no TLS.
+    /// Any server, in an environment of what `pass` names; `find` finds its address in what it says. It speaks no TLS.
     pub(crate) fn spawn(
         mut command: Command,
         folder: &Path,
         name: &str,
+        pass: &[String],
         find: impl Fn(&str) -> Option<SocketAddr>,
     ) -> Fallible<Self> {
         let said = folder.join(format!("{name}.txt"));
@@ -66,6 +67,10 @@ impl Server {
         let process = command
             .env_clear()
             .env("HOME", folder)
+            .envs(
+                pass.iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            )
             .stdin(Stdio::null())
             .stdout(File::create(&said)?)
             .stderr(File::create(&log)?)

@@ -138,7 +138,7 @@ impl World {
             checkpoint_key = "file:audit.key"
             {backends}
             "#,
-            key = args.key.as_deref().unwrap_or("bench-2026"),
+            key = args.key,
             backends = args
                 .backends
                 .as_ref()

@@ -75,7 +75,7 @@ impl<'a> Scene<'a> {
     fn new(server: &'a Server, world: &'a World, args: &Args, options: &'a Compare) -> Fallible<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["echo", "--threads", &args.workers.to_string()]);
-        let echo = Server::spawn(command, world.path(), "echo", ready_line)?;
+        let echo = Server::spawn(command, world.path(), "echo", &[], ready_line)?;
         let openbao = options.openbao.as_ref();
         let openbao = openbao
             .map(|program| openbao::start(program, world.path()))

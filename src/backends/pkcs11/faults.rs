@@ -36,8 +36,8 @@ pub(super) fn meaning(step: Step, error: &Error) -> RemoteError {
     let Error::Pkcs11(code, function) = error else {
         return RemoteError::Failed(unusable(step, error));
     };
-    // The name of a code: CKR_PIN_INCORRECT is `PinIncorrect`.
-    let named = format!("{}: {function} said {code:?}", step.name());
+    // CKR_PIN_INCORRECT is called `PinIncorrect`.
+    let named = format!("{}: C_{function:?} said {code:?}", step.name());
     match code {
         RvError::PinIncorrect
         | RvError::PinInvalid
