@@ -7,11 +7,12 @@ use signer_actors::domain::signing::KeyState;
 use signer_actors::ports::{Clock, SigningBackend};
 use zeroize::Zeroizing;
 
+use super::clouds;
 use crate::backends::credential::CredentialSource;
 use crate::backends::file::FileBackend;
 use crate::backends::fulcio::FulcioBackend;
 use crate::backends::published::PublishedKey as PublicOnly;
-use crate::backends::{file, fulcio, remote, vault};
+use crate::backends::{aws, file, fulcio, remote, vault};
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
 use crate::config::{
     Backend, FileKey, Fulcio, KeyMaterial, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
@@ -70,7 +71,7 @@ fn keyless(settings: &Fulcio, clock: &Arc<dyn Clock>) -> Result<FulcioBackend, S
     FulcioBackend::new(settings, Arc::clone(clock))
 }
 
-fn credential(secret: &Secret) -> CredentialSource {
+pub(super) fn credential(secret: &Secret) -> CredentialSource {
     match secret.reference() {
         SecretRef::File(path) => CredentialSource::File(path.clone()),
         SecretRef::Environment(name) => CredentialSource::Env(name.clone()),
@@ -90,17 +91,20 @@ fn elsewhere(
         let published = PublishedKey::new(backend.identity(), state, revoked_from);
         return Ok((Arc::new(backend), published));
     }
-    let Service::Vault(vault) = &settings.service;
-    let common = remote::Settings {
+    let common = |kind| remote::Settings {
         id: settings.id.clone(),
-        kind: vault::KIND,
+        kind,
         algorithm: settings.algorithm,
         public_key_pem: settings.public_key.bytes.clone(),
         timeout: settings.timeout,
         concurrency: settings.concurrency,
     };
-    let backend = vault::backend(common, transit(vault), Arc::clone(clock))
-        .map_err(|problem| format!("{}: {problem}", settings.id))?;
+    let clock = Arc::clone(clock);
+    let backend = match &settings.service {
+        Service::Vault(vault) => vault::backend(common(vault::KIND), transit(vault), clock),
+        Service::Aws(kms) => aws::backend(common(aws::KIND), clouds::aws(kms)?, clock),
+    };
+    let backend = backend.map_err(|problem| format!("{}: {problem}", settings.id))?;
     let published = PublishedKey::new(backend.identity(), state, revoked_from);
     Ok((Arc::new(backend), published))
 }

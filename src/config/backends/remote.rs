@@ -9,6 +9,7 @@ use signer_actors::domain::signing::{Algorithm, KeyState};
 use super::super::files::{self, PublicFile};
 use super::super::pem;
 use super::super::reader::{Section, key, required};
+use super::aws::{self, Aws};
 use super::key_id;
 use super::life::{self, Life};
 use super::vault::{self, Vault};
@@ -42,15 +43,20 @@ pub struct Remote {
 pub enum Service {
     /// The transit engine of Vault or OpenBao.
     Vault(Vault),
+    /// AWS KMS.
+    Aws(Aws),
 }
 
 /// Reads one table; `kind` is one of those that this knows.
-pub(super) fn read(s: &mut Section<'_>, _kind: &str) -> Option<Remote> {
+pub(super) fn read(s: &mut Section<'_>, kind: &str) -> Option<Remote> {
     let id = s.text(
         required("id", "release-2026", "Id of the backend, and keyId in requests."),
         |text, _| key_id(text),
     );
-    let service = vault::read(s).map(Service::Vault);
+    let service = match kind {
+        "aws-kms" => aws::read(s).map(Service::Aws),
+        _ => vault::read(s).map(Service::Vault),
+    };
     let public_key = s.text(
         required(
             "public_key",
@@ -79,6 +85,7 @@ pub(super) fn read(s: &mut Section<'_>, _kind: &str) -> Option<Remote> {
     let Life { state, revoked_from } = life::life(s)?;
     let (public_key, algorithm) = (public_key?, algorithm?);
     let public_key_der = pinned(s, &public_key, algorithm)?;
+    check_algorithm(s, service.as_ref(), algorithm)?;
     Some(Remote {
         id: id?,
         service: service?,
@@ -90,6 +97,15 @@ pub(super) fn read(s: &mut Section<'_>, _kind: &str) -> Option<Remote> {
         state,
         revoked_from,
     })
+}
+
+/// Ed25519 hashes twice, so everything travels: not every service takes it, nor as much as statements may have.
+fn check_algorithm(s: &mut Section<'_>, service: Option<&Service>, algorithm: Algorithm) -> Option<()> {
+    if let (Some(Service::Aws(_)), Algorithm::Ed25519) = (service, algorithm) {
+        let problem = "AWS KMS signs at most 4096 bytes with ed25519, and statements are often longer";
+        s.warn("algorithm", problem, "use a key for ECDSA, which gets a digest");
+    }
+    Some(())
 }
 
 fn pinned(s: &mut Section<'_>, file: &PublicFile, algorithm: Algorithm) -> Option<Vec<u8>> {
