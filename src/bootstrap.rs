@@ -1,6 +1,7 @@
 //! Puts the parts together: the only module that sees every concrete type.
 
 mod backends;
+mod clouds;
 mod parts;
 pub mod probes;
 pub mod reload;

@@ -7,12 +7,13 @@ use signer_actors::domain::signing::KeyState;
 use signer_actors::ports::{Clock, SigningBackend};
 use zeroize::Zeroizing;
 
+use super::clouds;
 use crate::adapters::timestamp::HttpTimestamps;
 use crate::backends::credential::CredentialSource;
 use crate::backends::file::FileBackend;
 use crate::backends::fulcio::FulcioBackend;
 use crate::backends::published::PublishedKey as PublicOnly;
-use crate::backends::{file, fulcio, pkcs11, remote, vault};
+use crate::backends::{aws, file, fulcio, pkcs11, remote, vault};
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
 use crate::bundle::verify::Trust;
 use crate::config::{
@@ -91,7 +92,7 @@ fn keyless(settings: &Fulcio, clock: &Arc<dyn Clock>) -> Result<FulcioBackend, S
     FulcioBackend::new(settings, Arc::clone(clock))
 }
 
-fn credential(secret: &Secret) -> CredentialSource {
+pub(super) fn credential(secret: &Secret) -> CredentialSource {
     match secret.reference() {
         SecretRef::File(path) => CredentialSource::File(path.clone()),
         SecretRef::Environment(name) => CredentialSource::Env(name.clone()),
@@ -123,6 +124,7 @@ fn elsewhere(
     let backend = match &settings.service {
         Service::Vault(vault) => vault::backend(common(vault::KIND), transit(vault), clock),
         Service::Pkcs11(token) => pkcs11::backend(common(pkcs11::KIND), hsm(token), clock),
+        Service::Aws(kms) => aws::backend(common(aws::KIND), clouds::aws(kms)?, clock),
     };
     let backend = backend.map_err(|problem| format!("{}: {problem}", settings.id))?;
     let published = PublishedKey::new(backend.identity(), state, revoked_from);

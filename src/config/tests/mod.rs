@@ -1,6 +1,7 @@
 //! The configuration as a whole: layers, every error at once, rules between keys.
 
 mod backends;
+mod clouds;
 mod rules;
 mod site;
 

@@ -412,7 +412,7 @@ fn timestamps_need_an_authority_with_a_certificate_of_its_own() {
 #[test]
 fn parts_that_this_version_lacks_are_named() {
     let site = Site::new();
-    for kind in ["aws-kms", "gcp-kms", "azure-kv"] {
+    for kind in ["gcp-kms", "azure-kv"] {
         let errors = site.errors(&LOCAL.replace("kind = \"file\"", &format!("kind = {kind:?}")));
         let expected = format!("signing.backends[0].kind: {kind} is not available in this version");
         assert!(
