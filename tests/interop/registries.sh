@@ -269,7 +269,7 @@ judged() {
     fi
     answer="$(referrers_of "$image" "$place")" || true
     # Callers are not told what the doubt is; operators are.
-    [[ $answer != *registry_error* ]] || answer+="$(doubt_about "$image")"
+    [[ $answer != *registry_error* ]] || answer+="$(doubt_about "$image" "$place")"
     ours="$(grep -oE '"(verdict|code)":"[a-z_]+"' <<<"$answer" | sed -n '1s/.*:"\(.*\)"/\1/p')"
     case "$theirs $ours" in
         "accepts trusted" | "refuses untrusted" | "refuses unsigned" | "fails registry_error" | "refuses registry_error") ;;
@@ -291,11 +291,11 @@ judged() {
     matrix+=("$(matrix_row "$registry_name" "${cosign_version%%-*}" "$material" "$format" "$theirs" "$ours" "$agree" "$result")")
 }
 
-# The last line of the service's log about an image; it may come after the answer.
+# doubt_about DIGEST REPOSITORY: the last line of the service's log about an image there; it may come after the answer.
 doubt_about() {
     local tries
     for ((tries = 0; tries < 50; tries++)); do
-        if grep "no verdict.*$1" "$service_log" | tail -n 1 | grep .; then
+        if grep "no verdict.*$1.*reason: $2:" "$service_log" | tail -n 1 | grep .; then
             return
         fi
         sleep 0.1
