@@ -3,6 +3,7 @@
 pub mod credential;
 pub mod file;
 pub mod fulcio;
+pub mod pkcs11;
 pub mod published;
 pub mod remote;
 pub mod vault;

@@ -11,10 +11,10 @@ use crate::backends::credential::CredentialSource;
 use crate::backends::file::FileBackend;
 use crate::backends::fulcio::FulcioBackend;
 use crate::backends::published::PublishedKey as PublicOnly;
-use crate::backends::{file, fulcio, remote, vault};
+use crate::backends::{file, fulcio, pkcs11, remote, vault};
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
 use crate::config::{
-    Backend, FileKey, Fulcio, KeyMaterial, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
+    Backend, FileKey, Fulcio, KeyMaterial, Pkcs11, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
 };
 
 /// Backends in configured order, with the documents that verifiers need.
@@ -90,17 +90,20 @@ fn elsewhere(
         let published = PublishedKey::new(backend.identity(), state, revoked_from);
         return Ok((Arc::new(backend), published));
     }
-    let Service::Vault(vault) = &settings.service;
-    let common = remote::Settings {
+    let common = |kind| remote::Settings {
         id: settings.id.clone(),
-        kind: vault::KIND,
+        kind,
         algorithm: settings.algorithm,
         public_key_pem: settings.public_key.bytes.clone(),
         timeout: settings.timeout,
         concurrency: settings.concurrency,
     };
-    let backend = vault::backend(common, transit(vault), Arc::clone(clock))
-        .map_err(|problem| format!("{}: {problem}", settings.id))?;
+    let clock = Arc::clone(clock);
+    let backend = match &settings.service {
+        Service::Vault(vault) => vault::backend(common(vault::KIND), transit(vault), clock),
+        Service::Pkcs11(token) => pkcs11::backend(common(pkcs11::KIND), hsm(token), clock),
+    };
+    let backend = backend.map_err(|problem| format!("{}: {problem}", settings.id))?;
     let published = PublishedKey::new(backend.identity(), state, revoked_from);
     Ok((Arc::new(backend), published))
 }
@@ -125,6 +128,20 @@ fn transit(settings: &Vault) -> vault::Settings {
                 secret_id: credential(secret_id),
             },
         },
+    }
+}
+
+fn hsm(settings: &Pkcs11) -> pkcs11::Settings {
+    pkcs11::Settings {
+        module: settings.module.clone(),
+        token: pkcs11::TokenName {
+            label: settings.token.clone(),
+            serial: settings.serial.clone(),
+        },
+        pin: credential(&settings.pin),
+        key_label: settings.key_label.clone(),
+        key_id: settings.key_id.clone(),
+        allow_extractable: settings.allow_extractable,
     }
 }
 

@@ -3,6 +3,7 @@
 mod file;
 mod fulcio;
 mod life;
+mod pkcs11;
 mod remote;
 mod vault;
 
@@ -11,6 +12,7 @@ use signer_actors::domain::signing::{KeyState, SigningMode};
 
 pub use self::file::{FileKey, KeyMaterial};
 pub use self::fulcio::Fulcio;
+pub use self::pkcs11::Pkcs11;
 pub use self::remote::{Remote, Service};
 pub use self::vault::{Vault, VaultLogin};
 use super::error::Problem;
@@ -18,10 +20,10 @@ use super::parse;
 use super::reader::{Section, required};
 
 /// Kinds that this version has.
-pub(crate) const KINDS: &[&str] = &["fulcio", "file", "vault-transit"];
+pub(crate) const KINDS: &[&str] = &["fulcio", "file", "vault-transit", "pkcs11"];
 
 /// Kinds of the contract that this version does not have.
-const LATER: &[&str] = &["pkcs11", "aws-kms", "gcp-kms", "azure-kv"];
+const LATER: &[&str] = &["aws-kms", "gcp-kms", "azure-kv"];
 
 /// One signing backend.
 #[derive(Clone, Debug)]
@@ -73,7 +75,7 @@ impl Backend {
 
 /// Reads one table.
 pub(crate) fn read(s: &mut Section<'_>) -> Option<Backend> {
-    let kind = required("kind", "fulcio", "fulcio, file or vault-transit.");
+    let kind = required("kind", "fulcio", "fulcio, file, vault-transit or pkcs11.");
     match s.text(kind, |text, _| kind_of(text))? {
         "fulcio" => fulcio::read(s).map(Backend::Fulcio),
         "file" => file::read(s).map(Backend::File),
@@ -85,7 +87,7 @@ fn kind_of(text: &str) -> Result<&'static str, Problem> {
     if LATER.contains(&text) {
         return Err(Problem::new(
             format!("{text} is not available in this version"),
-            "use kind fulcio, vault-transit, or file with an encrypted key",
+            "use kind fulcio, vault-transit, pkcs11, or file with an encrypted key",
         ));
     }
     let words: Vec<(&str, &'static str)> = KINDS.iter().map(|kind| (*kind, *kind)).collect();

@@ -11,6 +11,7 @@ use super::super::pem;
 use super::super::reader::{Section, key, required};
 use super::key_id;
 use super::life::{self, Life};
+use super::pkcs11::{self, Pkcs11};
 use super::vault::{self, Vault};
 use crate::crypto;
 
@@ -42,15 +43,20 @@ pub struct Remote {
 pub enum Service {
     /// The transit engine of Vault or OpenBao.
     Vault(Vault),
+    /// A token that speaks PKCS #11.
+    Pkcs11(Pkcs11),
 }
 
 /// Reads one table; `kind` is one of those that this knows.
-pub(super) fn read(s: &mut Section<'_>, _kind: &str) -> Option<Remote> {
+pub(super) fn read(s: &mut Section<'_>, kind: &str) -> Option<Remote> {
     let id = s.text(
         required("id", "release-2026", "Id of the backend, and keyId in requests."),
         |text, _| key_id(text),
     );
-    let service = vault::read(s).map(Service::Vault);
+    let service = match kind {
+        "pkcs11" => pkcs11::read(s).map(Service::Pkcs11),
+        _ => vault::read(s).map(Service::Vault),
+    };
     let public_key = s.text(
         required(
             "public_key",
