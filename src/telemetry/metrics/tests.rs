@@ -39,6 +39,8 @@ fn busy() -> Metrics {
     metrics.state("spend", Duration::from_millis(1), None);
     metrics.state("admit", Duration::ZERO, Some("down"));
     metrics.state_up(true);
+    metrics.batch(3);
+    metrics.batch_item("ok");
     metrics.idempotency("taken");
     metrics.idempotency_store("claim", Duration::ZERO, false);
     metrics.idempotency_up(true);
