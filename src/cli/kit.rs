@@ -110,7 +110,7 @@ fn signing_key(path: &Path, passphrase: Option<&Path>) -> Result<PrivateKey, Ref
     Err((Exit::Usage, format!("{}: {reason}", path.display())))
 }
 
-/// A kit's key says whom to believe: it is none of those that the kit speaks of, nor the log's.
+/// A kit's key says whom to believe: it is none of those that the kit speaks of, nor the log's, nor one of releases.
 fn has_no_other_use(key: &PrivateKey, keys: &PublishedKeys, settings: &Settings) -> Result<(), String> {
     let signing = keys.keys.iter().filter_map(|published| {
         let parsed = PublicKey::from_pem(published.public_key.as_bytes(), published.algorithm).ok()?;
@@ -118,7 +118,12 @@ fn has_no_other_use(key: &PrivateKey, keys: &PublishedKeys, settings: &Settings)
     });
     let log = settings.audit.checkpoint_key.public_key_to_der().ok();
     let log = log.map(|der| ("audit.checkpoint_key".to_owned(), der));
-    match signing.chain(log).find(|(_, der)| der == key.public().der()) {
+    let releases = config::keys_of_release(&settings.release);
+    match signing
+        .chain(log)
+        .chain(releases)
+        .find(|(_, der)| der == key.public().der())
+    {
         Some((name, _)) => Err(format!("the kit's key is also the {name}: make one of its own")),
         None => Ok(()),
     }

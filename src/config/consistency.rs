@@ -9,6 +9,7 @@ use super::entitlement::LicensingKeys;
 use super::error::Problem;
 use super::pem::{self, Spki};
 use super::reader::Reader;
+use super::release::Release;
 
 /// Checks what can be checked between the sections that could be read.
 pub(crate) fn check(reader: &mut Reader, draft: &mut Draft) {
@@ -77,35 +78,37 @@ fn signing_keys(draft: &Draft) -> Vec<Named> {
 
 /// Keys that sign or witness releases.
 fn release_keys(draft: &Draft) -> Vec<Named> {
+    draft.release.as_ref().map(keys_of_release).unwrap_or_default()
+}
+
+/// The same, by the names of their configuration keys.
+pub(crate) fn keys_of_release(release: &Release) -> Vec<Named> {
     let mut all = Vec::new();
-    let release = draft.release.iter().flat_map(|release| &release.keys);
-    for (index, file) in release.enumerate() {
+    for (index, file) in release.keys.iter().enumerate() {
         let spki = pem::public_key(file).ok().and_then(|key| pem::spki(&key));
         all.extend(spki.map(|spki| (format!("release.keys[{index}]"), spki)));
     }
-    if let Some(release) = &draft.release {
-        let signers = release
-            .signers
-            .iter()
-            .map(|signer| ("signers", &signer.key))
-            .enumerate();
-        let logs = release.logs.iter().map(|log| ("logs", &log.key)).enumerate();
-        let ct_logs = release
-            .ct_logs
-            .iter()
-            .map(|log| ("ct_logs", &log.key))
-            .enumerate();
-        for (index, (table, file)) in signers.chain(logs).chain(ct_logs) {
-            let spki = pem::public_key(file).ok().and_then(|key| pem::spki(&key));
-            all.extend(spki.map(|spki| (format!("release.{table}[{index}].key"), spki)));
-        }
-        let authorities = release
-            .timestamp_roots
-            .iter()
-            .flat_map(|file| pem::certificates(file).unwrap_or_default());
-        let keys = authorities.filter_map(|authority| pem::spki(&*authority.public_key().ok()?));
-        all.extend(keys.map(|spki| ("release.timestamp_roots".to_owned(), spki)));
+    let signers = release
+        .signers
+        .iter()
+        .map(|signer| ("signers", &signer.key))
+        .enumerate();
+    let logs = release.logs.iter().map(|log| ("logs", &log.key)).enumerate();
+    let ct_logs = release
+        .ct_logs
+        .iter()
+        .map(|log| ("ct_logs", &log.key))
+        .enumerate();
+    for (index, (table, file)) in signers.chain(logs).chain(ct_logs) {
+        let spki = pem::public_key(file).ok().and_then(|key| pem::spki(&key));
+        all.extend(spki.map(|spki| (format!("release.{table}[{index}].key"), spki)));
     }
+    let authorities = release
+        .timestamp_roots
+        .iter()
+        .flat_map(|file| pem::certificates(file).unwrap_or_default());
+    let keys = authorities.filter_map(|authority| pem::spki(&*authority.public_key().ok()?));
+    all.extend(keys.map(|spki| ("release.timestamp_roots".to_owned(), spki)));
     all
 }
 

@@ -28,16 +28,18 @@ pub fn write(folder: &Path, sealed: &[u8], files: &BTreeMap<String, Vec<u8>>) ->
     let mut partial = name.to_owned();
     partial.push(".partial");
     let partial = folder.with_file_name(partial);
+    let failed = |error: io::Error| format!("cannot write {shown}: {error}");
+    // Only what was made here is removed below: a folder of this name is another's.
+    fs::create_dir(&partial).map_err(|error| format!("cannot make {}: {error}", partial.display()))?;
     let written = write_all(&partial, sealed, files).and_then(|()| fs::rename(&partial, folder));
     written.map_err(|error| {
         // What is left of it is no kit: it has no manifest, or another name.
         let _ = fs::remove_dir_all(&partial);
-        format!("cannot write {shown}: {error}")
+        failed(error)
     })
 }
 
 fn write_all(folder: &Path, sealed: &[u8], files: &BTreeMap<String, Vec<u8>>) -> io::Result<()> {
-    fs::create_dir(folder)?;
     let all = files
         .iter()
         .map(|(path, bytes)| (path.as_str(), bytes.as_slice()));

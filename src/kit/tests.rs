@@ -65,6 +65,14 @@ fn what_is_there_is_never_overwritten() {
     let (kit, key) = made(folder.path());
     let again = write(&kit, &seal(&manifest(), &key).unwrap(), &files()).unwrap_err();
     assert!(again.contains("there already"), "{again}");
+    let (other, theirs) = (folder.path().join("other"), folder.path().join("other.partial"));
+    fs::create_dir(&theirs).unwrap();
+    fs::write(theirs.join("work"), "of someone else").unwrap();
+    assert!(write(&other, &seal(&manifest(), &key).unwrap(), &files()).is_err());
+    assert_eq!(
+        fs::read_to_string(theirs.join("work")).unwrap(),
+        "of someone else"
+    );
     assert!(read(&kit, &public(&key), now()).is_ok());
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -154,7 +154,7 @@ async fn strangers_leave_a_bounded_number_of_records() {
         records.retain(|record| record["event"] == "stranger-refusal");
         records
     };
-    let mut sent = 0;
+    let (mut sent, begun) = (0, Instant::now());
     // However slow this machine is: until some were left out, and a record has said so.
     let told = loop {
         anonymous().await;
@@ -165,7 +165,7 @@ async fn strangers_leave_a_bounded_number_of_records() {
             .cloned();
         match told {
             Some(told) => break told,
-            None => assert!(sent < 500, "none was left out"),
+            None => assert!(begun.elapsed() < Duration::from_secs(30), "none was left out"),
         }
     };
     for (name, expected) in [

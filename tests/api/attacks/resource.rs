@@ -84,7 +84,14 @@ fn targets() -> Vec<Case> {
     vec![
         target("/api/v1/signer/sign/dsse/"),
         target("/api/v1/signer/sign/DSSE"),
-        target("/api/v1/signer/sign/dsse/batch"),
+        call("sent to \"/api/v1/signer/sign/dsse/batch\"", |call| {
+            call.target("/api/v1/signer/sign/dsse/batch")
+        })
+        .expect(PROOF),
+        call("sent to \"/api/v1/signer/verify/dsse\"", |call| {
+            call.target("/api/v1/signer/verify/dsse")
+        })
+        .expect(PROOF),
         target("/api/v1/signer/sign%2Fdsse"),
         target("/api/v1/signer/sign%252Fdsse"),
         target("//api/v1/signer/sign/dsse"),

@@ -152,7 +152,7 @@ def killed_at_work(world: World, caller: Caller, victim: Replica, wire: Wire | N
             wait_for(lambda: f"work: {answer.result(0)}", lambda: victim.number in registry.waiting, 4)
             claimed = time.monotonic()
             if wire:
-                wire("hold")
+                wire("unkept")
                 registry.release(victim.number)
                 wait_for("an outcome", lambda: signed(victim, request.subject))
             victim.kill()

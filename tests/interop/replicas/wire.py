@@ -4,17 +4,22 @@
     wire.py LISTEN_PORT TARGET_PORT
 
 Reads what to do from standard input, and says so when it is done: `pass`; `hold`: bytes of both directions wait; `deaf`:
-those of the server do; `cut`: connections are reset with what was on its way, and new ones, too.
+those of the server do; `unkept`: answers that the store is to keep wait, and what follows them; `cut`: connections are
+reset with what was on its way, and new ones, too.
 """
 
 import asyncio
 import sys
 
 
+# In what a store is told to keep of an answer, and in nothing else.
+ANSWER = b'"signingIdentity"'
+
+
 class Wire:
     def __init__(self, target: int) -> None:
         self.target, self.whole, self.writers = target, True, set()
-        self.there, self.back = asyncio.Event(), asyncio.Event()
+        self.there, self.back, self.answers = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def connected(self, reader, writer) -> None:
         try:
@@ -37,6 +42,8 @@ class Wire:
         try:
             while data := await reader.read(65536):
                 await gate.wait()
+                if ANSWER in data:
+                    await self.answers.wait()
                 writer.write(data)
                 await writer.drain()
         except OSError:
@@ -44,7 +51,8 @@ class Wire:
 
     def be(self, what: str) -> None:
         self.whole = what != "cut"
-        for gate, opened in [(self.there, what in ("pass", "deaf")), (self.back, what == "pass")]:
+        gates = [(self.there, what in ("pass", "deaf", "unkept")), (self.back, what in ("pass", "unkept"))]
+        for gate, opened in [*gates, (self.answers, what != "unkept")]:
             gate.set() if opened else gate.clear()
         if what == "cut":
             for writer in self.writers:
