@@ -12,7 +12,7 @@ use crate::backends::credential::CredentialSource;
 use crate::backends::file::FileBackend;
 use crate::backends::fulcio::FulcioBackend;
 use crate::backends::published::PublishedKey as PublicOnly;
-use crate::backends::{aws, file, fulcio, remote, vault};
+use crate::backends::{aws, azure, file, fulcio, gcp, remote, vault};
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
 use crate::config::{
     Backend, FileKey, Fulcio, KeyMaterial, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
@@ -103,6 +103,8 @@ fn elsewhere(
     let backend = match &settings.service {
         Service::Vault(vault) => vault::backend(common(vault::KIND), transit(vault), clock),
         Service::Aws(kms) => aws::backend(common(aws::KIND), clouds::aws(kms)?, clock),
+        Service::Gcp(kms) => gcp::backend(common(gcp::KIND), clouds::gcp(kms)?, clock),
+        Service::Azure(vault) => azure::backend(common(azure::KIND), clouds::azure(vault)?, clock),
     };
     let backend = backend.map_err(|problem| format!("{}: {problem}", settings.id))?;
     let published = PublishedKey::new(backend.identity(), state, revoked_from);

@@ -1,8 +1,10 @@
 //! `[[signing.backends]]`: one table for each backend, told apart by `kind`.
 
 mod aws;
+mod azure;
 mod file;
 mod fulcio;
+mod gcp;
 mod life;
 mod remote;
 mod vault;
@@ -11,8 +13,10 @@ use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::{KeyState, SigningMode};
 
 pub use self::aws::{Aws, AwsLogin};
+pub use self::azure::{Azure, AzureApplication, AzureLogin};
 pub use self::file::{FileKey, KeyMaterial};
 pub use self::fulcio::Fulcio;
+pub use self::gcp::{Gcp, GcpLogin};
 pub use self::remote::{Remote, Service};
 pub use self::vault::{Vault, VaultLogin};
 use super::error::Problem;
@@ -20,10 +24,17 @@ use super::parse;
 use super::reader::{Section, required};
 
 /// Kinds that this version has.
-pub(crate) const KINDS: &[&str] = &["fulcio", "file", "vault-transit", "aws-kms"];
+pub(crate) const KINDS: &[&str] = &[
+    "fulcio",
+    "file",
+    "vault-transit",
+    "aws-kms",
+    "gcp-kms",
+    "azure-kv",
+];
 
 /// Kinds of the contract that this version does not have.
-const LATER: &[&str] = &["pkcs11", "gcp-kms", "azure-kv"];
+const LATER: &[&str] = &["pkcs11"];
 
 /// One signing backend.
 #[derive(Clone, Debug)]
@@ -75,7 +86,11 @@ impl Backend {
 
 /// Reads one table.
 pub(crate) fn read(s: &mut Section<'_>) -> Option<Backend> {
-    let kind = required("kind", "fulcio", "fulcio, file, vault-transit or aws-kms.");
+    let kind = required(
+        "kind",
+        "fulcio",
+        "fulcio, file, vault-transit, aws-kms, gcp-kms or azure-kv.",
+    );
     match s.text(kind, |text, _| kind_of(text))? {
         "fulcio" => fulcio::read(s).map(Backend::Fulcio),
         "file" => file::read(s).map(Backend::File),

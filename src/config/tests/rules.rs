@@ -351,7 +351,7 @@ fn parts_that_this_version_lacks_are_named() {
         "[timestamp]\nurl = \"https://tsa.example\"\n[log]",
         "timestamp.url: timestamps are not available",
     );
-    for kind in ["pkcs11", "gcp-kms", "azure-kv"] {
+    for kind in ["pkcs11"] {
         let errors = site.errors(&LOCAL.replace("kind = \"file\"", &format!("kind = {kind:?}")));
         let expected = format!("signing.backends[0].kind: {kind} is not available in this version");
         assert!(
