@@ -23,6 +23,7 @@ use signer_actors::referrer::{CircuitPolicy, ReferrerPolicy};
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, Tuning, start_actors};
 
+use crate::bundle::trusted_root::{PublishedKeys, TrustedRoot};
 use crate::config::{Binding, BodyHashPolicy, ClientAuth, Settings, Standing};
 use crate::http::budget::BodyBudget;
 use crate::http::client_cert::TrustedProxies;
@@ -238,6 +239,19 @@ pub async fn start_at(
         drain_timeout,
         arbiters,
     })
+}
+
+/// What verifiers need of a configuration: the documents of `GET /trust` and `GET /trust/keys`. Asks nobody.
+///
+/// # Errors
+/// Which backend is unusable, and why.
+pub fn trust_documents(settings: &Settings) -> Result<(TrustedRoot, PublishedKeys), String> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let built = backends::build(&settings.signing.backends, &clock)?;
+    let unreadable = |error: serde_json::Error| error.to_string();
+    let root = serde_json::from_slice(&built.trusted_root).map_err(unreadable)?;
+    let keys = serde_json::from_slice(&built.published_keys).map_err(unreadable)?;
+    Ok((root, keys))
 }
 
 fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<std::net::TcpListener, StartError> {

@@ -1,5 +1,6 @@
 //! What is around the server: its neighbours on loopback, and its configuration.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -114,7 +115,7 @@ impl World {
             private_networks = ["127.0.0.0/8"]
             [signing]
             default_mode = "{mode}"
-            default_key = "bench-2026"
+            default_key = "{key}"
             [[signing.backends]]
             kind = "fulcio"
             id = "keyless"
@@ -135,7 +136,15 @@ impl World {
             directory = "audit"
             origin = "signer.bench/audit/1"
             checkpoint_key = "file:audit.key"
+            {backends}
             "#,
+            key = args.key.as_deref().unwrap_or("bench-2026"),
+            backends = args
+                .backends
+                .as_ref()
+                .map(fs::read_to_string)
+                .transpose()?
+                .unwrap_or_default(),
             workers = args.workers,
             tls = self.tls.as_ref().map_or("", |_| {
                 "[server.tls]\ncertificate = \"server.pem\"\nkey = \"file:server.key\""

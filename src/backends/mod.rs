@@ -7,6 +7,7 @@ pub mod file;
 pub mod fulcio;
 pub mod gcp;
 mod oauth;
+pub mod pkcs11;
 pub mod published;
 pub mod remote;
 #[cfg(test)]

@@ -12,10 +12,10 @@ use crate::backends::credential::CredentialSource;
 use crate::backends::file::FileBackend;
 use crate::backends::fulcio::FulcioBackend;
 use crate::backends::published::PublishedKey as PublicOnly;
-use crate::backends::{aws, azure, file, fulcio, gcp, remote, vault};
+use crate::backends::{aws, azure, file, fulcio, gcp, pkcs11, remote, vault};
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
 use crate::config::{
-    Backend, FileKey, Fulcio, KeyMaterial, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
+    Backend, FileKey, Fulcio, KeyMaterial, Pkcs11, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
 };
 
 /// Backends in configured order, with the documents that verifiers need.
@@ -105,6 +105,7 @@ fn elsewhere(
         Service::Aws(kms) => aws::backend(common(aws::KIND), clouds::aws(kms)?, clock),
         Service::Gcp(kms) => gcp::backend(common(gcp::KIND), clouds::gcp(kms)?, clock),
         Service::Azure(vault) => azure::backend(common(azure::KIND), clouds::azure(vault)?, clock),
+        Service::Pkcs11(token) => pkcs11::backend(common(pkcs11::KIND), hsm(token), clock),
     };
     let backend = backend.map_err(|problem| format!("{}: {problem}", settings.id))?;
     let published = PublishedKey::new(backend.identity(), state, revoked_from);
@@ -131,6 +132,20 @@ fn transit(settings: &Vault) -> vault::Settings {
                 secret_id: credential(secret_id),
             },
         },
+    }
+}
+
+fn hsm(settings: &Pkcs11) -> pkcs11::Settings {
+    pkcs11::Settings {
+        module: settings.module.clone(),
+        token: pkcs11::TokenName {
+            label: settings.token.clone(),
+            serial: settings.serial.clone(),
+        },
+        pin: credential(&settings.pin),
+        key_label: settings.key_label.clone(),
+        key_id: settings.key_id.clone(),
+        allow_extractable: settings.allow_extractable,
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn check(reader: &mut Reader, draft: &mut Draft) {
     identities_have_roots(reader, draft);
     folders_differ(reader, draft);
     nonces_are_shared_with_the_store(reader, draft);
+    leases_outlive_requests(reader, draft);
 }
 
 /// A key and the dotted key that names it.
@@ -180,6 +181,24 @@ fn nonces_are_shared_with_the_store(reader: &mut Reader, draft: &Draft) {
         _ => return,
     };
     reader.report("auth.dpop.nonce_key", problem);
+}
+
+/// After the store has lost its memory nothing is signed for one lease's life, in which every attempt of before must have
+/// ended: its claim is forgotten, and a retry would be signed beside it (ADR 0015).
+fn leases_outlive_requests(reader: &mut Reader, draft: &Draft) {
+    let (Some(server), Some(state)) = (&draft.server, &draft.state) else {
+        return;
+    };
+    let lease = state.shared.as_ref().map(|shared| shared.lease_ttl);
+    if lease.is_some_and(|lease| lease < server.request_timeout) {
+        let problem = format!(
+            "is shorter than server.request_timeout, {:?}",
+            server.request_timeout
+        );
+        let remedy = "lengthen it to that at least, or shorten server.request_timeout: a lease must not end before the work \
+            that it counts";
+        reader.report("state.lease_ttl", Problem::new(problem, remedy));
+    }
 }
 
 fn folders_differ(reader: &mut Reader, draft: &Draft) {

@@ -30,7 +30,7 @@ mod tests;
 
 pub use auth::{Auth, AuthorityKeys, BodyHashPolicy, Dpop, NoncePolicy};
 pub use backends::{Aws, AwsLogin, Azure, AzureApplication, AzureLogin, Gcp, GcpLogin};
-pub use backends::{Backend, FileKey, Fulcio, KeyMaterial, Remote, Service, Vault, VaultLogin};
+pub use backends::{Backend, FileKey, Fulcio, KeyMaterial, Pkcs11, Remote, Service, Vault, VaultLogin};
 pub use entitlement::{Entitlement, LicensingKeys, Standing};
 pub use error::{ConfigError, Source, Warning};
 pub use files::PublicFile;

@@ -25,9 +25,9 @@ pub struct Signing {
 }
 
 const DOC: &str = "What is signed, and with which keys.";
-const BACKENDS_DOC: &str = "A signing backend: an ephemeral key certified by Fulcio, a key in a file, or a key in \
-    Vault, OpenBao, AWS KMS, Google Cloud KMS or Azure Key Vault. Each backend is one key with one algorithm. (pkcs11 \
-    is not part of this version.)";
+const BACKENDS_DOC: &str = "A signing backend: an ephemeral key certified by Fulcio, a key in a file, a key on a token \
+    that speaks PKCS #11, or a key in Vault, OpenBao, AWS KMS, Google Cloud KMS or Azure Key Vault. Each backend is one \
+    key with one algorithm.";
 
 pub(crate) fn section(root: &mut Section<'_>) -> Option<Signing> {
     root.section("signing", DOC, read)

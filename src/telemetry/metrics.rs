@@ -42,10 +42,11 @@ const ACTORS: [&str; 7] = [
     "signer",
     "audit",
 ];
-const IDEMPOTENCY: [&str; 10] = [
+const IDEMPOTENCY: [&str; 11] = [
     "taken",
     "retried",
     "replayed",
+    "void",
     "conflict",
     "in_flight",
     "full",
@@ -124,7 +125,7 @@ pub struct Metrics {
     state_up: IntGaugeVec,
     leases: IntGauge,
     leases_broken: IntCounterVec,
-    idempotency: Known<IntCounter, 10>,
+    idempotency: Known<IntCounter, 11>,
     idempotency_seconds: HistogramVec,
     idempotency_errors: IntCounterVec,
     idempotency_up: IntGaugeVec,

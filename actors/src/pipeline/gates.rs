@@ -54,7 +54,6 @@ pub(super) async fn entitle(
         let key = is_other_key.then_some(&info.id);
         let (token, binding, now) = (principal.token(), principal.binding(), services.clock.now());
         check_grant(&entitlement, token, binding, info.mode, key, draft.predicate_type(), now).at(Stage::Entitlement)?;
-        Services::check_active(backend).at(Stage::Entitlement)?;
         if !services.signs_predicate(draft.predicate_type()) {
             let what = "this service does not sign this predicateType: see its configuration signing.predicate_types";
             return Err(Failure::new(Stage::Entitlement, EntitlementError::Predicate(what.into())));

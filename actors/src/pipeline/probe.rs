@@ -1,7 +1,7 @@
 //! The dry run: every check of [`run`](super::run), no signature, no permit, no charge of the plan's rate.
 
 use super::context::{Context, SignRequest};
-use super::error::{AskedAt, Failure, Refusal, Stage};
+use super::error::{AskedAt, At, Failure, Refusal, Stage};
 use super::gates::{choose, entitle, lease, verify_scanner};
 use super::records;
 use super::services::Services;
@@ -90,6 +90,7 @@ async fn run(
     } = request;
     let (backend, is_other_key) = choose(services, &options)?;
     let session = entitle(services, session, poe, backend, is_other_key, &draft, context).await?;
+    Services::check_active(backend).at(Stage::Entitlement)?;
     let tenant = session.principal().token().tenant.clone();
     let limits = session.grant().entitlement().limits;
     let shard = services.quota.of(tenant.as_str());

@@ -16,8 +16,11 @@ use crate::domain::ids::AuditId;
 use crate::domain::signing::Signature;
 use crate::domain::statement::Stamp;
 use crate::evidence::IntentReceipt;
-use crate::runtime::{AskError, Panicked, catch};
+use crate::runtime::{AskError, Deadline, Panicked, catch};
 use crate::signer::{Disable, OpenKey, SignerError};
+
+/// Time for the record of a failure, where the request's is over.
+const FAILURE_TIME: Duration = Duration::from_secs(1);
 
 /// Completes the statement and writes down what is about to be signed, durably where the backend is remote.
 pub(super) async fn record_intent(
@@ -68,13 +71,14 @@ pub(super) fn stamp(session: &Session<Entitled>, scanner: ImageDigest) -> Stamp 
     }
 }
 
-/// Makes the signature, verifies it where the contract asks for it, and records a failure as the outcome.
+/// Makes the signature, verifies it where the contract asks for it, and records a failure as the outcome, this firmly.
 pub(super) async fn make_signature(
     services: &Services,
     item: Item<Recorded>,
     backend: &BackendHandle,
     context: &Context,
     begun: Duration,
+    failure_durability: Durability,
 ) -> Result<Item<Signed>, Failure> {
     let signed_from = services.clock.monotonic();
     let result = sign_and_check(services, &item, backend, context).await;
@@ -90,11 +94,14 @@ pub(super) async fn make_signature(
             let code = failure.refusal.code().as_str();
             let record = records::outcome(services, item.audit_id(), Err(code), duration);
             let after = Some(item.receipt());
-            // Nothing leaves, so nothing waits for this record; without it the intent is closed as unknown at restart.
-            if records::append(&services.audit, context, record, Durability::InOrder, after)
-                .await
-                .is_ok()
-            {
+            // The request's own time may be over. Without this record the intent is closed as unknown at restart.
+            let context = Context {
+                deadline: context.deadline.max(Deadline::after(FAILURE_TIME)),
+                ..context.clone()
+            };
+            let appended =
+                records::append(&services.audit, &context, record, failure_durability, after).await;
+            if let Ok(Ok(_)) = appended {
                 failure.audit_id = Some(item.audit_id());
             }
             Err(failure)

@@ -52,7 +52,7 @@ pub trait Observer: Send + Sync + fmt::Debug {
     /// The shared state can be used, or not.
     fn state_up(&self, _up: bool) {}
     /// A request with an idempotency key was `taken` on, `retried` after an attempt of unknown end, answered by what was
-    /// kept (`replayed`), or refused (`conflict`, `in_flight`, `full`, `unavailable`); its answer was `stored`, left
+    /// kept (`replayed`), signed anew as that counts no more (`void`), or refused (`conflict`, `in_flight`, `full`, `unavailable`); its answer was `stored`, left
     /// `unkept`, or did not leave as another attempt had `taken_over`.
     fn idempotency(&self, _outcome: &'static str) {}
     /// The store of idempotency keys answered (`claim`, `begin`, `keep`, `give_up`) after this time, or failed to.

@@ -34,6 +34,8 @@ impl Request for Admit {
 pub enum Lane {
     /// Dry runs: a rate of their own equal to the plan's.
     DryRun,
+    /// Replays of answers kept under an idempotency key: a rate of their own equal to the plan's.
+    Replay,
     /// `verify/…` calls.
     Verify,
     /// Records of refusals: what a tenant is refused may not fill the audit trail.

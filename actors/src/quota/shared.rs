@@ -311,6 +311,7 @@ impl Quota {
 pub(super) fn shared_rate(lane: Lane) -> Option<SharedRate> {
     match lane {
         Lane::DryRun => Some(SharedRate::DryRun),
+        Lane::Replay => Some(SharedRate::Replay),
         Lane::Verify => Some(SharedRate::Verify),
         // What a tenant is refused may not fill *this replica's* audit trail.
         Lane::Refusal => None,

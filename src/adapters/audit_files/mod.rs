@@ -318,6 +318,14 @@ fn check_records(records: &[Vec<u8>]) -> Result<(), AuditLogError> {
     }
 }
 
+/// The newest signed tree head in a directory, not verified; `None` before the first.
+///
+/// # Errors
+/// It cannot be read. For the operator.
+pub fn checkpoint_in_dir(directory: &Path) -> Result<Option<String>, String> {
+    reader::read_checkpoint(&Directory::at(directory))
+}
+
 /// Proof from the tiles in a directory that its tree at one size goes on from the tree at an earlier one.
 ///
 /// # Errors

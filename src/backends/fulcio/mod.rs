@@ -107,6 +107,7 @@ impl SigningBackend for FulcioBackend {
             kind: "fulcio",
             mode: SigningMode::Keyless,
             algorithm: Algorithm::EcdsaP256Sha256,
+            key: None,
             state: KeyState::Active,
             // The certificate comes from elsewhere; the signature is made here.
             revoked_from: None,

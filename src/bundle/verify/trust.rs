@@ -69,7 +69,11 @@ impl Trust {
         Ok(trust)
     }
 
-    fn add_json(&mut self, text: &[u8]) -> Result<(), String> {
+    /// Adds a TrustedRoot or a list of published keys.
+    ///
+    /// # Errors
+    /// It is neither, or not usable.
+    pub fn add_json(&mut self, text: &[u8]) -> Result<(), String> {
         let members: Members<'_> =
             serde_json::from_slice(text).map_err(|_| "the trust file is not strict JSON")?;
         if members.keys.is_some() {

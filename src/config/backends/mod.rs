@@ -6,6 +6,7 @@ mod file;
 mod fulcio;
 mod gcp;
 mod life;
+mod pkcs11;
 mod remote;
 mod vault;
 
@@ -17,6 +18,7 @@ pub use self::azure::{Azure, AzureApplication, AzureLogin};
 pub use self::file::{FileKey, KeyMaterial};
 pub use self::fulcio::Fulcio;
 pub use self::gcp::{Gcp, GcpLogin};
+pub use self::pkcs11::Pkcs11;
 pub use self::remote::{Remote, Service};
 pub use self::vault::{Vault, VaultLogin};
 use super::error::Problem;
@@ -28,13 +30,11 @@ pub(crate) const KINDS: &[&str] = &[
     "fulcio",
     "file",
     "vault-transit",
+    "pkcs11",
     "aws-kms",
     "gcp-kms",
     "azure-kv",
 ];
-
-/// Kinds of the contract that this version does not have.
-const LATER: &[&str] = &["pkcs11"];
 
 /// One signing backend.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub enum Backend {
     /// A key in a PEM file.
     File(FileKey),
     /// A key that another process or a device holds.
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 impl Backend {
@@ -89,22 +89,16 @@ pub(crate) fn read(s: &mut Section<'_>) -> Option<Backend> {
     let kind = required(
         "kind",
         "fulcio",
-        "fulcio, file, vault-transit, aws-kms, gcp-kms or azure-kv.",
+        "fulcio, file, vault-transit, pkcs11, aws-kms, gcp-kms or azure-kv.",
     );
     match s.text(kind, |text, _| kind_of(text))? {
         "fulcio" => fulcio::read(s).map(Backend::Fulcio),
         "file" => file::read(s).map(Backend::File),
-        kind => remote::read(s, kind).map(Backend::Remote),
+        kind => remote::read(s, kind).map(|remote| Backend::Remote(Box::new(remote))),
     }
 }
 
 fn kind_of(text: &str) -> Result<&'static str, Problem> {
-    if LATER.contains(&text) {
-        return Err(Problem::new(
-            format!("{text} is not available in this version"),
-            "use one of the other kinds, such as file with an encrypted key",
-        ));
-    }
     let words: Vec<(&str, &'static str)> = KINDS.iter().map(|kind| (*kind, *kind)).collect();
     parse::choice(text, &words)
 }

@@ -14,6 +14,7 @@ use super::azure::{self, Azure};
 use super::gcp::{self, Gcp};
 use super::key_id;
 use super::life::{self, Life};
+use super::pkcs11::{self, Pkcs11};
 use super::vault::{self, Vault};
 use crate::crypto;
 
@@ -51,6 +52,8 @@ pub enum Service {
     Gcp(Gcp),
     /// Azure Key Vault or Managed HSM.
     Azure(Azure),
+    /// A token that speaks PKCS #11.
+    Pkcs11(Pkcs11),
 }
 
 /// Reads one table; `kind` is one of those that this knows.
@@ -63,6 +66,7 @@ pub(super) fn read(s: &mut Section<'_>, kind: &str) -> Option<Remote> {
         "aws-kms" => aws::read(s).map(Service::Aws),
         "gcp-kms" => gcp::read(s).map(Service::Gcp),
         "azure-kv" => azure::read(s).map(Service::Azure),
+        "pkcs11" => pkcs11::read(s).map(Service::Pkcs11),
         _ => vault::read(s).map(Service::Vault),
     };
     let public_key = s.text(

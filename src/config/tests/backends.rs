@@ -26,6 +26,7 @@ pub(super) fn site() -> Site {
     let site = Site::new();
     site.write("vault.pub", &p256().public_key_to_pem().unwrap());
     site.write("secret-id", b"7b5a1c5e-secret-id\n");
+    site.write("hsm.pin", b"271828\n");
     site.write("vault.token", b"s.token-of-the-service\n");
     site
 }
@@ -38,7 +39,7 @@ pub(super) fn with(text: &str) -> String {
 fn remote(site: &Site, text: &str) -> Remote {
     let settings = site.load(&with(text)).expect("a good configuration");
     match settings.signing.backends.last() {
-        Some(Backend::Remote(remote)) => remote.clone(),
+        Some(Backend::Remote(remote)) => Remote::clone(remote),
         other => panic!("{other:?}"),
     }
 }
@@ -149,5 +150,102 @@ fn what_a_key_in_vault_must_not_be() {
             "{to}: {errors:#?}"
         );
         assert!(!errors.join("\n").contains("7b5a1c5e"), "{errors:#?}");
+    }
+}
+
+const HSM: &str = r#"
+[[signing.backends]]
+kind = "pkcs11"
+id = "release-hsm"
+module = "/usr/lib/softhsm/libsofthsm2.so"
+token = "Signer 1"
+pin = "file:hsm.pin"
+key_label = "release 2026"
+key_id = "a1B2"
+public_key = "vault.pub"
+algorithm = "ecdsa-p256-sha256"
+"#;
+
+#[test]
+fn a_key_on_a_token_is_read() {
+    let site = site();
+    let remote = remote(&site, HSM);
+    let Service::Pkcs11(hsm) = &remote.service else {
+        panic!("{remote:?}")
+    };
+    assert_eq!(
+        (hsm.token.as_deref(), hsm.serial.as_deref()),
+        (Some("Signer 1"), None)
+    );
+    assert_eq!(hsm.key_label.as_deref(), Some("release 2026"));
+    assert_eq!(hsm.key_id.as_deref(), Some(&[0xa1, 0xb2][..]));
+    assert!(!hsm.allow_extractable);
+    assert!(!format!("{remote:?}").contains("271828"));
+    let other = HSM
+        .replace("token = \"Signer 1\"", "serial = \"b25a31c9b0c8a1d2\"")
+        .replace("key_label = \"release 2026\"\n", "");
+    let remote = self::remote(&site, &other);
+    assert!(
+        matches!(&remote.service, Service::Pkcs11(hsm) if hsm.token.is_none() && hsm.key_label.is_none())
+    );
+}
+
+#[test]
+fn what_a_key_on_a_token_must_not_be() {
+    let site = site();
+    let long = format!("token = \"{}\"", "x".repeat(33));
+    for (from, to, expected) in [
+        (
+            "/usr/lib/softhsm/",
+            "",
+            ".module: \"libsofthsm2.so\" is not an absolute path",
+        ),
+        (
+            "module = \"/usr/lib/softhsm/libsofthsm2.so\"\n",
+            "",
+            ".module: is required and not set",
+        ),
+        ("token = \"Signer 1\"\n", "", ".token: is not set, nor is serial"),
+        (
+            "token = \"Signer 1\"",
+            "token = \"Signer 1 \"",
+            ".token: \"Signer 1 \" is not acceptable",
+        ),
+        ("token = \"Signer 1\"", &long, ".token: \"xxx"),
+        (
+            "token = \"Signer 1\"",
+            "serial = \"0123456789abcdef0\"",
+            ".serial: \"0123456789abcdef0\" is not",
+        ),
+        (
+            "key_label = \"release 2026\"\nkey_id = \"a1B2\"\n",
+            "",
+            ".key_label: is not set, nor is key_id",
+        ),
+        (
+            "key_id = \"a1B2\"",
+            "key_id = \"a1b\"",
+            ".key_id: \"a1b\" is not an id",
+        ),
+        (
+            "key_id = \"a1B2\"",
+            "key_id = \"0x01\"",
+            ".key_id: \"0x01\" is not an id",
+        ),
+        ("file:hsm.pin", "271828", ".pin: is not a reference to a secret"),
+        ("pin = \"file:hsm.pin\"\n", "", ".pin: is required and not set"),
+        (
+            "ecdsa-p256-sha256",
+            "ecdsa-p384-sha384",
+            ".public_key: is not a key for ecdsa-p384-sha384",
+        ),
+    ] {
+        assert!(HSM.contains(from), "{from}");
+        let errors = site.errors(&with(&HSM.replacen(from, to, 1)));
+        let expected = format!("signing.backends[1]{expected}");
+        assert!(
+            errors.len() == 1 && errors[0].starts_with(&expected),
+            "{expected}: {errors:#?}"
+        );
     }
 }

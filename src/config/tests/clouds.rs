@@ -21,7 +21,7 @@ const BY_KEY: &str = "access_key_id = \"file:secret-id\"\nsecret_access_key = \"
 fn remote(site: &Site, text: &str) -> Remote {
     let settings = site.load(&with(text)).expect("a good configuration");
     match settings.signing.backends.last() {
-        Some(Backend::Remote(remote)) => remote.clone(),
+        Some(Backend::Remote(remote)) => Remote::clone(remote),
         other => panic!("{other:?}"),
     }
 }

@@ -284,8 +284,8 @@ cases! {
             app.referrers("").send().await
         };
     StateUnavailable 503 "authentication",
-        "the state that replicas share cannot be reached, so nobody knows what was used; nothing is signed",
-        "try again shortly; the operator looks at the store",
+        "what is shared by replicas, or the store of idempotency keys, cannot be reached, so nobody knows what was used or answered before; nothing is signed",
+        "try again shortly, or without `Idempotency-Key`; the operator looks at the store",
         |_app| TestApp::within(crate::shared::world(9).await).await.sign().send().await;
     ShuttingDown 503 "http",
         "this replica ends",

@@ -102,15 +102,15 @@ fn in_order() -> Vec<Fault> {
         fault("predicate of the plan", Entitlement, PredicateNotAllowed, |w| {
             without(w, "predicate:")
         }),
-        fault("retired", Entitlement, ModeNotEntitled, |w| {
-            w.fakes.keyful.info.state = KeyState::Retired
-        }),
         fault(
             "predicate of the service",
             Entitlement,
             PredicateNotAllowed,
             |w| w.tuning.policy.predicate_types.clear(),
         ),
+        fault("retired", Entitlement, ModeNotEntitled, |w| {
+            w.fakes.keyful.info.state = KeyState::Retired
+        }),
         fault("rate", Quota, RateLimited, |w| w.entitlement.limits.burst = 0),
         fault("concurrency", Quota, ConcurrencyLimited, |w| {
             w.entitlement.limits.concurrency = 0
