@@ -1,9 +1,12 @@
 //! Signing backends: each implements [`signer_actors::ports::SigningBackend`].
 
 pub mod aws;
+pub mod azure;
 pub mod credential;
 pub mod file;
 pub mod fulcio;
+pub mod gcp;
+mod oauth;
 pub mod pkcs11;
 pub mod published;
 pub mod remote;

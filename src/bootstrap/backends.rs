@@ -13,7 +13,7 @@ use crate::backends::credential::CredentialSource;
 use crate::backends::file::FileBackend;
 use crate::backends::fulcio::FulcioBackend;
 use crate::backends::published::PublishedKey as PublicOnly;
-use crate::backends::{aws, file, fulcio, pkcs11, remote, vault};
+use crate::backends::{aws, azure, file, fulcio, gcp, pkcs11, remote, vault};
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
 use crate::bundle::verify::Trust;
 use crate::config::{
@@ -123,8 +123,10 @@ fn elsewhere(
     let clock = Arc::clone(clock);
     let backend = match &settings.service {
         Service::Vault(vault) => vault::backend(common(vault::KIND), transit(vault), clock),
-        Service::Pkcs11(token) => pkcs11::backend(common(pkcs11::KIND), hsm(token), clock),
         Service::Aws(kms) => aws::backend(common(aws::KIND), clouds::aws(kms)?, clock),
+        Service::Gcp(kms) => gcp::backend(common(gcp::KIND), clouds::gcp(kms)?, clock),
+        Service::Azure(vault) => azure::backend(common(azure::KIND), clouds::azure(vault)?, clock),
+        Service::Pkcs11(token) => pkcs11::backend(common(pkcs11::KIND), hsm(token), clock),
     };
     let backend = backend.map_err(|problem| format!("{}: {problem}", settings.id))?;
     let published = PublishedKey::new(backend.identity(), state, revoked_from);

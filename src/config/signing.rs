@@ -28,9 +28,9 @@ pub struct Signing {
 }
 
 const DOC: &str = "What is signed, and with which keys.";
-const BACKENDS_DOC: &str = "A signing backend: an ephemeral key certified by Fulcio, a key in a file, a key in \
-    Vault, OpenBao or AWS KMS, or a key on a token that speaks PKCS #11. Each backend is one key with one algorithm. \
-    (gcp-kms and azure-kv are not part of this version.)";
+const BACKENDS_DOC: &str = "A signing backend: an ephemeral key certified by Fulcio, a key in a file, a key on a token \
+    that speaks PKCS #11, or a key in Vault, OpenBao, AWS KMS, Google Cloud KMS or Azure Key Vault. Each backend is one \
+    key with one algorithm.";
 
 pub(crate) fn section(root: &mut Section<'_>) -> Option<Signing> {
     root.section("signing", DOC, read)

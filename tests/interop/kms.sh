@@ -6,7 +6,7 @@ judge_aws_kms() {
     local key
     for key in p256 p384 ed25519 pss pkcs1 role; do
         start_backend_service "kms-$key" "$kms/backends.toml"
-        sbom_of_kms "$key"
+        choose_sbom "$key"
         sign_there "kms-$key"
         case "$key" in
             role) judge_remote_signature "AWS KMS by role" p256 "$work/kms-role" ;;
@@ -31,8 +31,8 @@ judge_aws_kms() {
     stop "$ministack_pid"
 }
 
-# Ed25519 signs whole statements, and KMS at most 4096 bytes: a smaller document then.
-sbom_of_kms() {
+# Ed25519 signs whole statements, of which AWS takes 4096 bytes and Google 64 KiB: a smaller document then.
+choose_sbom() {
     sbom="$root/config/examples/sbom.cdx.json"
     if [[ $1 == ed25519 ]]; then
         sbom="$work/small.cdx.json"
@@ -73,15 +73,90 @@ judge_aws_kms_faults() {
     accepts "AWS KMS" "started again" '^signed' until_signed
 }
 
+# Cloud KMS on loopback, whose answers Google's own messages write: every algorithm, then what befalls it.
+judge_gcp_kms() {
+    start_gcp_kms
+    local key
+    for key in p256 p384 ed25519 pss pkcs1; do
+        start_backend_service "gcp-$key" "$gcp/backends.toml"
+        choose_sbom "$key"
+        sign_there "gcp-$key"
+        judge_remote_signature "Cloud KMS" "$key" "$work/gcp-$key"
+        if [[ $key != p256 ]]; then
+            stop "$backend_pid"
+        else
+            keep_service
+        fi
+    done
+    restore_service
+    judge_gcp_kms_faults
+    stop "$backend_pid"
+}
+
+judge_gcp_kms_faults() {
+    local error='signing_backend_error' what
+    version="$("$kms_python" -c 'import importlib.metadata; print(importlib.metadata.version("google-cloud-kms"))')"
+    for what in "deny:permission withdrawn" "disable:key version disabled" "corrupt:signature corrupted on its way" \
+        "swallow:checksum of the digest not checked"; do
+        echo "${what%%:*}" >"$gcp/does"
+        accepts "Cloud KMS" "${what#*:}" "$error" code_of_signing
+        echo nothing >"$gcp/does"
+        accepts "Cloud KMS" "${what#*:}, no more" '^signed' until_signed
+    done
+    echo throttle >"$gcp/does"
+    accepts "Cloud KMS" "throttled" 'signing_backend_unavailable' code_of_signing
+    echo revoke >"$gcp/does"
+    accepts "Cloud KMS" "every token revoked, a new one is fetched" '^signed' until_signed
+}
+
+# Sets `$gcp`, its folder.
+start_gcp_kms() {
+    gcp="$work/gcp"
+    mkdir -p "$gcp"
+    "$kms_python" "$here/backends/gcp_kms.py" "$(free_port)" "$gcp" >"$gcp/out" 2>&1 &
+    pids+=($!)
+    wait_for "$gcp/out" '^ready' "$gcp/out"
+}
+
+# Azure Key Vault on loopback, whose answers Microsoft's own models write.
+judge_azure_kv() {
+    azure="$work/azure"
+    mkdir -p "$azure"
+    "$kms_python" "$here/backends/azure_kv.py" "$(free_port)" "$azure" >"$azure/out" 2>&1 &
+    pids+=($!)
+    wait_for "$azure/out" '^ready' "$azure/out"
+    local key what
+    for key in p384 pss pkcs1 p256; do
+        start_backend_service "azure-$key" "$azure/backends.toml"
+        sign_there "azure-$key"
+        judge_remote_signature "Azure Key Vault" "$key" "$work/azure-$key"
+        if [[ $key != p256 ]]; then
+            stop "$backend_pid"
+        fi
+    done
+    version="$("$kms_python" -c 'import importlib.metadata; print(importlib.metadata.version("azure-keyvault-keys"))')"
+    for what in "deny:permission withdrawn" "disable:key version disabled"; do
+        echo "${what%%:*}" >"$azure/does"
+        accepts "Azure Key Vault" "${what#*:}" signing_backend_error code_of_signing
+        echo nothing >"$azure/does"
+        accepts "Azure Key Vault" "${what#*:}, no more" '^signed' until_signed
+    done
+    echo throttle >"$azure/does"
+    accepts "Azure Key Vault" "throttled" signing_backend_unavailable code_of_signing
+    echo revoke >"$azure/does"
+    accepts "Azure Key Vault" "every token revoked, a new one is fetched" '^signed' until_signed
+    stop "$backend_pid"
+}
+
 # Sets `$kms_python` and `$faketime`.
 install_kms() {
     local requirements="$here/backends/requirements.txt" folder
     folder="$interop_cache/kms-$(fingerprint "$requirements")"
     kms_python="$folder/bin/python"
     lock_cache
-    if ! "$kms_python" -c 'import ministack, botocore, cryptography' 2>/dev/null; then
+    if ! "$kms_python" -c 'import ministack, botocore, cryptography, google.cloud.kms_v1, azure.keyvault.keys' 2>/dev/null; then
         rm -rf "$folder"
-        echo "fetching ministack"
+        echo "fetching ministack and the messages of other clouds"
         python3 -m venv "$folder"
         "$kms_python" -m pip install --quiet --no-deps --only-binary :all: -r "$requirements"
     fi

@@ -1,8 +1,10 @@
 //! `[[signing.backends]]`: one table for each backend, told apart by `kind`.
 
 mod aws;
+mod azure;
 mod file;
 mod fulcio;
+mod gcp;
 mod life;
 mod pkcs11;
 mod remote;
@@ -12,8 +14,10 @@ use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::{KeyState, SigningMode};
 
 pub use self::aws::{Aws, AwsLogin};
+pub use self::azure::{Azure, AzureApplication, AzureLogin};
 pub use self::file::{FileKey, KeyMaterial};
 pub use self::fulcio::Fulcio;
+pub use self::gcp::{Gcp, GcpLogin};
 pub use self::pkcs11::Pkcs11;
 pub use self::remote::{Remote, Service};
 pub use self::vault::{Vault, VaultLogin};
@@ -22,10 +26,15 @@ use super::parse;
 use super::reader::{Section, required};
 
 /// Kinds that this version has.
-pub(crate) const KINDS: &[&str] = &["fulcio", "file", "vault-transit", "pkcs11", "aws-kms"];
-
-/// Kinds of the contract that this version does not have.
-const LATER: &[&str] = &["gcp-kms", "azure-kv"];
+pub(crate) const KINDS: &[&str] = &[
+    "fulcio",
+    "file",
+    "vault-transit",
+    "pkcs11",
+    "aws-kms",
+    "gcp-kms",
+    "azure-kv",
+];
 
 /// One signing backend.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +44,7 @@ pub enum Backend {
     /// A key in a PEM file.
     File(FileKey),
     /// A key that another process or a device holds.
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 impl Backend {
@@ -80,22 +89,16 @@ pub(crate) fn read(s: &mut Section<'_>) -> Option<Backend> {
     let kind = required(
         "kind",
         "fulcio",
-        "fulcio, file, vault-transit, pkcs11 or aws-kms.",
+        "fulcio, file, vault-transit, pkcs11, aws-kms, gcp-kms or azure-kv.",
     );
     match s.text(kind, |text, _| kind_of(text))? {
         "fulcio" => fulcio::read(s).map(Backend::Fulcio),
         "file" => file::read(s).map(Backend::File),
-        kind => remote::read(s, kind).map(Backend::Remote),
+        kind => remote::read(s, kind).map(|remote| Backend::Remote(Box::new(remote))),
     }
 }
 
 fn kind_of(text: &str) -> Result<&'static str, Problem> {
-    if LATER.contains(&text) {
-        return Err(Problem::new(
-            format!("{text} is not available in this version"),
-            "use one of the other kinds, such as file with an encrypted key",
-        ));
-    }
     let words: Vec<(&str, &'static str)> = KINDS.iter().map(|kind| (*kind, *kind)).collect();
     parse::choice(text, &words)
 }

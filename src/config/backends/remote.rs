@@ -10,6 +10,8 @@ use super::super::files::{self, PublicFile};
 use super::super::pem;
 use super::super::reader::{Section, key, required};
 use super::aws::{self, Aws};
+use super::azure::{self, Azure};
+use super::gcp::{self, Gcp};
 use super::key_id;
 use super::life::{self, Life};
 use super::pkcs11::{self, Pkcs11};
@@ -44,10 +46,14 @@ pub struct Remote {
 pub enum Service {
     /// The transit engine of Vault or OpenBao.
     Vault(Vault),
-    /// A token that speaks PKCS #11.
-    Pkcs11(Pkcs11),
     /// AWS KMS.
     Aws(Aws),
+    /// Google Cloud KMS.
+    Gcp(Gcp),
+    /// Azure Key Vault or Managed HSM.
+    Azure(Azure),
+    /// A token that speaks PKCS #11.
+    Pkcs11(Pkcs11),
 }
 
 /// Reads one table; `kind` is one of those that this knows.
@@ -57,8 +63,10 @@ pub(super) fn read(s: &mut Section<'_>, kind: &str) -> Option<Remote> {
         |text, _| key_id(text),
     );
     let service = match kind {
-        "pkcs11" => pkcs11::read(s).map(Service::Pkcs11),
         "aws-kms" => aws::read(s).map(Service::Aws),
+        "gcp-kms" => gcp::read(s).map(Service::Gcp),
+        "azure-kv" => azure::read(s).map(Service::Azure),
+        "pkcs11" => pkcs11::read(s).map(Service::Pkcs11),
         _ => vault::read(s).map(Service::Vault),
     };
     let public_key = s.text(
@@ -105,9 +113,26 @@ pub(super) fn read(s: &mut Section<'_>, kind: &str) -> Option<Remote> {
 
 /// Ed25519 hashes twice, so everything travels: not every service takes it, nor as much as statements may have.
 fn check_algorithm(s: &mut Section<'_>, service: Option<&Service>, algorithm: Algorithm) -> Option<()> {
-    if let (Some(Service::Aws(_)), Algorithm::Ed25519) = (service, algorithm) {
-        let problem = "AWS KMS signs at most 4096 bytes with ed25519, and statements are often longer";
-        s.warn("algorithm", problem, "use a key for ECDSA, which gets a digest");
+    let ed25519 = algorithm == Algorithm::Ed25519;
+    let remedy = "use a key for ECDSA, which gets a digest";
+    match service {
+        Some(Service::Azure(_)) if ed25519 => {
+            s.refuse(
+                "algorithm",
+                "is ed25519, which Azure Key Vault does not have",
+                remedy,
+            );
+            return None;
+        }
+        Some(Service::Aws(_)) if ed25519 => {
+            let problem = "AWS KMS signs at most 4096 bytes with ed25519, and statements are often longer";
+            s.warn("algorithm", problem, remedy);
+        }
+        Some(Service::Gcp(_)) if ed25519 => {
+            let problem = "Cloud KMS signs at most 64 KiB with ed25519, and statements may be longer";
+            s.warn("algorithm", problem, remedy);
+        }
+        _ => {}
     }
     Some(())
 }

@@ -39,7 +39,7 @@ pub(super) fn with(text: &str) -> String {
 fn remote(site: &Site, text: &str) -> Remote {
     let settings = site.load(&with(text)).expect("a good configuration");
     match settings.signing.backends.last() {
-        Some(Backend::Remote(remote)) => remote.clone(),
+        Some(Backend::Remote(remote)) => Remote::clone(remote),
         other => panic!("{other:?}"),
     }
 }

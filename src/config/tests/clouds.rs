@@ -2,7 +2,7 @@
 
 use super::backends::{LOCAL_KEY, site, with};
 use super::site::Site;
-use crate::config::{AwsLogin, Backend, Remote, Service};
+use crate::config::{AwsLogin, AzureLogin, Backend, GcpLogin, Remote, Service};
 
 const AWS: &str = r#"
 [[signing.backends]]
@@ -21,7 +21,7 @@ const BY_KEY: &str = "access_key_id = \"file:secret-id\"\nsecret_access_key = \"
 fn remote(site: &Site, text: &str) -> Remote {
     let settings = site.load(&with(text)).expect("a good configuration");
     match settings.signing.backends.last() {
-        Some(Backend::Remote(remote)) => remote.clone(),
+        Some(Backend::Remote(remote)) => Remote::clone(remote),
         other => panic!("{other:?}"),
     }
 }
@@ -126,5 +126,153 @@ fn what_a_key_in_aws_must_not_be() {
                 ".access_key_id: is not a reference to a secret",
             ),
         ],
+    );
+}
+
+const GCP: &str = r#"
+[[signing.backends]]
+kind = "gcp-kms"
+id = "release-gcp"
+key = "projects/example.com:p/locations/europe-west1/keyRings/r/cryptoKeys/release_1/cryptoKeyVersions/1"
+public_key = "vault.pub"
+algorithm = "ecdsa-p256-sha256"
+"#;
+
+#[test]
+fn a_key_in_google_is_read() {
+    let site = site();
+    let gcp = |text: &str| match remote(&site, text).service {
+        Service::Gcp(gcp) => gcp,
+        other => panic!("{other:?}"),
+    };
+    let machine = gcp(GCP);
+    assert_eq!(machine.endpoint.as_str(), "https://cloudkms.googleapis.com/");
+    assert!(matches!(machine.login, GcpLogin::Metadata));
+    let account = format!("{GCP}credentials = \"account-key\"\naccount_key = \"file:vault.token\"\n");
+    assert!(matches!(gcp(&account).login, GcpLogin::AccountKey(_)));
+    let token = gcp(&format!(
+        "{GCP}credentials = \"token\"\ntoken = \"file:secret-id\"\n"
+    ));
+    assert!(matches!(token.login, GcpLogin::Token(_)));
+    assert!(!format!("{token:?}").contains("7b5a1c5e"));
+}
+
+#[test]
+fn what_a_key_in_google_must_not_be() {
+    let beside = ".credentials: does not go with the keys that are set";
+    refused(
+        GCP,
+        &[
+            ("/cryptoKeyVersions/1", "", ".key: "),
+            ("cryptoKeyVersions", "versions", ".key: "),
+            ("/r/", "/../", ".key: "),
+            ("/r/", "/a?b/", ".key: "),
+            ("/1\"", "/1/publicKey/x\"", ".key: "),
+            (
+                "algorithm",
+                "endpoint = \"http://kms.example\"\nalgorithm",
+                ".endpoint: is http",
+            ),
+            ("algorithm", "credentials = \"token\"\nalgorithm", beside),
+            ("algorithm", "token = \"file:secret-id\"\nalgorithm", beside),
+            (
+                "algorithm",
+                "credentials = \"account-key\"\ntoken = \"file:secret-id\"\nalgorithm",
+                beside,
+            ),
+        ],
+    );
+}
+
+const AZURE: &str = r#"
+[[signing.backends]]
+kind = "azure-kv"
+id = "release-azure"
+vault = "https://example.vault.azure.net"
+key = "release"
+key_version = "0123456789abcdef0123456789abcdef"
+public_key = "vault.pub"
+algorithm = "ecdsa-p256-sha256"
+"#;
+
+#[test]
+fn a_key_in_azure_is_read() {
+    let site = site();
+    let azure = |text: &str| match remote(&site, text).service {
+        Service::Azure(azure) => azure,
+        other => panic!("{other:?}"),
+    };
+    let machine = azure(AZURE);
+    assert_eq!(machine.resource, "https://vault.azure.net");
+    assert!(matches!(machine.login, AzureLogin::ManagedIdentity(None)));
+    let application = "tenant = \"t-1\"\nclient_id = \"c-1\"\n";
+    let federated = azure(&format!(
+        "{AZURE}{application}credentials = \"federated\"\nfederated_token = \"file:vault.token\"\n"
+    ));
+    assert!(
+        matches!(&federated.login, AzureLogin::Federated(it, _) if it.tenant == "t-1" && it.client_id == "c-1"
+            && it.authority.as_str() == "https://login.microsoftonline.com/")
+    );
+    let by_secret = azure(&format!(
+        "{AZURE}{application}credentials = \"client-secret\"\nclient_secret = \"file:secret-id\"\n"
+    ));
+    assert!(matches!(by_secret.login, AzureLogin::Secret(..)));
+    assert!(!format!("{by_secret:?}").contains("7b5a1c5e"));
+    let one_of_several = azure(&format!("{AZURE}client_id = \"c-1\"\n"));
+    assert!(matches!(
+        one_of_several.login,
+        AzureLogin::ManagedIdentity(Some(_))
+    ));
+}
+
+#[test]
+fn what_a_key_in_azure_must_not_be() {
+    let beside = ".credentials: does not go with the keys that are set";
+    refused(
+        AZURE,
+        &[
+            ("https://example", "http://example", ".vault: is http"),
+            (".azure.net\"", ".azure.net/keys\"", ".vault: has a path"),
+            ("\"release\"", "\"../secrets\"", ".key: "),
+            (
+                "key_version = \"0123456789abcdef0123456789abcdef\"\n",
+                "",
+                ".key_version: is required",
+            ),
+            ("algorithm", "tenant = \"a/b\"\nalgorithm", ".tenant: "),
+            ("algorithm", "tenant = \"t\"\nalgorithm", beside),
+            (
+                "algorithm",
+                "client_secret = \"file:secret-id\"\nalgorithm",
+                beside,
+            ),
+            (
+                "algorithm",
+                "credentials = \"federated\"\nclient_id = \"c\"\nalgorithm",
+                beside,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn ed25519_is_not_for_every_cloud() {
+    let site = site();
+    site.write(
+        "vault.pub",
+        &openssl::pkey::PKey::generate_ed25519()
+            .and_then(|key| key.public_key_to_pem())
+            .expect("a key"),
+    );
+    let ed25519 = |text: &str| with(&text.replace("ecdsa-p256-sha256", "ed25519"));
+    for text in [AWS, GCP] {
+        let settings = site.load(&ed25519(text)).expect("a configuration with a warning");
+        let warning = format!("{:?}", settings.warnings);
+        assert!(warning.contains("with ed25519, and statements"), "{warning}");
+    }
+    let errors = site.errors(&ed25519(AZURE));
+    assert!(
+        errors[0].starts_with("signing.backends[1].algorithm: is ed25519, which Azure"),
+        "{errors:?}"
     );
 }

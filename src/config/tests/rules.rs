@@ -410,19 +410,6 @@ fn timestamps_need_an_authority_with_a_certificate_of_its_own() {
 }
 
 #[test]
-fn parts_that_this_version_lacks_are_named() {
-    let site = Site::new();
-    for kind in ["gcp-kms", "azure-kv"] {
-        let errors = site.errors(&LOCAL.replace("kind = \"file\"", &format!("kind = {kind:?}")));
-        let expected = format!("signing.backends[0].kind: {kind} is not available in this version");
-        assert!(
-            errors.len() == 1 && errors[0].starts_with(&expected),
-            "{errors:#?}"
-        );
-    }
-}
-
-#[test]
 fn proxies_are_few() {
     let site = Site::new();
     for (ranges, warned) in [
