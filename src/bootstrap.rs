@@ -214,6 +214,7 @@ pub async fn start_at(
         documents,
         own_keys: built.own_keys,
         settings: settings.clone(),
+        trust_unknown: false,
     };
     if let Some(changes) = built.licence {
         actix::spawn(record_licence_files(state.services.clone(), changes));

@@ -36,6 +36,8 @@ pub struct Reloader {
     pub(super) own_keys: watch::Sender<Arc<[Vec<u8>]>>,
     /// As it runs: what takes a restart is as it was at the start.
     pub(super) settings: Settings,
+    /// A change of the trust in releases was given up: which one counts is not known.
+    pub(super) trust_unknown: bool,
 }
 
 /// What a reload did.
@@ -127,7 +129,7 @@ impl Reloader {
         let next = self.settings.reloaded(wanted);
         let done = Reloaded {
             keys: !next.signing.signs_alike(&self.settings.signing),
-            release_trust: !next.release.judges_alike(&self.settings.release),
+            release_trust: self.trust_unknown || !next.release.judges_alike(&self.settings.release),
             needs_restart: self.settings.written.needs_restart(&wanted.written),
         };
         if !done.keys && !done.release_trust {
@@ -150,11 +152,14 @@ impl Reloader {
         if let Some(releases) = releases {
             let deadline = Deadline::after(TRUST_TIME);
             if let Err(error) = self.controls.trust(releases, deadline).await {
+                // It may still take it, late: the next reload says again what counts.
+                self.trust_unknown = true;
                 // The record before this one would say otherwise.
                 record(&self.services, "reload-failed", BTreeMap::new()).await?;
                 return Err(error.into());
             }
         }
+        self.trust_unknown = false;
         self.own_keys.send_replace(parts::own_keys(&next));
         // Verifiers can know a key before it has signed anything.
         self.documents.send_replace(built.documents);

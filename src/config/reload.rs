@@ -8,8 +8,9 @@ use super::release::Release;
 use super::{Settings, Signing};
 
 /// Keys that a reload applies. All else takes a restart.
-const RELOADED: [&str; 15] = [
+const RELOADED: [&str; 16] = [
     "log.level",
+    "release.ct_logs",
     "release.identities",
     "release.keys",
     "release.logs",
@@ -62,6 +63,7 @@ impl Release {
             && self.revoked_keys == other.revoked_keys
             && self.timestamp_roots == other.timestamp_roots
             && self.logs == other.logs
+            && self.ct_logs == other.ct_logs
             && self.require == other.require
             && self.tag_annotation == other.tag_annotation
     }
@@ -85,6 +87,7 @@ impl Settings {
         to.revoked_keys.clone_from(&from.revoked_keys);
         to.timestamp_roots.clone_from(&from.timestamp_roots);
         to.logs.clone_from(&from.logs);
+        to.ct_logs.clone_from(&from.ct_logs);
         to.require.clone_from(&from.require);
         to.tag_annotation.clone_from(&from.tag_annotation);
         all

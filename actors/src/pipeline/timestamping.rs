@@ -92,5 +92,5 @@ async fn obtain(
 /// Verifiers judge a certificate at the time of the timestamp.
 fn is_in_life(identity: &SigningIdentity, timestamp: &Timestamp) -> bool {
     identity.not_before.is_none_or(|begin| begin <= timestamp.time)
-        && identity.not_after.is_none_or(|end| timestamp.time <= end)
+        && identity.not_after.is_none_or(|end| timestamp.time < end)
 }

@@ -1,7 +1,7 @@
 //! TimestampActor: asks the configured authority for timestamps over signatures.
 //!
 //! What must be exact is here: how many questions are under way, who waits for a turn, and whether the authority is asked
-//! at all ([`circuit`]). A question that got no answer is asked again after a pause, as long as somebody waits for it; one
+//! at all (`circuit.rs`). A question that got no answer is asked again after a pause, as long as somebody waits for it; one
 //! that was answered wrongly is not.
 
 mod circuit;
@@ -27,6 +27,8 @@ use crate::runtime::{ActorState, Cx, Deadline, Panicked, Reply, Serve};
 
 /// How often the authority is asked for one timestamp at most.
 const TRIES: u32 = 3;
+/// A question that had less time says nothing of an authority that did not answer it.
+const FAIR_TIME: Duration = Duration::from_millis(500);
 /// The pause before the second time; it doubles. Half of it is left to chance.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -134,6 +136,7 @@ impl Timestamps {
             let late = |_| Err(TimestampSourceError::Unavailable("no answer in time".into()));
             tokio::time::timeout_at(until, asked).await.unwrap_or_else(late)
         };
+        let had = job.until.remaining();
         cx.run(Box::pin(asked), move |this, result, cx| {
             this.running = this.running.saturating_sub(1);
             let result = result.unwrap_or_else(|Panicked| {
@@ -142,7 +145,13 @@ impl Timestamps {
                 ))
             });
             let elapsed = this.parts.clock.monotonic().saturating_sub(begun);
-            this.told(job, probe, result, elapsed, cx);
+            // Who had no time left for an answer says nothing of the authority, whatever became of it.
+            let counts = probe || result.is_ok() || had >= FAIR_TIME;
+            if counts {
+                let (now, chance) = (this.parts.clock.monotonic(), this.chance());
+                this.circuit.told(result.is_ok(), probe, now, chance);
+            }
+            this.told(job, result, elapsed, cx);
             this.take_turns(cx);
         });
     }
@@ -150,7 +159,6 @@ impl Timestamps {
     fn told(
         &mut self,
         job: Job,
-        probe: bool,
         result: Result<Timestamp, TimestampSourceError>,
         elapsed: Duration,
         cx: &mut Cx<'_, Self>,
@@ -161,9 +169,7 @@ impl Timestamps {
             Err(TimestampSourceError::Unusable(_)) => "unusable",
         };
         self.parts.observer.timestamp(outcome, elapsed);
-        let now = self.parts.clock.monotonic();
         let chance = self.chance();
-        self.circuit.told(result.is_ok(), probe, now, chance);
         self.publish();
         match result {
             Ok(timestamp) => job.end(Ok(timestamp)),

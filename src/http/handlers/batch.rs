@@ -23,6 +23,8 @@ use crate::http::state::{AppState, Limits};
 
 /// What an item's answer has beside its payload, in bytes: identity, certificates, plan, release.
 const BESIDE_PAYLOAD: usize = 8 * 1024;
+/// A timestamp with the certificates of its authority, as they are, in base64.
+const TIMESTAMP: usize = 16 * 1024;
 /// How many times the largest body the payloads of an answer may be, in base64.
 const LARGEST_ANSWER: usize = 2;
 
@@ -33,6 +35,8 @@ pub async fn sign_dsse_batch(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let mut received = receive(&state, &request, payload).await?;
+    // The body may have taken all of the time there was.
+    received.context.deadline = Deadline::after(state.limits.request_timeout);
     let parsed = match read(&state, &request, &mut received).await {
         Ok(parsed) => parsed,
         Err(problem) => return Err(recorded(&state, &received.session, &received.context, problem).await),
@@ -44,10 +48,6 @@ pub async fn sign_dsse_batch(
         held,
     } = received;
     drop(bytes);
-    let context = Context {
-        deadline: Deadline::after(state.limits.request_timeout),
-        ..context
-    };
     run_to_its_end(state, session, parsed, context, held).await
 }
 
@@ -82,6 +82,7 @@ async fn read_items(
     context: &Context,
     bytes: &Bytes,
 ) -> Result<Parsed, Problem> {
+    turn(session, context).await?;
     let body = parse_batch(bytes)?;
     let mut parsed = Parsed {
         wanted: Vec::with_capacity(body.items.len()),
@@ -92,11 +93,13 @@ async fn read_items(
         },
         bounds: Bounds::default(),
     };
+    let timestamp = state.services.timestamps.as_ref().map_or(0, |_| TIMESTAMP);
+    let beside = BESIDE_PAYLOAD + timestamp;
     for (place, element) in body.items.into_iter().enumerate() {
         turn(session, context).await?;
         match read_item(state, place, element) {
             Ok((item, returned)) => {
-                parsed.bounds.add(&item.draft, returned);
+                parsed.bounds.add(&item.draft, returned, beside);
                 parsed.batch.items.push(item);
                 parsed.wanted.push(Ok(returned));
             }
@@ -138,14 +141,14 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn add(&mut self, draft: &StatementDraft, returned: ReturnBundle) {
+    fn add(&mut self, draft: &StatementDraft, returned: ReturnBundle, beside: usize) {
         let times = match returned {
             ReturnBundle::Dsse => 1,
             ReturnBundle::Sigstore => 2,
         };
         let encoded = draft.payload_bytes_at_most().div_ceil(3).saturating_mul(4);
         self.payloads = self.payloads.saturating_add(encoded.saturating_mul(times));
-        self.beside = self.beside.saturating_add(BESIDE_PAYLOAD.saturating_mul(times));
+        self.beside = self.beside.saturating_add(beside.saturating_mul(times));
     }
 
     /// Holds the bytes of the answer before anything is signed for it.

@@ -63,6 +63,8 @@ pub async fn verify_dsse(
         deadline: Deadline::after(state.limits.request_timeout),
         ..context
     };
+    // Whoever asks beyond the rate takes no place.
+    let rate = charge_question(&state.services, &session, &context).await?;
     let place = place(&state, &context).await?;
     // A body may be as long as the largest predicate: all of this is work for another thread than the one that serves.
     let (place, asked) = beside(move || {
@@ -71,7 +73,6 @@ pub async fn verify_dsse(
     })
     .await?;
     let asked = asked?;
-    let rate = charge_question(&state.services, &session, &context).await?;
     let options = Options {
         subject_digest: asked.subject_digest,
         public_key: asked.public_key,
