@@ -28,6 +28,11 @@ impl Step {
             Self::Sign => "signing with the token",
         }
     }
+
+    /// Part of making a signature: another session is opened for it where all are in use.
+    fn signs(self) -> bool {
+        matches!(self, Self::ListTokens | Self::OpenSession | Self::Sign)
+    }
 }
 
 /// An error of the module with what is to be done about it. The module's own words are its codes alone: nothing of what
@@ -77,6 +82,11 @@ pub(super) fn meaning(step: Step, error: &Error) -> RemoteError {
         RvError::UserAnotherAlreadyLoggedIn => RemoteError::Failed(format!(
             "{named}: somebody else is logged in through this module, such as the security officer"
         )),
+        // Nothing says that it is about this one request. A maker's code for what only another session mends has to
+        // count, or the key is never opened again.
+        RvError::VendorDefined(_) | RvError::UnknownErrorCode(_) if step.signs() => {
+            RemoteError::Unavailable(named)
+        }
         _ => RemoteError::Failed(named),
     }
 }
@@ -104,12 +114,21 @@ fn pin_remedy(code: RvError) -> &'static str {
     }
 }
 
-/// True for what a wrong PIN is answered with: to try it again brings the token closer to locking itself.
-pub(super) fn is_wrong_pin(error: &Error) -> bool {
-    matches!(
+/// True unless the token cannot have counted what `C_Login` was given as a wrong PIN: where it may have, to try it again
+/// may bring the token closer to locking itself. Modules answer wrong PINs with all kinds of codes, their makers' among
+/// them, so the few that tell of no token, no session or no PIN to compare with are listed, and no others.
+pub(super) fn may_have_counted(error: &Error) -> bool {
+    !matches!(
         error,
         Error::Pkcs11(
-            RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange,
+            RvError::CryptokiNotInitialized
+                | RvError::TokenNotPresent
+                | RvError::DeviceRemoved
+                | RvError::SessionHandleInvalid
+                | RvError::SessionClosed
+                | RvError::UserAlreadyLoggedIn
+                | RvError::UserAnotherAlreadyLoggedIn
+                | RvError::UserPinNotInitialized,
             _
         )
     )
@@ -138,6 +157,8 @@ mod tests {
             RvError::SessionCount,
             RvError::FunctionFailed,
             RvError::HostMemory,
+            RvError::VendorDefined(0x8000_0001),
+            RvError::UnknownErrorCode(0x7fff_0001),
         ] {
             assert!(matches!(mean(code), RemoteError::Unavailable(_)), "{code:?}");
         }
@@ -155,7 +176,7 @@ mod tests {
     #[test]
     fn errors_name_the_step_the_code_and_the_remedy() {
         let error = Error::Pkcs11(RvError::PinIncorrect, Function::Login);
-        assert!(is_wrong_pin(&error));
+        assert!(may_have_counted(&error));
         let RemoteError::Failed(text) = meaning(Step::LogIn, &error) else {
             panic!("a wrong PIN does not pass by itself")
         };
@@ -164,6 +185,5 @@ mod tests {
             text.contains("PinIncorrect") && text.contains("not tried again"),
             "{text}"
         );
-        assert!(!is_wrong_pin(&Error::Pkcs11(RvError::PinLocked, Function::Login)));
     }
 }

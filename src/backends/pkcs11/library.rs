@@ -10,7 +10,7 @@ use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
-use cryptoki::slot::Slot;
+use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
 
 use super::encode::{KeyKind, Scheme};
@@ -25,13 +25,23 @@ pub(super) trait Library: Send + Sync + fmt::Debug + 'static {
     type Session: TokenSession<Key = Self::Key>;
 
     /// `C_Initialize`
-    fn initialize(&self) -> Result<()>;
+    fn initialize(&self) -> Result<Started>;
     /// `C_Finalize`: ends all sessions of this process. Nobody else may be inside the module.
     fn finalize(&self) -> Result<()>;
     /// The tokens that are there.
     fn tokens(&self) -> Result<Vec<(Self::Slot, TokenState)>>;
+    /// The token that is in a slot now.
+    fn token(&self, slot: Self::Slot) -> Result<TokenState>;
     /// A session that is read-only.
     fn open(&self, slot: Self::Slot) -> Result<Self::Session>;
+}
+
+/// Who started a module: only they may end it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Started {
+    ByUs,
+    /// It ran already (`CKR_CRYPTOKI_ALREADY_INITIALIZED`), for somebody else in this process.
+    ByOthers,
 }
 
 /// A session with a token. Not closed when dropped: its number may be another's by then.
@@ -91,13 +101,13 @@ impl Library for Cryptoki {
     type Key = ObjectHandle;
     type Session = CryptokiSession;
 
-    fn initialize(&self) -> Result<()> {
+    fn initialize(&self) -> Result<Started> {
         match self
             .0
             .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
         {
-            Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
-            other => other,
+            Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(Started::ByOthers),
+            other => other.map(|()| Started::ByUs),
         }
     }
 
@@ -113,20 +123,27 @@ impl Library for Cryptoki {
                 continue;
             };
             if info.token_initialized() {
-                let state = TokenState {
-                    label: info.label().to_owned(),
-                    serial: info.serial_number().to_owned(),
-                    final_try: info.user_pin_final_try(),
-                    pin_locked: info.user_pin_locked(),
-                };
-                tokens.push((slot, state));
+                tokens.push((slot, state(&info)));
             }
         }
         Ok(tokens)
     }
 
+    fn token(&self, slot: Slot) -> Result<TokenState> {
+        self.0.get_token_info(slot).map(|info| state(&info))
+    }
+
     fn open(&self, slot: Slot) -> Result<CryptokiSession> {
         self.0.open_ro_session_no_drop(slot).map(CryptokiSession)
+    }
+}
+
+fn state(info: &TokenInfo) -> TokenState {
+    TokenState {
+        label: info.label().to_owned(),
+        serial: info.serial_number().to_owned(),
+        final_try: info.user_pin_final_try(),
+        pin_locked: info.user_pin_locked(),
     }
 }
 

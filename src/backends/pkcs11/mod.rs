@@ -7,10 +7,13 @@ mod encode;
 mod faults;
 mod library;
 mod module;
+mod pins;
 mod session;
 #[cfg(test)]
 mod tests;
 mod threads;
+#[cfg(test)]
+mod token_tests;
 
 use std::fmt;
 use std::path::PathBuf;

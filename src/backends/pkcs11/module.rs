@@ -1,17 +1,21 @@
 //! One module of this process, whoever uses it: PKCS #11 knows processes, and neither keys nor backends.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, RwLock, RwLockReadGuard};
+use cryptoki::error::{Error, RvError};
+use tokio::sync::{Mutex, RwLock, RwLockReadGuard, mpsc};
 use zeroize::Zeroizing;
 
 use super::super::remote::RemoteError;
-use super::faults::{Step, is_wrong_pin, meaning};
-use super::library::{Cryptoki, Library, TokenSession as _, TokenState};
+use super::faults::{Step, may_have_counted, meaning};
+use super::library::{Cryptoki, Library, Started, TokenSession as _, TokenState};
+use super::pins::{Refused, TokenId};
 
-/// Modules that were loaded, by path. None is ever unloaded: what its threads left behind would lose its code.
+/// Modules that were loaded, by each path that was asked for and by what it led to. None is ever unloaded: what its
+/// threads left behind would lose its code.
 static LOADED: Mutex<BTreeMap<PathBuf, Arc<Module<Cryptoki>>>> = Mutex::const_new(BTreeMap::new());
 
 /// Which token.
@@ -32,16 +36,40 @@ impl TokenName {
 }
 
 /// A module with what all its users must agree about.
-#[derive(Debug)]
 pub(super) struct Module<L: Library> {
     library: L,
     /// Read while somebody is inside the module, written while it is started: `C_Finalize` must find nobody there
-    /// (PKCS #11 3.0 §5.4.2). Holds how often it was started; numbers of sessions mean nothing in another start.
-    starts: RwLock<u64>,
+    /// (PKCS #11 3.0 §5.4.2).
+    starts: RwLock<Starts>,
     /// Sessions that are open, by token.
     open: Mutex<BTreeMap<TokenName, usize>>,
-    /// The last PIN that each token refused.
-    refused: Mutex<BTreeMap<TokenName, Zeroizing<String>>>,
+    refused: Refused,
+    /// Sessions that nobody uses any more, for whoever enters next to close. A channel, as keys are dropped where nothing
+    /// may wait.
+    leave: mpsc::UnboundedSender<Left<L::Session>>,
+    left: Mutex<mpsc::UnboundedReceiver<Left<L::Session>>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Starts {
+    /// How often the module was started; numbers of sessions mean nothing in another start.
+    count: u64,
+    /// We started it, so we may end it: others in this process may be inside one that they started.
+    ours: bool,
+}
+
+struct Left<S> {
+    token: TokenName,
+    start: u64,
+    session: S,
+}
+
+impl<L: Library> fmt::Debug for Module<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module")
+            .field("library", &self.library)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Somebody is inside the module.
@@ -50,81 +78,129 @@ pub(super) struct Inside<'a, L: Library> {
     /// Which start this is.
     pub(super) start: u64,
     module: &'a Module<L>,
-    _gate: RwLockReadGuard<'a, u64>,
+    _gate: RwLockReadGuard<'a, Starts>,
 }
 
 /// Loads a module once in this process. Blocks; for threads of our own only.
 pub(super) fn load(path: &Path) -> Result<Arc<Module<Cryptoki>>, RemoteError> {
-    let mut loaded = LOADED.blocking_lock();
+    load_once(&mut LOADED.blocking_lock(), path, || {
+        let library = Cryptoki::load(path).map_err(|error| meaning(Step::Load, &error))?;
+        Ok(Module::new(library))
+    })
+}
+
+/// The loader has one library for all paths that lead to it, so all of them have to share a gate. A path keeps what it led
+/// to first: sessions with that are open, and what a new version next to it would do nobody knows.
+pub(super) fn load_once<M>(
+    loaded: &mut BTreeMap<PathBuf, Arc<M>>,
+    path: &Path,
+    load: impl FnOnce() -> Result<M, RemoteError>,
+) -> Result<Arc<M>, RemoteError> {
     if let Some(module) = loaded.get(path) {
         return Ok(Arc::clone(module));
     }
-    let library = Cryptoki::load(path).map_err(|error| meaning(Step::Load, &error))?;
-    let module = Arc::new(Module::new(library));
+    // Where there is nothing, the loader says so in its own words.
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let module = match loaded.get(&file) {
+        Some(module) => Arc::clone(module),
+        None => Arc::new(load()?),
+    };
+    loaded.insert(file, Arc::clone(&module));
     loaded.insert(path.to_owned(), Arc::clone(&module));
     Ok(module)
 }
 
 impl<L: Library> Module<L> {
     pub(super) fn new(library: L) -> Self {
+        let (leave, left) = mpsc::unbounded_channel();
         Self {
             library,
-            starts: RwLock::new(0),
+            starts: RwLock::default(),
             open: Mutex::default(),
-            refused: Mutex::default(),
+            refused: Refused::default(),
+            leave,
+            left: Mutex::new(left),
         }
+    }
+
+    /// Leaves a session to whoever enters next. Never waits.
+    pub(super) fn leave(&self, token: &TokenName, start: u64, session: L::Session) {
+        let token = token.clone();
+        // The module has the receiver, so there is one.
+        drop(self.leave.send(Left {
+            token,
+            start,
+            session,
+        }));
     }
 
     /// Enters the module, which must have been started.
     pub(super) fn enter(&self) -> Inside<'_, L> {
         let gate = self.starts.blocking_read();
-        Inside {
+        let inside = Inside {
             library: &self.library,
-            start: *gate,
+            start: gate.count,
             module: self,
             _gate: gate,
-        }
+        };
+        inside.close_left();
+        inside
     }
 
     /// Starts the module unless it runs.
     pub(super) fn start(&self) -> Result<(), RemoteError> {
         // To wait for the right to write would shut out all others while somebody hangs inside.
-        if *self.starts.blocking_read() > 0 {
+        if self.starts.blocking_read().count > 0 {
             return Ok(());
         }
         let mut starts = self.starts.blocking_write();
-        if *starts == 0 {
-            self.library
+        if starts.count == 0 {
+            let started = self
+                .library
                 .initialize()
                 .map_err(|error| meaning(Step::Initialize, &error))?;
-            *starts = 1;
+            *starts = Starts {
+                count: 1,
+                ours: started == Started::ByUs,
+            };
         }
         Ok(())
     }
 
     /// Starts the module anew if that harms nobody: many list the tokens at the start only, and a token that came back
-    /// is not seen before. Not while somebody is inside, nor while a token that is there has sessions of others.
+    /// is not seen before. Not while somebody is inside, nor while a token that is there, or may be, has sessions of
+    /// others, nor when somebody else started it.
     pub(super) fn restart(&self) -> Result<bool, RemoteError> {
         let Ok(mut starts) = self.starts.try_write() else {
             return Ok(false);
         };
-        let there = self.library.tokens().unwrap_or_default();
+        let tokens = self.library.tokens();
+        // Somebody ended it, so nobody has anything of it.
+        let runs = !matches!(&tokens, Err(error) if is_not_running(error));
         let mut open = self.open.blocking_lock();
-        let in_use = open
-            .iter()
-            .any(|(name, count)| *count > 0 && there.iter().any(|(_, token)| name.is(token)));
-        if in_use {
+        let may_be_there = |name: &TokenName| match &tokens {
+            Ok(there) => there.iter().any(|(_, token)| name.is(token)),
+            Err(_) => runs,
+        };
+        let in_use = open.iter().any(|(name, count)| *count > 0 && may_be_there(name));
+        if in_use || (runs && !starts.ours) {
             return Ok(false);
         }
-        // One that is not running cannot be ended, which is as well.
-        drop(self.library.finalize());
+        let ended = !runs || self.library.finalize().is_ok();
         open.clear();
-        *starts += 1;
-        self.library
+        starts.count += 1;
+        let started = self
+            .library
             .initialize()
             .map_err(|error| meaning(Step::Initialize, &error))?;
+        // One that could not be ended runs on, and is whose it was.
+        starts.ours = started == Started::ByUs || (starts.ours && !ended);
         Ok(true)
     }
+}
+
+fn is_not_running(error: &Error) -> bool {
+    matches!(error, Error::Pkcs11(RvError::CryptokiNotInitialized, _))
 }
 
 impl<L: Library> Inside<'_, L> {
@@ -143,14 +219,39 @@ impl<L: Library> Inside<'_, L> {
         Ok(found)
     }
 
+    /// What the token that was in a slot says of itself now.
+    fn same_token(&self, slot: L::Slot, wanted: &TokenId) -> Result<TokenState, RemoteError> {
+        let token = self
+            .library
+            .token(slot)
+            .map_err(|error| meaning(Step::ListTokens, &error))?;
+        if TokenId::of(&token) == *wanted {
+            return Ok(token);
+        }
+        let text = "another token is in the slot: the key is looked for again";
+        Err(RemoteError::Ended(text.into()))
+    }
+
     /// Another session with a token.
-    pub(super) fn open(&self, name: &TokenName, slot: L::Slot) -> Result<L::Session, RemoteError> {
+    pub(super) fn open(
+        &self,
+        name: &TokenName,
+        slot: L::Slot,
+        token: &TokenId,
+    ) -> Result<L::Session, RemoteError> {
         let session = self
             .library
             .open(slot)
             .map_err(|error| meaning(Step::OpenSession, &error))?;
         *self.module.open.blocking_lock().entry(name.clone()).or_default() += 1;
-        Ok(session)
+        // Looked at afterwards: a session with a token that was replaced since then is over.
+        match self.same_token(slot, token) {
+            Ok(_) => Ok(session),
+            Err(error) => {
+                self.close(name, self.start, session);
+                Err(error)
+            }
+        }
     }
 
     /// Closes a session of this start; one of an earlier start is none any more, and its number may be another's.
@@ -164,23 +265,44 @@ impl<L: Library> Inside<'_, L> {
         }
     }
 
+    /// Closes what was left. It may hang, and those who enter meanwhile must not wait for that.
+    fn close_left(&self) {
+        let mut sessions = Vec::new();
+        if let Ok(mut left) = self.module.left.try_lock() {
+            while let Ok(session) = left.try_recv() {
+                sessions.push(session);
+            }
+        }
+        for left in sessions {
+            self.close(&left.token, left.start, left.session);
+        }
+    }
+
     /// Logs in. A PIN that this token refused is not tried again: tokens lock themselves after a few wrong ones. Nor is
     /// any when one more would lock it.
     pub(super) fn log_in(
         &self,
-        name: &TokenName,
-        token: &TokenState,
+        slot: L::Slot,
+        token: &TokenId,
         session: &L::Session,
         pin: &Zeroizing<String>,
     ) -> Result<(), RemoteError> {
         let failed = |text: &str| Err(RemoteError::Failed(text.to_owned()));
-        let mut refused = self.module.refused.blocking_lock();
-        if refused.get(name) == Some(pin) {
+        let refused = self.module.refused.of(token);
+        // Held until it is known what became of the try: the next one counts on it, and on what the token says then.
+        let mut refused = refused.blocking_lock();
+        if refused.has(pin) {
             return failed(
-                "the token refused this PIN before, so it is not tried again: correct the PIN, or set it on the token \
-                 and start the service anew",
+                "the token refused this PIN before, or may have, so it is not tried again: correct the PIN, or set it \
+                 on the token and start the service anew",
             );
         }
+        if refused.is_full() {
+            return failed(
+                "the token refused too many PINs, so none is tried: correct the PIN and start the service anew",
+            );
+        }
+        let token = self.same_token(slot, token)?;
         if token.pin_locked {
             return failed("the token's PIN is locked: let its security officer set it anew");
         }
@@ -191,8 +313,8 @@ impl<L: Library> Inside<'_, L> {
             );
         }
         session.log_in(pin).map_err(|error| {
-            if is_wrong_pin(&error) {
-                refused.insert(name.clone(), pin.clone());
+            if may_have_counted(&error) {
+                refused.add(pin);
             }
             meaning(Step::LogIn, &error)
         })

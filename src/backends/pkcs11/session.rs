@@ -11,6 +11,7 @@ use super::encode::{Scheme, is_curve_of, signature};
 use super::faults::{Step, meaning};
 use super::library::{KeyTraits, Library, TokenSession as _};
 use super::module::{Inside, Module};
+use super::pins::TokenId;
 use super::{Key, Threads};
 
 /// A key on a token that the service is logged in to.
@@ -21,6 +22,8 @@ pub(super) struct Opened<L: Library> {
     /// In which start of the module all of this holds.
     start: u64,
     slot: L::Slot,
+    /// What is in the slot, or was.
+    token: TokenId,
     handle: L::Key,
     /// Sessions that nobody signs with now.
     free: Mutex<Vec<L::Session>>,
@@ -56,9 +59,10 @@ impl<L: Library> Opened<L> {
             let text = "the token is not there: connect it, or correct token and serial";
             return Err(RemoteError::Unavailable(text.into()));
         };
-        let session = inside.open(&key.token, slot)?;
+        let token = TokenId::of(&token);
+        let session = inside.open(&key.token, slot, &token)?;
         let found = inside
-            .log_in(&key.token, &token, &session, pin)
+            .log_in(slot, &token, &session, pin)
             .and_then(|()| find_key::<L>(&key, &session));
         let start = inside.start;
         let handle = match found {
@@ -75,6 +79,7 @@ impl<L: Library> Opened<L> {
             threads,
             start,
             slot,
+            token,
             handle,
             free: Mutex::default(),
             anchor: Mutex::new(Some(session)),
@@ -96,7 +101,7 @@ impl<L: Library> Opened<L> {
                 other => return other,
             }
         }
-        let session = inside.open(&self.key.token, self.slot)?;
+        let session = inside.open(&self.key.token, self.slot, &self.token)?;
         self.sign_in(&inside, session, &data)
     }
 
@@ -123,18 +128,12 @@ impl<L: Library> Opened<L> {
 impl<L: Library> Drop for Opened<L> {
     fn drop(&mut self) {
         let anchor = std::mem::take(self.anchor.get_mut());
-        let sessions: Vec<L::Session> = std::mem::take(self.free.get_mut())
-            .into_iter()
-            .chain(anchor)
-            .collect();
-        let (key, module, start) = (Arc::clone(&self.key), Arc::clone(&self.module), self.start);
-        // While all threads hang nothing is closed, and the module has the sessions until it is started anew.
-        self.threads.run_if_free(move || {
-            let inside = module.enter();
-            for session in sessions {
-                inside.close(&key.token, start, session);
-            }
-        });
+        for session in std::mem::take(self.free.get_mut()).into_iter().chain(anchor) {
+            self.module.leave(&self.key.token, self.start, session);
+        }
+        let module = Arc::clone(&self.module);
+        // While all threads are busy nothing is closed now, but by whoever enters the module next.
+        self.threads.run_if_free(move || drop(module.enter()));
     }
 }
 

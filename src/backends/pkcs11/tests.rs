@@ -17,37 +17,44 @@ use signer_actors::testing::{Dial, FakeClock};
 use zeroize::Zeroizing;
 
 use super::encode::{KeyKind, Scheme};
-use super::library::{KeyTraits, TokenSession, TokenState};
+use super::library::{KeyTraits, Started, TokenSession, TokenState};
 use super::*;
 use crate::backends::remote::{Input, RemoteSession};
 
-const PIN: &str = "271828";
+pub(super) const PIN: &str = "271828";
 
 /// A module with one token, and what it does.
 #[derive(Clone)]
-struct Fake(Arc<Dials>);
+pub(super) struct Fake(pub(super) Arc<Dials>);
 
-struct Dials {
+pub(super) struct Dials {
     key: EcKey<Private>,
-    pin: Dial<&'static str>,
+    pub(super) pin: Dial<&'static str>,
     /// How often the token is listed.
     tokens: Dial<usize>,
-    state: Dial<TokenState>,
+    pub(super) state: Dial<TokenState>,
+    /// Further tokens, in the slots after that.
+    pub(super) others: Dial<Vec<TokenState>>,
     traits: Dial<KeyTraits>,
     keys: Dial<usize>,
     /// What this function says instead.
-    says: Dial<Option<(Function, RvError)>>,
+    pub(super) says: Dial<Option<(Function, RvError)>>,
     /// The module does not notice tokens that come, until it is started anew.
     blind: Dial<bool>,
     /// Signing hangs while false.
-    up: Dial<bool>,
+    pub(super) up: Dial<bool>,
+    /// Logging in to the token in the first slot hangs while false.
+    pub(super) logs_in: Dial<bool>,
+    /// Somebody else in this process started the module.
+    pub(super) of_others: Dial<bool>,
     /// Sessions of this number and below are over.
-    dead: AtomicUsize,
-    sessions: AtomicUsize,
-    open: AtomicUsize,
-    log_ins: AtomicUsize,
-    starts: AtomicUsize,
-    inside: AtomicUsize,
+    pub(super) dead: AtomicUsize,
+    pub(super) sessions: AtomicUsize,
+    pub(super) open: AtomicUsize,
+    pub(super) log_ins: AtomicUsize,
+    pub(super) starts: AtomicUsize,
+    pub(super) ends: AtomicUsize,
+    pub(super) inside: AtomicUsize,
 }
 
 impl fmt::Debug for Fake {
@@ -61,7 +68,7 @@ fn said(code: RvError) -> Error {
 }
 
 impl Fake {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         Self(Arc::new(Dials {
             key: EcKey::generate(&group).unwrap(),
@@ -72,6 +79,7 @@ impl Fake {
                 serial: "0123".into(),
                 ..TokenState::default()
             }),
+            others: Dial::new(Vec::new()),
             traits: Dial::new(KeyTraits {
                 kind: KeyKind::Ec,
                 curve: None,
@@ -84,11 +92,14 @@ impl Fake {
             says: Dial::new(None),
             blind: Dial::new(false),
             up: Dial::new(true),
+            logs_in: Dial::new(true),
+            of_others: Dial::new(false),
             dead: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             log_ins: AtomicUsize::new(0),
             starts: AtomicUsize::new(0),
+            ends: AtomicUsize::new(0),
             inside: AtomicUsize::new(0),
         }))
     }
@@ -112,7 +123,7 @@ impl Fake {
         self.0.tokens.set(1);
     }
 
-    fn count(&self, what: fn(&Dials) -> &AtomicUsize) -> usize {
+    pub(super) fn count(&self, what: fn(&Dials) -> &AtomicUsize) -> usize {
         what(&self.0).load(Ordering::SeqCst)
     }
 }
@@ -122,14 +133,19 @@ impl Library for Fake {
     type Key = u64;
     type Session = FakeSession;
 
-    fn initialize(&self) -> Result<()> {
+    fn initialize(&self) -> Result<Started> {
         self.at(Function::Initialize)?;
         self.0.starts.fetch_add(1, Ordering::SeqCst);
         self.0.blind.set(false);
-        Ok(())
+        Ok(if self.0.of_others.get() {
+            Started::ByOthers
+        } else {
+            Started::ByUs
+        })
     }
 
     fn finalize(&self) -> Result<()> {
+        self.0.ends.fetch_add(1, Ordering::SeqCst);
         self.0
             .dead
             .store(self.0.sessions.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -143,21 +159,30 @@ impl Library for Fake {
         } else {
             self.0.tokens.get()
         };
-        Ok((0..count as u64).map(|slot| (slot, self.0.state.get())).collect())
+        let states = std::iter::repeat_n(self.0.state.get(), count).chain(self.0.others.get());
+        Ok((0..).zip(states).collect())
     }
 
-    fn open(&self, _: u64) -> Result<FakeSession> {
+    fn token(&self, slot: u64) -> Result<TokenState> {
+        let states = std::iter::repeat_n(self.0.state.get(), self.0.tokens.get()).chain(self.0.others.get());
+        (0..)
+            .zip(states)
+            .find_map(|(at, state)| (at == slot).then_some(state))
+            .ok_or(said(RvError::TokenNotPresent))
+    }
+
+    fn open(&self, slot: u64) -> Result<FakeSession> {
         self.at(Function::OpenSession)?;
         if self.0.tokens.get() == 0 {
             return Err(said(RvError::TokenNotPresent));
         }
         self.0.open.fetch_add(1, Ordering::SeqCst);
         let number = self.0.sessions.fetch_add(1, Ordering::SeqCst) + 1;
-        Ok(FakeSession(self.clone(), number))
+        Ok(FakeSession(self.clone(), number, slot))
     }
 }
 
-struct FakeSession(Fake, usize);
+pub(super) struct FakeSession(Fake, usize, u64);
 
 impl FakeSession {
     fn alive(&self) -> Result<()> {
@@ -174,6 +199,9 @@ impl TokenSession for FakeSession {
     fn log_in(&self, pin: &str) -> Result<()> {
         self.alive()?;
         self.0.0.log_ins.fetch_add(1, Ordering::SeqCst);
+        while self.2 == 0 && !self.0.0.logs_in.get() {
+            std::thread::yield_now();
+        }
         self.0.at(Function::Login)?;
         if pin == self.0.0.pin.get() {
             Ok(())
@@ -245,7 +273,7 @@ fn backend_of(fake: &Fake, settings: Settings) -> RemoteBackend {
 }
 
 /// The signer without the frame around it, which has tests of its own.
-fn hsm(fake: &Fake, pin: &'static str, module: &Arc<Module<Fake>>) -> Hsm<Fake> {
+pub(super) fn hsm(fake: &Fake, pin: &str, module: &Arc<Module<Fake>>) -> Hsm<Fake> {
     let module = Arc::clone(module);
     let key = Key {
         token: settings().token,
@@ -268,16 +296,16 @@ fn alone(fake: &Fake) -> Hsm<Fake> {
     hsm(fake, PIN, &Arc::new(Module::new(fake.clone())))
 }
 
-async fn begin(hsm: &Hsm<Fake>) -> std::result::Result<Arc<dyn RemoteSession>, RemoteError> {
+pub(super) async fn begin(hsm: &Hsm<Fake>) -> std::result::Result<Arc<dyn RemoteSession>, RemoteError> {
     hsm.begin().await.map(|begun| begun.session)
 }
 
-fn digest() -> Input {
+pub(super) fn digest() -> Input {
     Input::Digest(vec![7; 32])
 }
 
 /// Of what was said; the kind is compared, too.
-fn text_of(error: &RemoteError, kind: fn(String) -> RemoteError) -> String {
+pub(super) fn text_of(error: &RemoteError, kind: fn(String) -> RemoteError) -> String {
     let (RemoteError::Failed(text) | RemoteError::Unavailable(text) | RemoteError::Ended(text)) = error;
     assert_eq!(*error, kind(text.clone()));
     text.clone()
@@ -497,12 +525,17 @@ async fn sessions_are_closed_with_their_key() {
     assert_eq!(fake.count(|dials| &dials.open), 2);
     drop(session);
     // Another thread closes them.
-    let closed = async {
-        while fake.count(|dials| &dials.open) > 0 {
+    until(&fake, |fake| fake.count(|dials| &dials.open) == 0).await;
+}
+
+/// Polls what other threads do.
+pub(super) async fn until(fake: &Fake, wanted: fn(&Fake) -> bool) {
+    let reached = async {
+        while !wanted(fake) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), closed)
+    tokio::time::timeout(Duration::from_secs(10), reached)
         .await
         .unwrap();
 }

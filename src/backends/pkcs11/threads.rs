@@ -100,10 +100,15 @@ impl Threads {
     fn start_one(&self) -> std::io::Result<()> {
         let shared = Arc::clone(&self.shared);
         let taken = self.most.saturating_sub(self.places.available_permits());
-        if shared.running.load(Ordering::SeqCst) >= taken {
+        // Looked at and counted in one step: two who start one at once would both find room for the same thread.
+        let more = |running: usize| (running < taken).then_some(running + 1);
+        if shared
+            .running
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
+            .is_err()
+        {
             return Ok(());
         }
-        shared.running.fetch_add(1, Ordering::SeqCst);
         let started = std::thread::Builder::new()
             .name("pkcs11".to_owned())
             .spawn(move || work_off(&shared));
@@ -164,6 +169,28 @@ mod tests {
         drop(release);
         assert_eq!(threads.run(|| 7).await, Ok(7));
         assert_eq!(threads.shared.running.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn those_who_start_threads_at_once_start_no_more_than_there_is_work_for() {
+        const AT_ONCE: usize = 2;
+        for _ in 0..200 {
+            let threads = Threads::new(1);
+            let _place = Arc::clone(&threads.places).try_acquire_owned().unwrap();
+            let ready = AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                for _ in 0..AT_ONCE {
+                    scope.spawn(|| {
+                        ready.fetch_add(1, Ordering::SeqCst);
+                        while ready.load(Ordering::SeqCst) < AT_ONCE {
+                            std::hint::spin_loop();
+                        }
+                        threads.start_one().unwrap();
+                    });
+                }
+            });
+            assert_eq!(threads.shared.running.load(Ordering::SeqCst), 1);
+        }
     }
 
     #[tokio::test]
