@@ -14,7 +14,8 @@ use crate::backends::published::PublishedKey as PublicOnly;
 use crate::backends::{file, fulcio, pkcs11, remote, vault};
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
 use crate::config::{
-    Backend, FileKey, Fulcio, KeyMaterial, Pkcs11, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
+    Backend, FileKey, Fulcio, FulcioIdentity, KeyMaterial, Pkcs11, Remote, Secret, SecretRef, Service, Vault,
+    VaultLogin,
 };
 
 /// Backends in configured order, with the documents that verifiers need.
@@ -32,6 +33,7 @@ pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Ba
             Backend::Fulcio(settings) => {
                 let backend = keyless(settings, clock)?;
                 root.add_fulcio(settings.url.as_str(), backend.authorities())?;
+                root.add_ct_logs(backend.ct_logs().keys())?;
                 all.push(Arc::new(backend));
             }
             Backend::File(settings) => {
@@ -55,12 +57,24 @@ pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Ba
 }
 
 fn keyless(settings: &Fulcio, clock: &Arc<dyn Clock>) -> Result<FulcioBackend, String> {
-    let identity = credential(&settings.identity_token);
+    let identity = match &settings.identity {
+        FulcioIdentity::Token(token) => fulcio::Identity::Credential(credential(token)),
+        FulcioIdentity::Endpoint(endpoint) => fulcio::Identity::Endpoint(fulcio::Endpoint {
+            url: endpoint.url.clone(),
+            client_id: endpoint.client_id.clone(),
+            client_secret: credential(&endpoint.client_secret),
+            scope: endpoint.scope.clone(),
+            audience: endpoint.audience.clone(),
+            resource: endpoint.resource.clone(),
+        }),
+    };
     let settings = fulcio::Settings {
         id: settings.id.clone(),
         url: settings.url.clone(),
         roots_pem: settings.roots.bytes.clone(),
         identity,
+        ct_keys: settings.ct_keys.iter().map(|key| key.bytes.clone()).collect(),
+        require_sct: settings.require_sct,
         expect_issuer: settings.expect_issuer.clone(),
         expect_subject: settings.expect_subject.clone(),
         certificate_reuse: settings.certificate_reuse,

@@ -29,7 +29,9 @@ mod suggest;
 mod tests;
 
 pub use auth::{Auth, AuthorityKeys, BodyHashPolicy, Dpop, NoncePolicy};
-pub use backends::{Backend, FileKey, Fulcio, KeyMaterial, Pkcs11, Remote, Service, Vault, VaultLogin};
+pub use backends::{
+    Backend, FileKey, Fulcio, FulcioIdentity, KeyMaterial, Pkcs11, Remote, Service, Vault, VaultLogin,
+};
 pub use entitlement::{Entitlement, LicensingKeys, Standing};
 pub use error::{ConfigError, Source, Warning};
 pub use files::PublicFile;

@@ -11,7 +11,7 @@ use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::{KeyState, SigningMode};
 
 pub use self::file::{FileKey, KeyMaterial};
-pub use self::fulcio::Fulcio;
+pub use self::fulcio::{Fulcio, FulcioIdentity};
 pub use self::pkcs11::Pkcs11;
 pub use self::remote::{Remote, Service};
 pub use self::vault::{Vault, VaultLogin};
