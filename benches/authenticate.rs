@@ -64,7 +64,7 @@ impl Bench {
             issuer: ISSUER.into(),
             audience: "signer".into(),
             keys: KeysLocation::File(file),
-            own_keys: Arc::new([]),
+            own_keys: signer::adapters::jose::source::OwnKeys::fixed([].into()),
             token_types: vec!["at+jwt".into()],
             algorithms: JwsAlgorithm::ALL.to_vec(),
             max_token_lifetime: Duration::from_secs(3600),

@@ -62,6 +62,17 @@ fn request_to_statement(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
+/// The same with the look at the predicate's shape: what that costs is the difference.
+#[divan::bench(args = SIZES)]
+fn request_to_statement_in_shape(bencher: Bencher<'_, '_>, size: usize) {
+    let body = request(size).into_bytes();
+    bencher.bench(|| {
+        let parsed = parse_sign_request(black_box(&body)).ok()?;
+        let draft = StatementDraft::new(parsed.subjects, parsed.predicate_type, parsed.predicate).ok()?;
+        Some(draft.of_its_shape().ok()?.finish(None))
+    });
+}
+
 #[divan::bench(args = SIZES)]
 fn pae_digest(bencher: Bencher<'_, '_>, size: usize) {
     let payload = predicate(size).into_bytes();

@@ -1,8 +1,10 @@
 //! Puts the parts together: the only module that sees every concrete type.
 
 mod backends;
+mod clouds;
 mod parts;
 pub mod probes;
+pub mod reload;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -18,11 +20,15 @@ use signer_actors::entitlement::EntitlementPolicy;
 use signer_actors::keyring::KeyPolicy;
 use signer_actors::pipeline::{Policy, Services};
 use signer_actors::ports::{Clock, Observer, SystemClock};
-use signer_actors::referrer::{CircuitPolicy, ReferrerPolicy};
+use signer_actors::referrer::{CircuitPolicy, LookupRate, ReferrerPolicy};
 use signer_actors::runtime::Deadline;
-use signer_actors::system::{Placement, Tuning, start_actors};
+use signer_actors::system::{Placement, Tuning, start_controlled};
+use signer_actors::timestamp;
+use tokio::sync::{Semaphore, watch};
 
-use crate::config::{Binding, BodyHashPolicy, ClientAuth, Settings, Standing};
+use self::reload::Reloader;
+use crate::bundle::trusted_root::{PublishedKeys, TrustedRoot};
+use crate::config::{Binding, BodyHashPolicy, ClientAuth, Release, Settings, Standing};
 use crate::http::budget::BodyBudget;
 use crate::http::client_cert::TrustedProxies;
 use crate::http::connection::Patience;
@@ -35,12 +41,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Requests that one actor holds, queued or running.
 const MAILBOX_CAPACITY: usize = 4096;
-/// Checks against registries at once.
-const REGISTRY_CONCURRENCY: usize = 16;
-/// How long one waits for its turn.
-const REGISTRY_QUEUE: Duration = Duration::from_secs(5);
-/// When a repository that does not answer is left alone.
-const CIRCUIT: CircuitPolicy = CircuitPolicy {
+/// When a timestamp authority that is of no use is left alone.
+const TIMESTAMP_CIRCUIT: timestamp::CircuitPolicy = timestamp::CircuitPolicy {
     failures: 5,
     first: Duration::from_secs(1),
     longest: Duration::from_secs(30),
@@ -73,6 +75,8 @@ pub struct Service {
     pub metrics_listen: Option<std::net::SocketAddr>,
     /// How long a drain may take.
     pub drain_timeout: Duration,
+    /// Changes keys and trust while the service runs; taken by who listens for the signal.
+    pub reloader: Option<Reloader>,
     arbiters: Arbiters,
 }
 
@@ -167,7 +171,8 @@ pub async fn start_at(
         .map_err(StartError::of("server.tls"))?;
 
     let arbiters = Arbiters::new(settings.state.shards);
-    let services = start_actors(built.parts, tuning(settings), &arbiters.placement());
+    let (services, controls) = start_controlled(built.parts, tuning(settings), &arbiters.placement());
+    let documents = watch::Sender::new(built.documents);
     if let Some(shared) = &built.shared {
         arbiters.state.spawn(shared.keep(log.clone()));
         // Without it the service starts all the same, answers 503, and is not ready.
@@ -192,8 +197,8 @@ pub async fn start_at(
         certificates: accepts_certificates(settings),
         body_hash_required: settings.auth.dpop.body_hash == BodyHashPolicy::Required,
         proxies: TrustedProxies::new(&settings.server.trusted_proxies),
-        trusted_root: built.trusted_root,
-        published_keys: built.published_keys,
+        documents: documents.subscribe(),
+        verifying: Arc::new(Semaphore::new(2 * cores())),
     };
     close_orphans(&state, &built.orphans)
         .await
@@ -202,6 +207,14 @@ pub async fn start_at(
         .await
         .map_err(|error| StartError::of("audit")(error.to_string()))?;
 
+    let reloader = Reloader {
+        controls,
+        services: state.services.clone(),
+        metrics: Arc::clone(&state.metrics),
+        documents,
+        own_keys: built.own_keys,
+        settings: settings.clone(),
+    };
     if let Some(changes) = built.licence {
         actix::spawn(record_licence_files(state.services.clone(), changes));
     }
@@ -235,8 +248,25 @@ pub async fn start_at(
         listen,
         metrics_listen,
         drain_timeout,
+        reloader: Some(reloader),
         arbiters,
     })
+}
+
+/// What verifiers need of a configuration: the documents of `GET /trust` and `GET /trust/keys`. Asks nobody.
+///
+/// # Errors
+/// Which backend is unusable, and why.
+pub fn trust_documents(settings: &Settings) -> Result<(TrustedRoot, PublishedKeys), String> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let timestamps = parts::timestamps(settings, &clock).map_err(|error| error.to_string())?;
+    let named = settings.timestamp.as_ref().zip(timestamps.as_ref());
+    let named = named.map(|(configured, source)| (configured.url.as_str(), source));
+    let built = backends::build(&settings.signing.backends, named, &clock)?;
+    let unreadable = |error: serde_json::Error| error.to_string();
+    let root = serde_json::from_slice(&built.documents.trusted_root).map_err(unreadable)?;
+    let keys = serde_json::from_slice(&built.documents.published_keys).map_err(unreadable)?;
+    Ok((root, keys))
 }
 
 fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<std::net::TcpListener, StartError> {
@@ -284,13 +314,11 @@ fn tuning(settings: &Settings) -> Tuning {
         ..KeyPolicy::default()
     };
     let (release, entitlement) = (&settings.release, &settings.entitlement);
-    let capacity = |entries: usize| NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN);
     Tuning {
         policy: Policy {
-            default_mode: settings.signing.default_mode,
-            default_key: settings.signing.default_key.clone(),
             stamp: settings.signing.stamp,
             predicate_types: settings.signing.predicate_types.clone(),
+            predicate_checks: settings.signing.predicate_checks,
             scanner_binding_required: release.binding == Binding::Required,
             verify_limits: PlanLimits {
                 qps: release.verify_qps,
@@ -299,9 +327,11 @@ fn tuning(settings: &Settings) -> Tuning {
                 max_artifact_bytes: u64::MAX,
             },
             refusal_limits: REFUSALS,
+            audit_patience: settings.audit.timeout,
             keys_refresh_after: keys.refresh_after,
             verify_sample: VERIFY_SAMPLE,
         },
+        defaults: reload::defaults(settings),
         keys,
         entitlement: EntitlementPolicy {
             positive_ttl: entitlement.positive_ttl,
@@ -314,17 +344,43 @@ fn tuning(settings: &Settings) -> Tuning {
             capacity: capacity(entitlement.cache_capacity),
             keys,
         },
-        referrer: ReferrerPolicy {
-            positive_ttl: release.cache_ttl,
-            negative_ttl: release.negative_ttl,
-            capacity: capacity(release.cache_capacity),
-            concurrency: REGISTRY_CONCURRENCY,
-            queue: REGISTRY_QUEUE,
-            circuit: CIRCUIT,
+        referrer: referrer_policy(release),
+        timestamp: timestamp::TimestampPolicy {
+            concurrency: settings
+                .timestamp
+                .as_ref()
+                .map_or(1, |timestamp| timestamp.concurrency),
+            circuit: TIMESTAMP_CIRCUIT,
         },
         replay_capacity: settings.auth.dpop.replay_capacity,
         audit_linger: settings.audit.linger,
+        stranger_qps: settings.audit.unauthenticated_qps,
+        stranger_burst: settings.audit.unauthenticated_burst,
         mailbox_capacity: MAILBOX_CAPACITY,
+    }
+}
+
+fn capacity(entries: usize) -> NonZeroUsize {
+    NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN)
+}
+
+fn referrer_policy(release: &Release) -> ReferrerPolicy {
+    let asking = &release.asking;
+    ReferrerPolicy {
+        positive_ttl: release.cache_ttl,
+        negative_ttl: release.negative_ttl,
+        capacity: capacity(release.cache_capacity),
+        concurrency: asking.concurrency,
+        queue: asking.turn_timeout,
+        circuit: CircuitPolicy {
+            failures: asking.circuit_failures,
+            first: asking.circuit_pause,
+            longest: asking.circuit_longest_pause,
+        },
+        lookups: LookupRate {
+            qps: asking.lookup_qps,
+            burst: asking.lookup_burst,
+        },
     }
 }
 
@@ -388,7 +444,9 @@ impl Service {
 
     /// The last of a drain: actors with state first, the audit trail last.
     pub async fn stop_actors(self, deadline: Deadline) {
-        if record(&self.state.services, "stopped", BTreeMap::new())
+        let left_out = self.state.services.strangers.take_left_out();
+        let facts = (left_out > 0).then(|| ("leftOut".to_owned(), left_out.to_string()));
+        if record(&self.state.services, "stopped", facts.into_iter().collect())
             .await
             .is_err()
         {

@@ -14,6 +14,7 @@ pub mod config;
 pub mod crypto;
 pub mod dev;
 pub mod http;
+pub mod kit;
 mod openssl_errors;
 pub mod shutdown;
 pub mod telemetry;

@@ -20,18 +20,29 @@ pub enum Cause {
     Fatal(&'static str),
 }
 
-/// Resolves when the service has to end. On the way, SIGHUP runs `reload`: unhandled, it would end the process at once.
-pub async fn wait(service: &Service, mut reload: impl FnMut()) -> std::io::Result<Cause> {
+/// Resolves when the service has to end. On the way, each SIGHUP runs `reload`, one at a time: unhandled, it would end the
+/// process at once. A service that has to end does not wait for one.
+pub async fn wait(service: &Service, mut reload: impl AsyncFnMut()) -> std::io::Result<Cause> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    loop {
+    let end = async {
         tokio::select! {
-            _ = terminate.recv() => return Ok(Cause::Signal),
-            _ = interrupt.recv() => return Ok(Cause::Signal),
-            actor = service.state.services.watchdog.fatal() => return Ok(Cause::Fatal(actor)),
-            _ = hangup.recv() => reload(),
+            _ = terminate.recv() => Cause::Signal,
+            _ = interrupt.recv() => Cause::Signal,
+            actor = service.state.services.watchdog.fatal() => Cause::Fatal(actor),
         }
+    };
+    let reloads = async {
+        // Those that come meanwhile count as one.
+        while hangup.recv().await.is_some() {
+            reload().await;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        cause = end => Ok(cause),
+        cause = reloads => Ok(cause),
     }
 }
 

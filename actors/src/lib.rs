@@ -2,8 +2,8 @@
 //!
 //! Read [`pipeline`] first: it is the whole service on two screens. Then, inside out:
 //! [`domain`] ← [`evidence`] ← [`ports`] ← the actors ([`auth`], [`entitlement`], [`idempotency`], [`quota`],
-//! [`referrer`], [`signer`], [`audit`], [`tokens`]) ← [`pipeline`], [`system`]. Actor modules never import each other; nothing here knows HTTP
-//! or a vendor.
+//! [`referrer`], [`signer`], [`timestamp`], [`audit`], [`tokens`]) ← [`pipeline`], [`system`]. Actor modules never import
+//! each other; nothing here knows HTTP or a vendor.
 
 pub mod domain;
 pub mod evidence;
@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod quota;
 pub mod referrer;
 pub mod signer;
+pub mod timestamp;
 pub mod tokens;
 
 pub mod pipeline;

@@ -1,5 +1,7 @@
 //! Starts every actor on its arbiter, and stops them in order.
 
+mod controls;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,22 +9,24 @@ use std::time::Duration;
 use actix::{Arbiter, ArbiterHandle};
 use tokio::sync::watch;
 
-use crate::audit::{Append, Audit, AuditError, Durability, Flush};
+use crate::audit::{Append, Audit, AuditError, Durability, Flush, Writing};
 use crate::auth::{Auth, AuthParts, SharedReplay, TENANT_FRACTION};
 use crate::domain::audit::AuditRecord;
 use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
 use crate::idempotency::Idempotency;
 use crate::keyring::KeyPolicy;
-use crate::pipeline::{BackendHandle, Policy, Services};
+use crate::pipeline::{Defaults, Policy, Services, Signers, StrangerRate, TimestampHandle};
 use crate::ports::{
     AuditLog, AuditTrail, AuthoritySource, Clock, IdempotencyStore, Ids, LicensingSource, Observer,
-    ProofVerifier, QuotaStore, ReleaseSource, ReplayStore, SigningBackend,
+    ProofVerifier, QuotaStore, ReleaseSource, ReplayStore, SigningBackend, TimestampSource,
 };
 use crate::quota::Quota;
 use crate::referrer::{self, ReferrerParts, ReferrerPolicy, Referrers};
 use crate::runtime::{AskError, Deadline, Shards, Vitals, Watchdog, start};
-use crate::signer::Signer;
+use crate::timestamp::{TimestampHealth, TimestampParts, TimestampPolicy, Timestamps};
 use crate::tokens::Tokens;
+
+pub use controls::{Controls, Unopened};
 
 /// Everything the outside provides.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub struct Parts {
     pub releases: Arc<dyn ReleaseSource>,
     /// Backends, in configured order.
     pub backends: Vec<Arc<dyn SigningBackend>>,
+    /// The timestamp authority; `None`: signatures have no timestamps.
+    pub timestamps: Option<Arc<dyn TimestampSource>>,
     /// The trail.
     pub audit: Box<dyn AuditLog>,
     /// What of it is shown.
@@ -73,16 +79,24 @@ pub struct SharedState {
 pub struct Tuning {
     /// Settings of the flow.
     pub policy: Policy,
+    /// What signs a request that does not choose.
+    pub defaults: Defaults,
     /// How long the Authority's keys are good for.
     pub keys: KeyPolicy,
     /// How long facts of proofs of entitlement are good for.
     pub entitlement: EntitlementPolicy,
     /// How long verdicts are good for.
     pub referrer: ReferrerPolicy,
+    /// How the timestamp authority is asked.
+    pub timestamp: TimestampPolicy,
     /// Proof ids remembered by all shards together.
     pub replay_capacity: usize,
     /// How long a record waits for company before it is synced.
     pub audit_linger: Duration,
+    /// Refusals of strangers that are recorded in a second, over all of them.
+    pub stranger_qps: u32,
+    /// As many at once, after a while without any.
+    pub stranger_burst: u32,
     /// Requests that one actor holds, queued or running.
     pub mailbox_capacity: usize,
 }
@@ -101,6 +115,11 @@ pub struct Placement {
 
 /// Starts every actor.
 pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Services {
+    start_controlled(parts, tuning, placement).0
+}
+
+/// The same, and what changes it while it runs.
+pub fn start_controlled(parts: Parts, tuning: Tuning, placement: &Placement) -> (Services, Controls) {
     let watchdog = Watchdog::default();
     let vitals = Vitals {
         observer: Arc::clone(&parts.observer),
@@ -181,14 +200,32 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
             Referrers::new(parts)
         })
     };
-    let backends: Vec<_> = parts
-        .backends
-        .iter()
-        .map(|backend| start_backend(backend, &parts, capacity, &vitals, &placement.state))
-        .collect();
+    let none = Signers {
+        backends: Vec::new(),
+        defaults: tuning.defaults.clone(),
+    };
+    let controls = Controls {
+        arbiter: placement.state.clone(),
+        vitals: vitals.clone(),
+        clock: Arc::clone(&parts.clock),
+        capacity,
+        signers: watch::Sender::new(Arc::new(none.clone())),
+        referrer: referrer.clone(),
+    };
+    let backends = parts.backends.iter().map(|backend| controls.begin(backend));
+    controls.put_signers(Signers {
+        backends: backends.collect(),
+        ..none
+    });
+
+    let timestamps = parts
+        .timestamps
+        .as_ref()
+        .map(|source| start_timestamps(source, &parts, &tuning, &vitals, &placement.state));
 
     let healthy = watch::Sender::new(true);
     let audit_healthy = healthy.subscribe();
+    let audit_writing = Writing::default();
     let audit = {
         let (log, clock, observer, slog) = (
             parts.audit,
@@ -196,13 +233,13 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
             Arc::clone(&parts.observer),
             parts.log.clone(),
         );
-        let linger = tuning.audit_linger;
+        let (linger, writing) = (tuning.audit_linger, audit_writing.clone());
         start(&placement.audit, capacity, vitals, move || {
-            Audit::new(log, clock, observer, slog, linger, healthy)
+            Audit::new(log, clock, observer, slog, linger, healthy, writing)
         })
     };
 
-    Services {
+    let services = Services {
         auth,
         authority_keys,
         tokens: None,
@@ -213,9 +250,12 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         referrer,
         repositories: repositories.into(),
         repository_health,
-        backends: backends.into(),
+        signers: controls.signers.subscribe(),
+        timestamps,
         audit,
         audit_healthy,
+        audit_writing,
+        strangers: StrangerRate::new(tuning.stranger_qps, tuning.stranger_burst),
         trail: parts.trail,
         shared_up: parts.shared.map(|shared| shared.up),
         audit_origin: parts.audit_origin,
@@ -225,7 +265,8 @@ pub fn start_actors(parts: Parts, tuning: Tuning, placement: &Placement) -> Serv
         log: parts.log,
         policy: Arc::new(tuning.policy),
         watchdog,
-    }
+    };
+    (services, controls)
 }
 
 fn on_each<T>(placement: &Placement, mut start: impl FnMut(&ArbiterHandle) -> T) -> (T, Vec<T>) {
@@ -233,22 +274,28 @@ fn on_each<T>(placement: &Placement, mut start: impl FnMut(&ArbiterHandle) -> T)
     (first, placement.more_state.iter().map(start).collect())
 }
 
-fn start_backend(
-    backend: &Arc<dyn SigningBackend>,
+fn start_timestamps(
+    source: &Arc<dyn TimestampSource>,
     parts: &Parts,
-    capacity: usize,
+    tuning: &Tuning,
     vitals: &Vitals,
     arbiter: &ArbiterHandle,
-) -> BackendHandle {
-    let published = watch::Sender::new(None);
-    let open = published.subscribe();
-    let info = backend.info();
-    let (backend, clock) = (Arc::clone(backend), Arc::clone(&parts.clock));
-    let (observer, log) = (Arc::clone(&parts.observer), parts.log.clone());
-    let mailbox = start(arbiter, capacity, vitals.clone(), move || {
-        Signer::new(backend, clock, observer, log, published)
+) -> TimestampHandle {
+    let published = watch::Sender::new(TimestampHealth::default());
+    let health = published.subscribe();
+    let parts = TimestampParts {
+        source: Arc::clone(source),
+        clock: Arc::clone(&parts.clock),
+        ids: Arc::clone(&parts.ids),
+        observer: Arc::clone(&parts.observer),
+        log: parts.log.clone(),
+        policy: tuning.timestamp,
+        published,
+    };
+    let mailbox = start(arbiter, tuning.mailbox_capacity, vitals.clone(), move || {
+        Timestamps::new(parts)
     });
-    BackendHandle { info, mailbox, open }
+    TimestampHandle { mailbox, health }
 }
 
 /// Questions that a worker's actor for remembered tokens holds: far more than a worker has at once, and one too many only

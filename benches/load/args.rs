@@ -52,6 +52,11 @@ pub(crate) enum Scenario {
     Neighbour(Neighbour),
     /// What refusals cost, and what signatures do; fails unless every refusal is cheaper.
     Refusals(Refusals),
+    /// Signing beside what it cannot do without, a bare HTTP server, and OpenBao; fails beyond the limits it is given.
+    Compare(Compare),
+    /// The bare HTTP server of `compare`.
+    #[command(hide = true)]
+    Echo(Echo),
 }
 
 /// The key.
@@ -125,6 +130,42 @@ pub(crate) struct Refusals {
     /// Size of the predicates, in bytes.
     #[arg(long, default_value = "1k")]
     pub(crate) size: Size,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compare {
+    /// Rounds of each kind, in turn.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) rounds: u16,
+    /// Seconds measured in each round.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=10))]
+    pub(crate) seconds: u64,
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) connections: u16,
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) tenants: u32,
+    /// Size of the predicates, in bytes.
+    #[arg(long, default_value = "1k")]
+    pub(crate) size: Size,
+    /// OpenBao's program, `bao`; without it there is no comparison with it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) openbao: Option<PathBuf>,
+    /// Fail when a signature costs more than so many times the floor.
+    #[arg(long, value_name = "RATIO")]
+    pub(crate) most_floors: Option<f64>,
+    /// Fail when half the load costs more than so many times the floor.
+    #[arg(long, value_name = "RATIO")]
+    pub(crate) most_floors_at_half: Option<f64>,
+    /// Fail unless it signs so many times as often as OpenBao.
+    #[arg(long, value_name = "RATIO", requires = "openbao")]
+    pub(crate) least_openbaos: Option<f64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Echo {
+    /// Worker threads; 0: one per core.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) threads: usize,
 }
 
 /// A number of bytes.

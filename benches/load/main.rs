@@ -5,9 +5,12 @@
 //! Proofs are made before the time that is measured. docs/reference/performance.md says how to read the figures.
 
 mod args;
+mod echo;
 mod fire;
+mod floor;
 mod held;
 mod mint;
+mod openbao;
 mod payload;
 mod plot;
 mod process;
@@ -40,6 +43,9 @@ fn main() -> ExitCode {
         let _ = writeln!(std::io::stdout(), "{help}");
         return ExitCode::SUCCESS;
     }
+    if let Some(Scenario::Echo(options)) = &args.scenario {
+        return echo::serve(options);
+    }
     match run(args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -64,7 +70,8 @@ fn measure(args: &Args, world: &World) -> Fallible<bool> {
         Some(Scenario::Sign(options)) => scenarios::sign::run(&server, world, options)?,
         Some(Scenario::Neighbour(options)) => scenarios::neighbour::run(&server, world, options)?,
         Some(Scenario::Refusals(options)) => scenarios::refusals::run(&server, world, options)?,
-        None => Report::default(),
+        Some(Scenario::Compare(options)) => scenarios::compare::run(&server, world, args, options)?,
+        Some(Scenario::Echo(_)) | None => Report::default(),
     };
     let ended = server.stop()?;
     report.write(args, &ended, &mut std::io::stdout().lock())

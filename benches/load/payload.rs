@@ -124,7 +124,7 @@ fn host() -> &'static str {
 }
 
 /// An SBOM-like predicate of about this many bytes, keys out of order as generators write them.
-fn predicate(bytes: usize) -> String {
+pub(crate) fn predicate(bytes: usize) -> String {
     let component = |n: usize| {
         format!(
             r#"{{"version":"1.{n}.0","type":"library","name":"component-{n}","purl":"pkg:npm/component-{n}@1.{n}.0","hashes":[{{"content":"{n:064x}","alg":"SHA-256"}}]}}"#

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -42,12 +42,31 @@ pub(crate) struct Ended {
 impl Server {
     /// Started, and ready by its own word.
     pub(crate) fn start(world: &World, pass: &[String]) -> Fallible<Self> {
-        let said = world.path().join("said.txt");
-        let log = world.path().join("signer.log");
-        let process = Command::new(env!("CARGO_BIN_EXE_signer"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_signer"));
+        command
             .args(["serve", "--config"])
-            .arg(world.path().join("signer.toml"))
+            .arg(world.path().join("signer.toml"));
+        let mut server = Self::spawn(command, world.path(), "signer", pass, ready_line)?;
+        server.target.tls = world.tls.as_ref().map(tls::connector).transpose()?;
+        let target = server.target.clone();
+        let log = world.path().join("signer.log");
+        server.polled("readiness", &log, || is_ready(&target).then_some(()))?;
+        Ok(server)
+    }
+
+    /// Any server, in an environment of what `pass` names; `find` finds its address in what it says. It speaks no TLS.
+    pub(crate) fn spawn(
+        mut command: Command,
+        folder: &Path,
+        name: &str,
+        pass: &[String],
+        find: impl Fn(&str) -> Option<SocketAddr>,
+    ) -> Fallible<Self> {
+        let said = folder.join(format!("{name}.txt"));
+        let log = folder.join(format!("{name}.log"));
+        let process = command
             .env_clear()
+            .env("HOME", folder)
             .envs(
                 pass.iter()
                     .filter_map(|name| Some((name, std::env::var_os(name)?))),
@@ -56,15 +75,16 @@ impl Server {
             .stdout(File::create(&said)?)
             .stderr(File::create(&log)?)
             .spawn()?;
-        let tls = world.tls.as_ref().map(tls::connector).transpose()?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self {
             process,
-            target: Target { addr: nowhere, tls },
+            target: Target {
+                addr: nowhere,
+                tls: None,
+            },
         };
-        server.target.addr = server.polled("its ready line", &log, || ready_line(&said))?;
-        let target = server.target.clone();
-        server.polled("readiness", &log, || is_ready(&target).then_some(()))?;
+        server.target.addr =
+            server.polled("its ready line", &log, || find(&fs::read_to_string(&said).ok()?))?;
         Ok(server)
     }
 
@@ -115,8 +135,8 @@ impl Drop for Server {
     }
 }
 
-fn ready_line(said: &PathBuf) -> Option<SocketAddr> {
-    let said = fs::read_to_string(said).ok()?;
+/// The address in the line of JSON that says so.
+pub(crate) fn ready_line(said: &str) -> Option<SocketAddr> {
     let mut lines = said
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -156,6 +156,8 @@ fn read_head(head: &str) -> io::Result<(u16, usize, bool)> {
     }
     match (status, length) {
         (Some(status), Some(length)) => Ok((status, length, closes)),
+        // RFC 9110 §8.6: 204 has neither content nor a length.
+        (Some(204), None) => Ok((204, 0, closes)),
         _ => Err(broken("an answer has no status or no length")),
     }
 }

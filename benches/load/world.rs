@@ -1,5 +1,6 @@
 //! What is around the server: its neighbours on loopback, and its configuration.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -141,7 +142,7 @@ impl World {
             backends = args
                 .backends
                 .as_ref()
-                .map(std::fs::read_to_string)
+                .map(fs::read_to_string)
                 .transpose()?
                 .unwrap_or_default(),
             workers = args.workers,

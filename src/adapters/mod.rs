@@ -7,3 +7,4 @@ pub mod jose;
 pub mod licensing;
 pub mod redis;
 pub mod registry;
+pub mod timestamp;

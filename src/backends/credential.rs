@@ -33,7 +33,20 @@ impl fmt::Debug for CredentialSource {
 impl CredentialSource {
     /// The credential, without surrounding white space. `what` names it in errors, which never show it.
     pub(super) async fn read(&self, what: &'static str) -> Result<Zeroizing<String>, String> {
-        let text = match self {
+        let text = self.read_text(what).await?;
+        let text = text.trim();
+        let shaped = (1..=MAX_CREDENTIAL).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if !shaped {
+            return Err(format!(
+                "the {what} must be one line of 1 to {MAX_CREDENTIAL} visible characters"
+            ));
+        }
+        Ok(Zeroizing::new(text.to_owned()))
+    }
+
+    /// As [`Self::read`], of what may have several lines: everything as it is.
+    pub(super) async fn read_text(&self, what: &'static str) -> Result<Zeroizing<String>, String> {
+        match self {
             Self::Static(text) => Ok(text.clone()),
             Self::Env(name) => std::env::var(name)
                 .map(Zeroizing::new)
@@ -44,16 +57,7 @@ impl CredentialSource {
                 read.await
                     .unwrap_or_else(|_| Err(format!("the {what}'s file cannot be read")))
             }
-        };
-        let text = text?;
-        let text = text.trim();
-        let shaped = (1..=MAX_CREDENTIAL).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        if !shaped {
-            return Err(format!(
-                "the {what} must be one line of 1 to {MAX_CREDENTIAL} visible characters"
-            ));
         }
-        Ok(Zeroizing::new(text.to_owned()))
     }
 }
 

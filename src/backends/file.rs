@@ -71,6 +71,7 @@ impl FileBackend {
             kind: "file",
             mode: SigningMode::Kms,
             algorithm: settings.algorithm,
+            key: identity.key_digest(),
             state: settings.state,
             revoked_from: settings.revoked_from,
             remote: false,

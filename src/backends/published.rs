@@ -31,16 +31,17 @@ impl PublishedKey {
         }
         let key = PublicKey::new(parse_public_pem(public_pem)?, algorithm)?;
         let mode = SigningMode::Kms;
+        let identity = SigningIdentity::keyful(id.clone(), algorithm, key.der(), key.pem());
         let info = BackendInfo {
-            id: id.clone(),
+            id,
             kind: "file",
             mode,
             algorithm,
+            key: identity.key_digest(),
             state,
             revoked_from,
             remote: false,
         };
-        let identity = SigningIdentity::keyful(id, algorithm, key.der(), key.pem());
         Ok(Self { info, identity })
     }
 

@@ -142,6 +142,7 @@ impl RemoteBackend {
             kind: settings.kind,
             mode: SigningMode::Kms,
             algorithm: settings.algorithm,
+            key: identity.key_digest(),
             state: KeyState::Active,
             revoked_from: None,
             remote: true,

@@ -7,25 +7,34 @@ use signer_actors::domain::signing::KeyState;
 use signer_actors::ports::{Clock, SigningBackend};
 use zeroize::Zeroizing;
 
+use super::clouds;
+use crate::adapters::timestamp::HttpTimestamps;
 use crate::backends::credential::CredentialSource;
 use crate::backends::file::FileBackend;
 use crate::backends::fulcio::FulcioBackend;
 use crate::backends::published::PublishedKey as PublicOnly;
-use crate::backends::{file, fulcio, pkcs11, remote, vault};
+use crate::backends::{aws, file, fulcio, pkcs11, remote, vault};
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
+use crate::bundle::verify::Trust;
 use crate::config::{
     Backend, FileKey, Fulcio, FulcioIdentity, KeyMaterial, Pkcs11, Remote, Secret, SecretRef, Service, Vault,
     VaultLogin,
 };
+use crate::http::state::Documents;
 
 /// Backends in configured order, with the documents that verifiers need.
 pub(super) struct Backends {
     pub(super) all: Vec<Arc<dyn SigningBackend>>,
-    pub(super) trusted_root: Bytes,
-    pub(super) published_keys: Bytes,
+    pub(super) documents: Documents,
 }
 
-pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Backends, String> {
+/// `timestamps`: the authority with its address.
+pub(super) fn build(
+    configured: &[Backend],
+    timestamps: Option<(&str, &HttpTimestamps)>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Backends, String> {
+    let mut trust = Trust::default();
     let mut all: Vec<Arc<dyn SigningBackend>> = Vec::new();
     let (mut root, mut keys) = (TrustedRoot::default(), PublishedKeys::default());
     for backend in configured {
@@ -33,7 +42,8 @@ pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Ba
             Backend::Fulcio(settings) => {
                 let backend = keyless(settings, clock)?;
                 root.add_fulcio(settings.url.as_str(), backend.authorities())?;
-                root.add_ct_logs(backend.ct_logs().keys())?;
+                root.add_ct_logs(backend.ct_logs())?;
+                trust.add_identity(&settings.expect_issuer, &settings.expect_subject);
                 all.push(Arc::new(backend));
             }
             Backend::File(settings) => {
@@ -48,11 +58,23 @@ pub(super) fn build(configured: &[Backend], clock: &Arc<dyn Clock>) -> Result<Ba
             }
         }
     }
+    if let Some((url, timestamps)) = timestamps {
+        root.add_timestamp_authority(url, &timestamps.authorities().paths())?;
+    }
+    if !root.certificate_authorities.is_empty() || !root.timestamp_authorities.is_empty() {
+        trust.add_root(&root)?;
+    }
+    if !keys.keys.is_empty() {
+        trust.add_published(&keys)?;
+    }
     let json = |what: serde_json::Result<Vec<u8>>| what.map(Bytes::from).map_err(|error| error.to_string());
     Ok(Backends {
         all,
-        trusted_root: json(serde_json::to_vec(&root))?,
-        published_keys: json(serde_json::to_vec(&keys))?,
+        documents: Documents {
+            trusted_root: json(serde_json::to_vec(&root))?,
+            published_keys: json(serde_json::to_vec(&keys))?,
+            trust: Arc::new(trust),
+        },
     })
 }
 
@@ -84,7 +106,7 @@ fn keyless(settings: &Fulcio, clock: &Arc<dyn Clock>) -> Result<FulcioBackend, S
     FulcioBackend::new(settings, Arc::clone(clock))
 }
 
-fn credential(secret: &Secret) -> CredentialSource {
+pub(super) fn credential(secret: &Secret) -> CredentialSource {
     match secret.reference() {
         SecretRef::File(path) => CredentialSource::File(path.clone()),
         SecretRef::Environment(name) => CredentialSource::Env(name.clone()),
@@ -116,6 +138,7 @@ fn elsewhere(
     let backend = match &settings.service {
         Service::Vault(vault) => vault::backend(common(vault::KIND), transit(vault), clock),
         Service::Pkcs11(token) => pkcs11::backend(common(pkcs11::KIND), hsm(token), clock),
+        Service::Aws(kms) => aws::backend(common(aws::KIND), clouds::aws(kms)?, clock),
     };
     let backend = backend.map_err(|problem| format!("{}: {problem}", settings.id))?;
     let published = PublishedKey::new(backend.identity(), state, revoked_from);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::ids::AuditId;
 use signer_actors::ports::{
     Clock, IdempotencyStore, LicensingSource, Observer, SourceUnavailable, StoreEpoch, SystemIds,
+    TimestampSource,
 };
 use signer_actors::system::{Parts, SharedState};
 use tokio::sync::watch;
@@ -21,13 +21,15 @@ use crate::adapters::audit_files::{self, FileAuditLog};
 use crate::adapters::authority::dpop::{DpopSettings, DpopVerifier, NonceMode};
 use crate::adapters::authority::{self, AuthorityKeys};
 use crate::adapters::idempotency::{self, EmbeddedKeys};
-use crate::adapters::jose::source::KeysLocation;
+use crate::adapters::jose::source::{KeysLocation, OwnKeys};
 use crate::adapters::licensing::licence::LicenceFile;
 use crate::adapters::licensing::offline::{LicenceSettings, OfflineLicensing, Surroundings};
 use crate::adapters::licensing::{self, Credential, IntrospectionSettings, Licensing};
 use crate::adapters::redis::{self, RedisState};
 use crate::adapters::registry::{self, RegistryReleases};
+use crate::adapters::timestamp::{self, HttpTimestamps};
 use crate::config::{self, LicensingKeys, NoncePolicy, Settings, Standing};
+use crate::http::state::Documents;
 use crate::tlog::NoteSigner;
 
 /// How much longer than a request may take an attempt has its idempotency key to itself.
@@ -36,8 +38,8 @@ const CLAIM_MARGIN: Duration = Duration::from_secs(10);
 /// The parts, and what only the start needs of them.
 pub(super) struct Built {
     pub(super) parts: Parts,
-    pub(super) trusted_root: Bytes,
-    pub(super) published_keys: Bytes,
+    pub(super) documents: Documents,
+    pub(super) own_keys: watch::Sender<Arc<[Vec<u8>]>>,
     pub(super) orphans: Vec<AuditId>,
     pub(super) facts: BTreeMap<String, String>,
     /// The state that replicas share, to be kept connected.
@@ -55,9 +57,15 @@ pub(super) async fn build(
     clock: Arc<dyn Clock>,
 ) -> Result<Built, StartError> {
     let unavailable = |what| move |error: SourceUnavailable| StartError::of(what)(error.to_string());
-    let backends =
-        backends::build(&settings.signing.backends, &clock).map_err(StartError::of("signing.backends"))?;
-    let authority = AuthorityKeys::new(&authority_settings(settings)).map_err(unavailable("auth"))?;
+    let timestamps = timestamps(settings, &clock)?;
+    let named = settings.timestamp.as_ref().zip(timestamps.as_ref());
+    let named = named.map(|(configured, source)| (configured.url.as_str(), source));
+    let backends = backends::build(&settings.signing.backends, named, &clock)
+        .map_err(StartError::of("signing.backends"))?;
+    let own_keys = watch::Sender::new(own_keys(settings));
+    let own = OwnKeys::published(own_keys.subscribe());
+    let authority =
+        AuthorityKeys::new(&authority_settings(settings, own.clone())).map_err(unavailable("auth"))?;
     let epoch = StoreEpoch::default();
     let shared = shared_state(settings, epoch.clone(), Arc::clone(&observer))?;
     let proofs = DpopVerifier::new(&dpop_settings(settings, epoch))
@@ -71,9 +79,9 @@ pub(super) async fn build(
         observer: Arc::clone(&observer),
         log: log.clone(),
     };
-    let (licensing, licence) = licensing_source(settings, audit.newest_record(), surroundings).await?;
+    let (licensing, licence) = licensing_source(settings, own, audit.newest_record(), surroundings).await?;
     let idempotency = idempotency_keys(settings, shared.as_ref(), &clock, &observer, &log)?;
-    let mut facts = facts(settings, &backends);
+    let mut facts = facts(settings, &backends.documents);
     facts.insert("checkpointKey".to_owned(), checkpoint_key);
     if let Some(licence) = &licence {
         facts.extend(licence_facts(licence.borrow().as_deref()));
@@ -85,6 +93,7 @@ pub(super) async fn build(
             licensing,
             releases: Arc::new(releases),
             backends: backends.all,
+            timestamps: timestamps.map(|source| Arc::new(source) as Arc<dyn TimestampSource>),
             audit: Box::new(audit),
             trail: Arc::new(trail),
             audit_origin: settings.audit.origin.as_str().into(),
@@ -99,13 +108,31 @@ pub(super) async fn build(
             observer,
             log,
         },
-        trusted_root: backends.trusted_root,
-        published_keys: backends.published_keys,
+        documents: backends.documents,
+        own_keys,
         orphans,
         facts,
         shared,
         licence,
     })
+}
+
+/// The timestamp authority, if there is one; it is not asked yet.
+pub(super) fn timestamps(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<HttpTimestamps>, StartError> {
+    let Some(configured) = &settings.timestamp else {
+        return Ok(None);
+    };
+    let adapter = timestamp::Settings {
+        url: configured.url.clone(),
+        chain_pem: configured.chain.bytes.clone(),
+        tls_roots_pem: configured.tls_roots.as_ref().map(|file| file.bytes.clone()),
+        timeout: configured.timeout,
+    };
+    let source = HttpTimestamps::new(&adapter, Arc::clone(clock));
+    source.map(Some).map_err(StartError::of("timestamp"))
 }
 
 /// The trail, what of it is shown, and the verifier key of its checkpoints.
@@ -123,6 +150,7 @@ fn open_trail(
         segment_bytes: audit_files::Settings::SEGMENT_BYTES,
         keep_bytes: audit_files::Settings::KEEP_BYTES,
         interval: audit.checkpoint_interval,
+        held: audit.held_checkpoint.as_ref().map(|file| file.bytes.clone()),
     };
     let (audit, trail) = FileAuditLog::open(&files, signer, Arc::clone(observer), log.clone())
         .map_err(|error| StartError::of("audit")(error.to_string()))?;
@@ -132,11 +160,12 @@ fn open_trail(
 /// Licensing online or by file. After the trail has been opened: its newest record says how late it is at least.
 async fn licensing_source(
     settings: &Settings,
+    own: OwnKeys,
     last_record: Option<DateTime<Utc>>,
     surroundings: Surroundings,
 ) -> Result<(Arc<dyn LicensingSource>, Option<LicenceChanges>), StartError> {
     let unusable = |error: SourceUnavailable| StartError::of("entitlement")(error.to_string());
-    let adapter = licensing_settings(settings)?;
+    let adapter = licensing_settings(settings, own)?;
     let Some(licence) = licence_settings(settings, last_record) else {
         return Ok((Arc::new(Licensing::new(&adapter).map_err(unusable)?), None));
     };
@@ -223,7 +252,7 @@ fn idempotency_keys(
 }
 
 /// What the audit trail says of a start: version, and what was trusted.
-fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String, String> {
+pub(super) fn facts(settings: &Settings, documents: &Documents) -> BTreeMap<String, String> {
     let digest = |bytes: &[u8]| Sha256Digest::of(bytes).to_hex();
     let release = &settings.release;
     let signers = release.signers.iter().map(|signer| &signer.key);
@@ -234,7 +263,8 @@ fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String,
         .flat_map(|key| key.bytes.clone())
         .collect();
     // Who is believed about the time of a release's signature.
-    let logs = release.logs.iter().map(|log| &log.key);
+    let ct_logs = release.ct_logs.iter().map(|log| &log.key);
+    let logs = release.logs.iter().map(|log| &log.key).chain(ct_logs);
     let witnesses: Vec<u8> = release
         .timestamp_roots
         .iter()
@@ -253,20 +283,43 @@ fn facts(settings: &Settings, backends: &backends::Backends) -> BTreeMap<String,
                 .collect::<Vec<_>>()
                 .join(" "),
         ),
-        ("trustedRootDigest".to_owned(), digest(&backends.trusted_root)),
-        ("publishedKeysDigest".to_owned(), digest(&backends.published_keys)),
+        ("trustedRootDigest".to_owned(), digest(&documents.trusted_root)),
+        (
+            "publishedKeysDigest".to_owned(),
+            digest(&documents.published_keys),
+        ),
+        ("releaseTrustDigest".to_owned(), release_trust(release)),
         ("releaseKeysDigest".to_owned(), digest(&release_keys)),
         ("releaseWitnessesDigest".to_owned(), digest(&witnesses)),
     ])
 }
 
+/// Another one whenever images are judged by anything else. For comparing records of one version of the service.
+fn release_trust(release: &config::Release) -> String {
+    let all = format!(
+        "{:?}",
+        (
+            (
+                &release.keys,
+                &release.signers,
+                &release.identities,
+                &release.roots
+            ),
+            (&release.threshold, &release.revoked, &release.revoked_keys),
+            (&release.timestamp_roots, &release.logs, &release.require),
+            &release.tag_annotation,
+        )
+    );
+    Sha256Digest::of(all.as_bytes()).to_hex()
+}
+
 /// Public keys of every keyful backend, active or not.
-fn own_keys(settings: &Settings) -> Arc<[Vec<u8>]> {
+pub(super) fn own_keys(settings: &Settings) -> Arc<[Vec<u8>]> {
     let key = |backend: &config::Backend| backend.public_key_der().map(<[u8]>::to_vec);
     settings.signing.backends.iter().filter_map(key).collect()
 }
 
-pub(super) fn authority_settings(settings: &Settings) -> authority::Settings {
+pub(super) fn authority_settings(settings: &Settings, own_keys: OwnKeys) -> authority::Settings {
     let auth = &settings.auth;
     authority::Settings {
         issuer: auth.issuer.clone(),
@@ -276,7 +329,7 @@ pub(super) fn authority_settings(settings: &Settings) -> authority::Settings {
             config::AuthorityKeys::Uri(url) => KeysLocation::Uri(url.clone()),
             config::AuthorityKeys::File(file) => KeysLocation::File(file.path.clone()),
         },
-        own_keys: own_keys(settings),
+        own_keys,
         token_types: auth.token_types.clone(),
         algorithms: auth.algorithms.clone(),
         max_token_lifetime: auth.max_token_lifetime,
@@ -303,7 +356,10 @@ fn dpop_settings(settings: &Settings, epoch: StoreEpoch) -> DpopSettings {
     }
 }
 
-pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Settings, StartError> {
+pub(super) fn licensing_settings(
+    settings: &Settings,
+    own_keys: OwnKeys,
+) -> Result<licensing::Settings, StartError> {
     let entitlement = &settings.entitlement;
     let unusable = || StartError::of("entitlement.credential")("it is not a bearer token".to_owned());
     Ok(licensing::Settings {
@@ -314,7 +370,7 @@ pub(super) fn licensing_settings(settings: &Settings) -> Result<licensing::Setti
             LicensingKeys::Uri(url) => KeysLocation::Uri(url.clone()),
             LicensingKeys::File(file) => KeysLocation::File(file.path.clone()),
         },
-        own_keys: own_keys(settings),
+        own_keys,
         introspection: match &entitlement.standing {
             Standing::Offline { .. } => None,
             Standing::Online {
@@ -341,6 +397,7 @@ pub(super) fn registry_settings(release: &config::Release) -> Result<registry::S
         .map_err(StartError::of("release.repositories"))?;
     let identities = release.identities.iter();
     let (signers, logs) = (release.signers.iter(), release.logs.iter());
+    let ct_logs = release.ct_logs.iter();
     let credentials = release.credentials.iter();
     Ok(registry::Settings {
         keys: release.keys.iter().map(|key| key.bytes.clone()).collect(),
@@ -370,11 +427,18 @@ pub(super) fn registry_settings(release: &config::Release) -> Result<registry::S
                 life: life(log.life),
             })
             .collect(),
+        ct_logs: ct_logs
+            .map(|log| registry::CertificateLog {
+                key: log.key.bytes.clone(),
+                life: life(log.life),
+            })
+            .collect(),
         require: release.require.iter().map(requirement).collect(),
         threshold: release.threshold,
         tag_annotation: release.tag_annotation.clone(),
         revoked: release.revoked.clone(),
         timeout: release.timeout,
+        call_timeout: release.asking.call_timeout,
         plain_http: release.plain_http.clone(),
         private_networks: release.private_networks.iter().map(private_network).collect(),
         trusted_hosts: release.extra_hosts.clone(),

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::release::ReleaseReport;
-use signer_actors::ports::{Clock, ReleaseError, ReleaseSource, StoreEpoch, SystemClock, Unobserved};
+use signer_actors::domain::signing::Signature;
+use signer_actors::ports::{
+    Clock, Ids, ReleaseError, ReleaseSource, StoreEpoch, SystemClock, SystemIds, TimestampSource, Unobserved,
+};
 
 use super::{backends, parts};
 use crate::adapters::authority::AuthorityKeys;
 use crate::adapters::idempotency::{self, Inspected};
+use crate::adapters::jose::source::OwnKeys;
 use crate::adapters::licensing::Licensing;
 use crate::adapters::licensing::offline::{Surroundings, inspect};
 use crate::adapters::registry::{RegistryReleases, Seen};
@@ -20,11 +24,13 @@ pub type Answer = (String, Result<String, String>);
 /// The Authority's and Licensing's key sets.
 pub async fn key_sets(settings: &Settings) -> Vec<Answer> {
     let authority = async {
-        let source = AuthorityKeys::new(&parts::authority_settings(settings)).map_err(|e| e.to_string())?;
+        let source = AuthorityKeys::new(&parts::authority_settings(settings, own_keys(settings)))
+            .map_err(|e| e.to_string())?;
         source.fetch_key_set().await.map_err(|error| error.to_string())
     };
     let licensing = async {
-        let source = parts::licensing_settings(settings).map_err(|error| error.to_string())?;
+        let source =
+            parts::licensing_settings(settings, own_keys(settings)).map_err(|error| error.to_string())?;
         let source = Licensing::new(&source).map_err(|error| error.to_string())?;
         source.fetch_key_set().await.map_err(|error| error.to_string())
     };
@@ -61,7 +67,8 @@ pub fn idempotency_keys(settings: &Settings) -> Option<Result<Inspected, String>
 pub async fn licence_file(settings: &Settings) -> Option<Answer> {
     let licence = parts::licence_settings(settings, None)?;
     let inspect = async {
-        let adapter = parts::licensing_settings(settings).map_err(|error| error.to_string())?;
+        let adapter =
+            parts::licensing_settings(settings, own_keys(settings)).map_err(|error| error.to_string())?;
         let surroundings = Surroundings {
             clock: Arc::new(SystemClock::default()),
             observer: Arc::new(Unobserved),
@@ -123,10 +130,29 @@ pub async fn repositories(
     Ok(answers)
 }
 
+/// Obtains a timestamp over random bytes, if there is an authority.
+pub async fn timestamp(settings: &Settings) -> Option<Answer> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let stamp = async {
+        let source = parts::timestamps(settings, &clock).map_err(|error| error.to_string())?;
+        let Some(source) = source else {
+            return Ok(None);
+        };
+        let nothing = Signature(SystemIds.uuid().as_bytes().to_vec());
+        let timestamp = source.stamp(nothing).await.map_err(|error| error.to_string())?;
+        Ok(Some(format!(
+            "gives timestamps that verify; its time is {}",
+            timestamp.time
+        )))
+    };
+    let answer = stamp.await.transpose()?;
+    Some(("timestamp authority".to_owned(), answer))
+}
+
 /// Opens each active key, which tests it: a file key signs and verifies, Fulcio issues a certificate.
 pub async fn signing_keys(settings: &Settings) -> Vec<Answer> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let built = match backends::build(&settings.signing.backends, &clock) {
+    let built = match backends::build(&settings.signing.backends, None, &clock) {
         Ok(built) => built,
         Err(error) => return vec![("signing backends".to_owned(), Err(error))],
     };
@@ -148,4 +174,8 @@ pub async fn signing_keys(settings: &Settings) -> Vec<Answer> {
         ));
     }
     answers
+}
+
+fn own_keys(settings: &Settings) -> OwnKeys {
+    OwnKeys::fixed(parts::own_keys(settings))
 }

@@ -1,9 +1,13 @@
 //! The DSSE envelope in JSON (secure-systems-lab/dsse, `envelope.md`).
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use signer_actors::domain::envelope::PAYLOAD_TYPE;
 use signer_actors::domain::signing::Signature;
@@ -14,6 +18,35 @@ const LENIENT: GeneralPurposeConfig =
 const STANDARD_LENIENT: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE_LENIENT: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
+/// Most signatures, log entries or timestamps that are read: real documents have one or two.
+const MAX_FEW: usize = 64;
+
+/// A list of at most [`MAX_FEW`]: a short text must not become much in memory.
+pub(super) fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Items<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Vec<T>, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = access.next_element()? {
+                if items.len() == MAX_FEW {
+                    return Err(A::Error::custom(format!("more than {MAX_FEW} entries")));
+                }
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+    deserializer.deserialize_seq(Items(PhantomData))
+}
+
 /// An envelope as it travels. Unknown members are ignored when read (`envelope.md`, "Parsing rules").
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -23,6 +56,7 @@ pub struct Envelope {
     /// The payload, base64.
     pub payload: String,
     /// Signatures; this service makes exactly one.
+    #[serde(deserialize_with = "few")]
     pub signatures: Vec<EnvelopeSignature>,
 }
 
@@ -43,6 +77,7 @@ pub(super) fn strict<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Envel
     struct Strict {
         payload_type: String,
         payload: String,
+        #[serde(deserialize_with = "few")]
         signatures: Vec<StrictSignature>,
     }
 

@@ -1,27 +1,20 @@
 //! The Sigstore bundle v0.3 in JSON (sigstore/protobuf-specs, `sigstore_bundle.proto`).
 
-use std::fmt;
-use std::marker::PhantomData;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openssl::x509::X509;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::signing::SigningIdentity;
 
-use super::envelope::{self, Envelope, decode_base64};
+use super::envelope::{self, Envelope, decode_base64, few};
 use crate::x509::parse_der;
 
 /// Media type of the bundles made here.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// The older spelling of the same version (`sigstore_bundle.proto`, `Bundle.media_type`).
 const MEDIA_TYPE_OLD: &str = "application/vnd.dev.sigstore.bundle+json;version=0.3";
-
-/// Most log entries, and most timestamps, of one bundle: real ones have one or two.
-const MAX_WITNESSES: usize = 64;
 
 /// A bundle with a DSSE envelope. Unknown members are refused, as the other clients do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,30 +80,6 @@ pub struct SignedTimestamp {
     pub signed_timestamp: String,
 }
 
-/// A list of at most [`MAX_WITNESSES`]: a short text must not become much in memory.
-fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    struct Items<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an array")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Vec<T>, A::Error> {
-            let mut items = Vec::new();
-            while let Some(item) = access.next_element()? {
-                if items.len() == MAX_WITNESSES {
-                    return Err(A::Error::custom(format!("more than {MAX_WITNESSES} entries")));
-                }
-                items.push(item);
-            }
-            Ok(items)
-        }
-    }
-    deserializer.deserialize_seq(Items(PhantomData))
-}
-
 /// Who a bundle says has signed.
 #[derive(Debug)]
 pub enum BundleSigner {
@@ -146,7 +115,7 @@ impl SigstoreBundle {
     }
 
     /// Bundles an envelope with what its signer is; `timestamps` are TimeStampResp in DER.
-    pub fn new(envelope: Envelope, identity: &SigningIdentity, timestamps: &[Vec<u8>]) -> Self {
+    pub fn new(envelope: Envelope, identity: &SigningIdentity, timestamps: &[&[u8]]) -> Self {
         let certificate = identity.leaf_der.as_ref().map(|leaf| Certificate {
             raw_bytes: STANDARD.encode(leaf),
         });
@@ -217,7 +186,7 @@ mod tests {
             "dsseEnvelope": dsse,
         });
         assert_eq!(serde_json::to_value(&keyful).unwrap(), expected);
-        let keyless = SigstoreBundle::new(envelope, &identity(Some(b"leaf")), &[b"stamp".to_vec()]);
+        let keyless = SigstoreBundle::new(envelope, &identity(Some(b"leaf")), &[b"stamp"]);
         let expected = json!({
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
             "verificationMaterial": {

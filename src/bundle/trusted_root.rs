@@ -12,6 +12,7 @@ use signer_actors::domain::signing::{Algorithm, KeyState, SigningIdentity};
 
 use super::sigstore::Certificate;
 use crate::crypto::PublicKey;
+use crate::x509::sct::{CtLog, CtLogs};
 use crate::x509::{Authorities, to_utc};
 
 /// Media type of trusted roots; sigstore-go refuses 0.2.
@@ -115,8 +116,8 @@ impl TrustedRoot {
     }
 
     /// Adds certificate logs whose promises verifiers may look at (`TransparencyLogInstance`).
-    pub fn add_ct_logs(&mut self, keys: &[PublicKey]) -> Result<(), String> {
-        for key in keys {
+    pub fn add_ct_logs(&mut self, logs: &CtLogs) -> Result<(), String> {
+        for key in logs.logs().iter().map(CtLog::key) {
             let log = json!({
                 "hashAlgorithm": "SHA2_256",
                 "publicKey": {
@@ -140,6 +141,17 @@ fn key_details(key: &PublicKey) -> &'static str {
         (Algorithm::RsaPkcs1Sha256, 3072) => "PKIX_RSA_PKCS1V15_3072_SHA256",
         (Algorithm::RsaPkcs1Sha256, _) => "PKIX_RSA_PKCS1V15_2048_SHA256",
         _ => "PKIX_ECDSA_P256_SHA_256",
+    }
+}
+
+impl TrustedRoot {
+    /// Adds the paths of a timestamp authority: its own certificate first, the root last.
+    pub fn add_timestamp_authority(&mut self, uri: &str, paths: &[Vec<X509>]) -> Result<(), String> {
+        for path in paths {
+            self.timestamp_authorities
+                .push(CertificateAuthority::new(uri, path)?);
+        }
+        Ok(())
     }
 }
 

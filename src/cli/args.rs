@@ -43,6 +43,58 @@ pub enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Make or check an offline kit: trust, keys and checkpoints for those who verify without a network
+    Kit {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: KitCommand,
+    },
+}
+
+/// Commands on offline kits.
+#[derive(Debug, Subcommand)]
+pub enum KitCommand {
+    /// Write a signed kit into a new folder
+    Export(Box<KitExportArgs>),
+    /// Check that a kit is whole, signed by this key, and not expired
+    Verify(KitVerifyArgs),
+}
+
+/// Arguments of `signer kit export`.
+#[derive(Clone, Debug, Args)]
+pub struct KitExportArgs {
+    /// The configuration of the service that the kit is about.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Private key that signs the kit, PEM; no key of the service
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// File with the passphrase of an encrypted key
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Folder to make
+    #[arg(long, value_name = "DIR", default_value = "signer-kit")]
+    pub out: PathBuf,
+    /// After how many days the kit counts no more
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub days: u16,
+    /// Checkpoint of another replica's log to take along: the note, or the answer of GET /audit/checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Vec<PathBuf>,
+    /// Its verifier key, as signer check prints it there, or a file with it; one for each --checkpoint
+    #[arg(long, value_name = "VKEY")]
+    pub checkpoint_key: Vec<String>,
+}
+
+/// Arguments of `signer kit verify`.
+#[derive(Clone, Debug, Args)]
+pub struct KitVerifyArgs {
+    /// Folder of the kit
+    #[arg(value_name = "DIR")]
+    pub kit: PathBuf,
+    /// Public key of whoever made the kit, PEM, from elsewhere
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
 }
 
 /// Commands on the audit trail.
@@ -142,10 +194,17 @@ pub struct VerifyArgs {
     /// Sigstore bundle, or response or envelope of the service
     #[arg(value_name = "BUNDLE")]
     pub bundle: PathBuf,
-    /// Whom to trust: trusted root (GET /trust), published keys (GET /trust/keys), or PEM of a key or of authorities
+    /// Whom to trust, once or several times: trusted root (GET /trust), published keys (GET /trust/keys), or PEM of a key
+    /// or of authorities
     #[arg(long, value_name = "FILE")]
-    pub trust: Option<PathBuf>,
-    /// When the signature was made, RFC 3339, if known from elsewhere; nothing here proves it
+    pub trust: Vec<PathBuf>,
+    /// Offline kit to trust, as signer kit export writes it
+    #[arg(long, value_name = "DIR", conflicts_with = "trust", requires = "kit_key")]
+    pub kit: Option<PathBuf>,
+    /// Public key of whoever made the kit, PEM, from elsewhere
+    #[arg(long, value_name = "FILE", requires = "kit")]
+    pub kit_key: Option<PathBuf>,
+    /// When the signature was made, RFC 3339, if known from elsewhere; a timestamp that verifies says it better
     #[arg(long, value_name = "TIME")]
     pub at: Option<chrono::DateTime<chrono::Utc>>,
     /// Subject alternative name that the certificate must have

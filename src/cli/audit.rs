@@ -21,7 +21,7 @@ use crate::tlog::{Checkpoint, Hash, VerifierKey, unverified_text, verify_consist
 const MAX_FILE: u64 = 1 << 20;
 
 /// Why a command cannot begin.
-type Refused = (Exit, String);
+pub(super) type Refused = (Exit, String);
 
 /// `signer audit verify`
 pub fn verify(args: &AuditVerifyArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
@@ -234,13 +234,23 @@ struct AnsweredProof {
     proof: Vec<String>,
 }
 
-fn signed(file: &Path, key: Option<&VerifierKey>) -> Result<Signed, Refused> {
+/// The note in a file, not verified; with the proof beside it.
+fn read_note(file: &Path) -> Result<(String, Option<AnsweredProof>), Refused> {
     let text = text(file)?;
-    let refuse = |what: &str| (Exit::Refused, format!("error: {} {what}", file.display()));
-    let (note, proof) = match serde_json::from_str::<Answer>(&text) {
+    Ok(match serde_json::from_str::<Answer>(&text) {
         Ok(answer) => (answer.checkpoint, answer.consistency),
         Err(_) => (text, None),
-    };
+    })
+}
+
+/// The note in a file, or in an answer of `GET /audit/checkpoint`; not verified.
+pub(super) fn note(file: &Path) -> Result<String, Refused> {
+    read_note(file).map(|(note, _)| note)
+}
+
+fn signed(file: &Path, key: Option<&VerifierKey>) -> Result<Signed, Refused> {
+    let refuse = |what: &str| (Exit::Refused, format!("error: {} {what}", file.display()));
+    let (note, proof) = read_note(file)?;
     let opened = key.map_or_else(|| unverified_text(&note), |key| key.open(&note));
     let opened = opened.map_err(|e| refuse(&format!("does not count: {e}")))?;
     let checkpoint = Checkpoint::parse(opened).ok_or_else(|| refuse("is no checkpoint"))?;
@@ -262,7 +272,7 @@ fn signed(file: &Path, key: Option<&VerifierKey>) -> Result<Signed, Refused> {
 }
 
 /// A verifier key, itself or in a file.
-fn key(named: &str) -> Result<VerifierKey, Refused> {
+pub(super) fn key(named: &str) -> Result<VerifierKey, Refused> {
     if let Some(key) = VerifierKey::parse(named) {
         return Ok(key);
     }

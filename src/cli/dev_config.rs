@@ -99,6 +99,10 @@ key = {key}
 algorithm = "ecdsa-p256-sha256"
 deterministic = true
 
+[timestamp]
+url = {timestamps}
+chain = {timestamp_chain}
+
 [audit]
 directory = {audit}
 origin = "signer.local/dev"
@@ -126,6 +130,8 @@ format = "pretty"
         identity = secret(&neighbours.files.identity_token),
         subject = text(subject),
         key = secret(&in_folder(KEY_FILE)),
+        timestamps = text(&neighbours.timestamps.running.base_url),
+        timestamp_chain = path(&neighbours.files.timestamp_chain),
         audit = path(&in_folder("audit")),
         checkpoint_key = secret(&in_folder(CHECKPOINT_KEY_FILE)),
     )

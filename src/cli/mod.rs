@@ -6,6 +6,7 @@ pub mod check;
 pub mod dev;
 pub mod dev_config;
 mod exit;
+pub mod kit;
 pub mod proof;
 pub mod serve;
 pub mod sign;
@@ -20,7 +21,7 @@ use clap::Parser;
 pub use exit::Exit;
 
 use crate::config::ConfigError;
-use args::{AuditCommand, Cli, Command};
+use args::{AuditCommand, Cli, Command, KitCommand};
 
 /// Runs the command that the arguments ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
@@ -49,6 +50,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             AuditCommand::Verify(args) => audit::verify(&args, &mut out, &mut err),
             AuditCommand::Query(args) => audit::query(&args, &mut out, &mut err),
             AuditCommand::Consistency(args) => audit::consistency(&args, &mut out, &mut err),
+        },
+        Command::Kit { command } => match command {
+            KitCommand::Export(args) => kit::export(&args, &mut out, &mut err),
+            KitCommand::Verify(args) => kit::verify(&args, &mut out, &mut err),
         },
     }
 }

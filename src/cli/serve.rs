@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::args::ServeArgs;
 use super::dev::{self, DevArgs};
 use super::{Exit, report_errors, say, say_ready};
+use crate::bootstrap::reload::Reloader;
 use crate::bootstrap::{self, Service};
 use crate::config::{self, ConfigFile, Inputs, LogFormat, Settings};
 use crate::shutdown::{Cause, drain, wait};
@@ -19,12 +20,18 @@ pub async fn run(args: &ServeArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
-    let (logging, service) = match begin(&settings, err).await {
+    let (logging, mut service) = match begin(&settings, err).await {
         Ok(begun) => begun,
         Err(exit) => return exit,
     };
     say_ready(out, service.listen, service.metrics_listen);
-    until_told(service, &logging, || reload(inputs.clone(), &logging)).await
+    let mut reloader = service.reloader.take();
+    let reload = async || {
+        if let Some(reloader) = &mut reloader {
+            reload(inputs.clone(), &logging, reloader).await;
+        }
+    };
+    until_told(service, &logging, reload).await
 }
 
 /// Runs the service with its neighbours. They end when it does.
@@ -63,7 +70,7 @@ pub async fn run_dev(args: &DevArgs, out: &mut dyn Write, err: &mut dyn Write) -
         return Exit::from_code(code);
     }
     // Its configuration is made anew by every run.
-    until_told(service, &logging, || ()).await
+    until_told(service, &logging, async || ()).await
 }
 
 fn load(inputs: Inputs, err: &mut dyn Write) -> Result<Settings, Exit> {
@@ -100,10 +107,7 @@ fn start_log(settings: &Settings) -> Logging {
         io::stderr(),
     );
     panics::install(logging.logger());
-    for warning in &settings.warnings {
-        slog::warn!(logging.logger(), "configuration"; "key" => &warning.key, "problem" => &warning.problem,
-            "remedy" => &warning.remedy);
-    }
+    warn(settings, &logging);
     logging
 }
 
@@ -111,23 +115,27 @@ fn level_of(settings: &Settings) -> slog::FilterLevel {
     slog::FilterLevel::from_usize(settings.log.level.as_usize()).unwrap_or(slog::FilterLevel::Info)
 }
 
-/// SIGHUP: reads the configuration again, and takes the log level from it. A configuration with errors changes nothing.
-fn reload(inputs: Inputs, logging: &Logging) {
+/// SIGHUP: reads the configuration again and changes keys, trust and log level to it, all or nothing.
+async fn reload(inputs: Inputs, logging: &Logging, reloader: &mut Reloader) {
     match config::load(inputs) {
         Ok(settings) => {
-            logging.level().set(level_of(&settings));
-            slog::warn!(logging.logger(), "configuration read again: the log level is in force, all else needs a restart";
-                "level" => settings.log.level.as_str());
-        }
-        Err(errors) => {
-            for error in errors {
-                slog::error!(logging.logger(), "the configuration has an error: nothing was changed"; "reason" => %error);
+            if reloader.apply(&settings).await.is_ok() {
+                logging.level().set(level_of(&settings));
+                warn(&settings, logging);
             }
         }
+        Err(errors) => reloader.refuse(&errors),
     }
 }
 
-async fn until_told(service: Service, logging: &Logging, reload: impl FnMut()) -> Exit {
+fn warn(settings: &Settings, logging: &Logging) {
+    for warning in &settings.warnings {
+        slog::warn!(logging.logger(), "configuration"; "key" => &warning.key, "problem" => &warning.problem,
+            "remedy" => &warning.remedy);
+    }
+}
+
+async fn until_told(service: Service, logging: &Logging, reload: impl AsyncFnMut()) -> Exit {
     let timeout = service.drain_timeout;
     let cause = wait(&service, reload).await;
     match cause {

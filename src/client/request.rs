@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use signer_actors::domain::digest::Sha256Digest;
+use signer_actors::domain::statement::STATEMENT_TYPE;
 
 use super::credentials::Credentials;
 use super::error::ClientError;
@@ -31,12 +32,34 @@ pub struct SignOptions {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SignBody<'a> {
-    subject: [Subject<'a>; 1],
+    subject: Subjects<'a>,
     predicate_type: &'a str,
     predicate: &'a RawValue,
     scanner_image_digest: &'a str,
     poe: Poe<'a>,
     options: Options<'a>,
+}
+
+/// Of the file itself, or as a statement has them.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Subjects<'a> {
+    File([Subject<'a>; 1]),
+    Stated(&'a RawValue),
+}
+
+/// An in-toto statement that is to be signed as it stands (statement.md); what else is in it is no statement's.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stated<'a> {
+    #[serde(rename = "_type")]
+    kind: String,
+    #[serde(borrow)]
+    subject: &'a RawValue,
+    #[serde(rename = "predicateType")]
+    predicate_type: String,
+    #[serde(borrow)]
+    predicate: &'a RawValue,
 }
 
 #[derive(Serialize)]
@@ -67,7 +90,8 @@ struct Options<'a> {
 }
 
 /// The body of `POST /sign/dsse` for a file: its name and digest are the subject. An SBOM is the predicate as it
-/// stands, byte for byte; of any other file the predicate says name, size and digest.
+/// stands, byte for byte; of any other file the predicate says name, size and digest. An in-toto statement has its own
+/// subjects, predicate type and predicate, which are those of the request.
 pub(super) fn sign_body(
     file: &Path,
     credentials: &Credentials,
@@ -85,25 +109,33 @@ pub(super) fn sign_body(
     let json: Option<&RawValue> = serde_json::from_slice(&content).ok();
     let detected = json.and_then(sbom_type);
     let plain;
-    let (predicate_type, predicate) = match (&options.predicate_type, json, detected) {
-        (Some(asked), Some(json), _) => (asked.as_str(), json),
+    let stated = content_of_statement(&content).filter(|_| options.predicate_type.is_none());
+    let of_file = || {
+        let digest = DigestSet {
+            sha256: sha256.clone(),
+        };
+        Subjects::File([Subject { name, digest }])
+    };
+    let (subject, predicate_type, predicate) = match (&options.predicate_type, json, detected) {
+        _ if let Some(stated) = &stated => {
+            let subject = Subjects::Stated(stated.subject);
+            (subject, stated.predicate_type.as_str(), stated.predicate)
+        }
+        (Some(asked), Some(json), _) => (of_file(), asked.as_str(), json),
         (Some(_), None, _) => {
             return Err(usage(
                 "is no JSON: a file with --predicate-type must be the predicate",
             ));
         }
-        (None, Some(json), Some(detected)) => (detected, json),
+        (None, Some(json), Some(detected)) => (of_file(), detected, json),
         (None, _, _) => {
             let facts = serde_json::json!({ "name": name, "size": content.len(), "sha256": sha256 });
             plain = to_raw_value(&facts).map_err(|_| usage("cannot be described"))?;
-            (PLAIN_FILE, &*plain)
+            (of_file(), PLAIN_FILE, &*plain)
         }
     };
     let body = SignBody {
-        subject: [Subject {
-            name,
-            digest: DigestSet { sha256 },
-        }],
+        subject,
         predicate_type,
         predicate,
         scanner_image_digest: &credentials.scanner_image_digest,
@@ -118,6 +150,12 @@ pub(super) fn sign_body(
         },
     };
     serde_json::to_vec(&body).map_err(|_| usage("cannot be put into a request"))
+}
+
+/// A file that is an in-toto statement.
+fn content_of_statement(content: &[u8]) -> Option<Stated<'_>> {
+    let stated: Stated<'_> = serde_json::from_slice(content).ok()?;
+    (stated.kind == STATEMENT_TYPE).then_some(stated)
 }
 
 /// The members by which SBOM formats are told apart.
@@ -220,6 +258,32 @@ mod tests {
             body("vex.txt", "no json", &options),
             Err(ClientError::Usage(_))
         ));
+    }
+
+    #[test]
+    fn a_statement_is_signed_as_it_stands() {
+        let example = include_str!("../../config/examples/promotion.statement.json");
+        let stated: Value = serde_json::from_str(example).unwrap();
+        let signed = body("promotion.json", example, &SignOptions::default()).unwrap();
+        for name in ["subject", "predicateType", "predicate"] {
+            assert_eq!(signed[name], stated[name]);
+        }
+        assert_eq!(signed["subject"].as_array().map(Vec::len), Some(3));
+        assert!(signed.get("_type").is_none());
+        // Asked for as a predicate it is one; and what only looks like a statement is a file like any other.
+        let options = SignOptions {
+            predicate_type: Some("https://stella.ops/x".to_owned()),
+            ..SignOptions::default()
+        };
+        let whole = body("promotion.json", example, &options).unwrap();
+        assert_eq!(whole["predicate"], stated);
+        for other in [
+            example.replace("Statement/v1", "Statement/v0.1"),
+            example.replacen('{', r#"{"more":1,"#, 1),
+        ] {
+            let file = body("other.json", &other, &SignOptions::default()).unwrap();
+            assert_eq!(file["predicateType"], PLAIN_FILE);
+        }
     }
 
     #[test]

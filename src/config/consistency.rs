@@ -1,5 +1,9 @@
 //! What must hold between sections.
 
+use std::time::Duration;
+
+use openssl::pkey::{PKey, Public};
+
 use super::Draft;
 use super::auth::{AuthorityKeys, NoncePolicy};
 use super::backends::Backend;
@@ -15,7 +19,9 @@ pub(crate) fn check(reader: &mut Reader, draft: &mut Draft) {
     identities_are_disjoint(reader, draft);
     identities_have_roots(reader, draft);
     folders_differ(reader, draft);
+    timestamps_fit_into_requests(reader, draft);
     nonces_are_shared_with_the_store(reader, draft);
+    leases_outlive_requests(reader, draft);
 }
 
 /// A key and the dotted key that names it.
@@ -86,7 +92,12 @@ fn release_keys(draft: &Draft) -> Vec<Named> {
             .map(|signer| ("signers", &signer.key))
             .enumerate();
         let logs = release.logs.iter().map(|log| ("logs", &log.key)).enumerate();
-        for (index, (table, file)) in signers.chain(logs) {
+        let ct_logs = release
+            .ct_logs
+            .iter()
+            .map(|log| ("ct_logs", &log.key))
+            .enumerate();
+        for (index, (table, file)) in signers.chain(logs).chain(ct_logs) {
             let spki = pem::public_key(file).ok().and_then(|key| pem::spki(&key));
             all.extend(spki.map(|spki| (format!("release.{table}[{index}].key"), spki)));
         }
@@ -100,9 +111,35 @@ fn release_keys(draft: &Draft) -> Vec<Named> {
     all
 }
 
+/// Keys of the logs that Fulcio writes to.
+fn certificate_log_keys(draft: &Draft) -> Vec<Named> {
+    let backends = draft.signing.iter().flat_map(|signing| &signing.backends);
+    let mut all = Vec::new();
+    for (index, backend) in backends.enumerate() {
+        if let Backend::Fulcio(fulcio) = backend {
+            let keys = fulcio
+                .ct_keys
+                .iter()
+                .filter_map(|file| pem::public_key(file).ok());
+            let named =
+                |key: PKey<Public>| Some((format!("signing.backends[{index}].ct_keys"), pem::spki(&key)?));
+            all.extend(keys.filter_map(named));
+        }
+    }
+    all
+}
+
 fn other_keys(draft: &Draft) -> Vec<Named> {
     let mut all = release_keys(draft);
+    all.extend(certificate_log_keys(draft));
     all.extend(checkpoint_key(draft).map(|spki| ("audit.checkpoint_key".to_owned(), spki)));
+    if let Some(Some(timestamp)) = &draft.timestamp {
+        let certificates = pem::certificates(&timestamp.chain).unwrap_or_default();
+        let keys = certificates
+            .iter()
+            .filter_map(|authority| pem::spki(&*authority.public_key().ok()?));
+        all.extend(keys.map(|spki| ("timestamp.chain".to_owned(), spki)));
+    }
     if let Some(AuthorityKeys::File(file)) = draft.auth.as_ref().map(|auth| &auth.keys) {
         let keys = pem::jwk_set(file).unwrap_or_default();
         all.extend(keys.into_iter().map(|spki| ("auth.jwks_file".to_owned(), spki)));
@@ -180,6 +217,39 @@ fn nonces_are_shared_with_the_store(reader: &mut Reader, draft: &Draft) {
         _ => return,
     };
     reader.report("auth.dpop.nonce_key", problem);
+}
+
+/// After the store has lost its memory nothing is signed for one lease's life, in which every attempt of before must have
+/// ended: its claim is forgotten, and a retry would be signed beside it (ADR 0015).
+fn leases_outlive_requests(reader: &mut Reader, draft: &Draft) {
+    let (Some(server), Some(state)) = (&draft.server, &draft.state) else {
+        return;
+    };
+    let lease = state.shared.as_ref().map(|shared| shared.lease_ttl);
+    if lease.is_some_and(|lease| lease < server.request_timeout) {
+        let problem = format!(
+            "is shorter than server.request_timeout, {:?}",
+            server.request_timeout
+        );
+        let remedy = "lengthen it to that at least, or shorten server.request_timeout: a lease must not end before the work \
+            that it counts";
+        reader.report("state.lease_ttl", Problem::new(problem, remedy));
+    }
+}
+
+/// What a request needs after it has waited for a timestamp in vain.
+const FOR_THE_TRAIL: Duration = Duration::from_millis(500);
+
+/// A request whose authority is silent must still have time to say so.
+fn timestamps_fit_into_requests(reader: &mut Reader, draft: &Draft) {
+    let (Some(server), Some(Some(timestamp))) = (&draft.server, &draft.timestamp) else {
+        return;
+    };
+    if timestamp.timeout.saturating_add(FOR_THE_TRAIL) > server.request_timeout {
+        let problem = "leaves less than 500 ms of server.request_timeout";
+        let remedy = "give the authority less time, or requests more";
+        reader.report("timestamp.timeout", Problem::new(problem, remedy));
+    }
 }
 
 fn folders_differ(reader: &mut Reader, draft: &Draft) {

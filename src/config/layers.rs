@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use signer_actors::domain::digest::Sha256Digest;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
@@ -225,6 +226,17 @@ impl Layers {
         }
     }
 
+    /// Every key that is set, by a digest of its value's text: to see what another reading has changed. A table in an array is
+    /// part of its array.
+    pub(crate) fn written(&self) -> BTreeMap<String, Sha256Digest> {
+        let mut all = BTreeMap::new();
+        write_down("", &self.file, &mut all);
+        for (key, (_, value)) in self.environment.iter().chain(&self.flags) {
+            all.insert(key.clone(), Sha256Digest::of(value.as_bytes()));
+        }
+        all
+    }
+
     /// True when environment or flags set anything below this section.
     pub(crate) fn sets_below(&self, section: &str) -> bool {
         let below = |key: &String| {
@@ -245,6 +257,18 @@ impl Layers {
             (key.as_str(), Source::Flag { flag })
         });
         environment.chain(flags)
+    }
+}
+
+fn write_down(prefix: &str, table: &Table, all: &mut BTreeMap<String, Sha256Digest>) {
+    for (name, value) in table {
+        let key = join(prefix, name);
+        match value {
+            Value::Table(table) => write_down(&key, table, all),
+            value => {
+                all.insert(key, Sha256Digest::of(value.to_string().as_bytes()));
+            }
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod reader;
 mod reference;
 mod registries;
 mod release;
+mod reload;
 mod secret;
 mod server;
 mod signing;
@@ -29,6 +30,7 @@ mod suggest;
 mod tests;
 
 pub use auth::{Auth, AuthorityKeys, BodyHashPolicy, Dpop, NoncePolicy};
+pub use backends::{Aws, AwsLogin};
 pub use backends::{
     Backend, FileKey, Fulcio, FulcioIdentity, KeyMaterial, Pkcs11, Remote, Service, Vault, VaultLogin,
 };
@@ -38,15 +40,19 @@ pub use files::PublicFile;
 pub use layers::{ConfigFile, FlagValue, Inputs};
 pub use reference::reference;
 pub use registries::{CredentialScope, PrivateNetwork, RegistryCredential};
-pub use release::{Binding, Release, ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
+pub use release::{
+    Asking, Binding, Release, ReleaseCtLog, ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog,
+    ReleaseWitness,
+};
 pub use secret::{Secret, SecretRef};
 pub use server::{ClientAuth, Server, Tls};
 pub use signing::Signing;
-pub use small::{Audit, Log, LogFormat};
+pub use small::{Audit, Log, LogFormat, Timestamp};
 pub use state::{SharedStore, State};
 
 use layers::Layers;
 use reader::{Reader, Section};
+pub(crate) use reload::Written;
 
 /// Everything the service is told, validated. Files named by keys have been read; addresses have not been contacted.
 #[derive(Clone, Debug)]
@@ -63,12 +69,16 @@ pub struct Settings {
     pub release: Release,
     /// `[signing]`
     pub signing: Signing,
+    /// `[timestamp]`; `None`: no authority.
+    pub timestamp: Option<Timestamp>,
     /// `[audit]`
     pub audit: Audit,
     /// `[log]`
     pub log: Log,
     /// What works but is unusual: to be logged at start and shown by `signer check`.
     pub warnings: Vec<Warning>,
+    /// What was written, to compare with another reading.
+    pub(crate) written: Written,
 }
 
 /// Sections as far as they could be read.
@@ -80,6 +90,7 @@ pub(crate) struct Draft {
     state: Option<State>,
     release: Option<Release>,
     signing: Option<Signing>,
+    timestamp: Option<Option<Timestamp>>,
     audit: Option<Audit>,
     log: Option<Log>,
 }
@@ -94,7 +105,8 @@ pub fn load(inputs: Inputs) -> Result<Settings, Vec<ConfigError>> {
     refuse_unknown_overrides(&mut reader);
     consistency::check(&mut reader, &mut draft);
     let warnings = std::mem::take(&mut reader.warnings);
-    match draft.finish(warnings) {
+    let written = Written(reader.layers.written());
+    match draft.finish(warnings, written) {
         Some(settings) if reader.errors.is_empty() => Ok(settings),
         _ => Err(reader.errors),
     }
@@ -108,8 +120,7 @@ pub(crate) fn read_sections(root: &mut Section<'_>) -> Draft {
     let state = state::section(root);
     let release = release::section(root);
     let signing = signing::section(root);
-    // Nothing to keep: this version has no timestamps, and says so when one is configured.
-    let _ = small::timestamp(root);
+    let timestamp = small::timestamp(root);
     let audit = small::audit(root);
     let log = small::log(root);
     Draft {
@@ -119,6 +130,7 @@ pub(crate) fn read_sections(root: &mut Section<'_>) -> Draft {
         state,
         release,
         signing,
+        timestamp,
         audit,
         log,
     }
@@ -153,7 +165,7 @@ fn refuse_unknown_overrides(reader: &mut Reader) {
 }
 
 impl Draft {
-    fn finish(self, warnings: Vec<Warning>) -> Option<Settings> {
+    fn finish(self, warnings: Vec<Warning>, written: Written) -> Option<Settings> {
         Some(Settings {
             server: self.server?,
             auth: self.auth?,
@@ -161,9 +173,11 @@ impl Draft {
             state: self.state?,
             release: self.release?,
             signing: self.signing?,
+            timestamp: self.timestamp?,
             audit: self.audit?,
             log: self.log?,
             warnings,
+            written,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! `[release]`: which scanner images count as ours.
 
+mod asking;
 mod policy;
 mod tables;
 
@@ -11,7 +12,8 @@ use super::files::PublicFile;
 use super::reader::{Section, key};
 use super::registries::{self, PrivateNetwork, RegistryCredential};
 
-pub use self::tables::{ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
+pub use self::asking::Asking;
+pub use self::tables::{ReleaseCtLog, ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
 
 /// How a scanner's image is verified (contract §6).
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct Release {
     pub timestamp_roots: Option<PublicFile>,
     /// Transparency logs.
     pub logs: Vec<ReleaseLog>,
+    /// Certificate transparency logs.
+    pub ct_logs: Vec<ReleaseCtLog>,
     /// What every signature must carry.
     pub require: Vec<ReleaseWitness>,
     /// Signed or digest-bound annotation or label that holds the calendar tag.
@@ -50,6 +54,8 @@ pub struct Release {
     pub cache_capacity: usize,
     /// Time for all questions to all registries about one image.
     pub timeout: Duration,
+    /// How registries are spared.
+    pub asking: Asking,
     /// Roots in PEM of the registries' own certificates, beside the system's.
     pub tls_roots: Option<PublicFile>,
     /// `host[:port]` that is spoken to without TLS.
@@ -86,6 +92,7 @@ fn read(s: &mut Section<'_>) -> Option<Release> {
     let places = registries::read(s);
     let policy = policy::read(s);
     let times = read_times(s);
+    let asking = asking::read(s);
     let credentials = registries::read_credentials(s);
     let tables = tables::read(s);
     if let (Some(policy), Some(tables)) = (&policy, &tables) {
@@ -107,12 +114,14 @@ fn read(s: &mut Section<'_>) -> Option<Release> {
         revoked_keys: policy.revoked_keys,
         timestamp_roots: policy.timestamp_roots,
         logs: tables.logs,
+        ct_logs: tables.ct_logs,
         require: policy.require,
         tag_annotation: policy.tag_annotation,
         cache_ttl: times.cache_ttl,
         negative_ttl: times.negative_ttl,
         cache_capacity: times.cache_capacity,
         timeout: times.timeout,
+        asking: asking?,
         tls_roots: places.tls_roots,
         plain_http: places.plain_http,
         private_networks: places.private_networks,
@@ -163,7 +172,7 @@ fn read_times(s: &mut Section<'_>) -> Option<Times> {
         key(
             "verify_qps",
             10,
-            "GET /verify/referrers: lookups per second and tenant.",
+            "GET /verify/referrers and GET /audit/{auditId}, together: questions per second and tenant.",
         ),
         1..=100_000,
     );
@@ -171,7 +180,7 @@ fn read_times(s: &mut Section<'_>) -> Option<Times> {
         key(
             "verify_burst",
             20,
-            "GET /verify/referrers: lookups at once after a pause.",
+            "GET /verify/referrers and GET /audit/{auditId}, together: questions at once after a pause.",
         ),
         1..=100_000,
     );

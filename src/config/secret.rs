@@ -82,6 +82,15 @@ impl Secret {
     }
 }
 
+/// The same reference with the same content, compared in constant time.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.reference == other.reference
+            && self.value.len() == other.value.len()
+            && openssl::memcmp::eq(&self.value, &other.value)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")

@@ -1,6 +1,7 @@
 //! `[signing]`: what is signed, and with which keys.
 
 use signer_actors::domain::ids::KeyId;
+use signer_actors::domain::predicates;
 use signer_actors::domain::signing::SigningMode;
 use signer_actors::domain::statement::{MAX_PREDICATE_TYPE, RELEASE_SIGNATURE_TYPE};
 
@@ -20,14 +21,16 @@ pub struct Signing {
     pub stamp: bool,
     /// Predicate types that are signed; a trailing `*` is a prefix match.
     pub predicate_types: Vec<String>,
+    /// Whether predicates must have the shape of their type, where that is known.
+    pub predicate_checks: bool,
     /// Backends, in the order of the file; at least one. Ids are unique.
     pub backends: Vec<Backend>,
 }
 
 const DOC: &str = "What is signed, and with which keys.";
 const BACKENDS_DOC: &str = "A signing backend: an ephemeral key certified by Fulcio, a key in a file, a key in \
-    Vault or OpenBao, or a key on a token that speaks PKCS #11. Each backend is one key with one algorithm. (aws-kms, \
-    gcp-kms and azure-kv are not part of this version.)";
+    Vault, OpenBao or AWS KMS, or a key on a token that speaks PKCS #11. Each backend is one key with one algorithm. \
+    (gcp-kms and azure-kv are not part of this version.)";
 
 pub(crate) fn section(root: &mut Section<'_>) -> Option<Signing> {
     root.section("signing", DOC, read)
@@ -73,6 +76,12 @@ fn read(s: &mut Section<'_>) -> Option<Signing> {
             "name at least one predicate type",
         );
     }
+    let predicate_checks = s.switch(key(
+        "predicate_checks",
+        true,
+        "Whether a predicate of a known type must have the members by which its format is told, so that the wrong document \
+         under a type is refused; see docs/reference/predicates.md. What the document says is never judged.",
+    ));
     let backends = s.tables("backends", BACKENDS_DOC, 64, backends::KINDS, backends::read);
     let (default_mode, backends) = (default_mode?, backends?);
     check_backends(s, default_mode, &backends);
@@ -82,6 +91,7 @@ fn read(s: &mut Section<'_>) -> Option<Signing> {
         default_key,
         stamp: stamp?,
         predicate_types: predicate_types?,
+        predicate_checks: predicate_checks?,
         backends,
     })
 }
@@ -102,6 +112,9 @@ fn predicate_pattern(text: &str) -> Result<String, Problem> {
         Ok(text.to_owned())
     } else {
         let problem = format!("{text:?} is not a predicate type");
+        if let Some(uri) = predicates::uri_of_bare(text) {
+            return Err(Problem::new(problem, format!("write {uri}")));
+        }
         Err(Problem::new(
             problem,
             "write a URI, or the start of one and a trailing *",

@@ -4,12 +4,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use openssl::pkey::{Id, PKey, Private};
+use url::Url;
 
 use super::error::Problem;
+use super::files::PublicFile;
+use super::layers::Layers;
 use super::parse;
 use super::reader::{Section, key, required};
 use super::secret::{Secret, Use};
-use super::{files, pem};
+use super::{files, net, pem};
+use crate::timestamp::Authorities;
+
+/// The timestamp authority.
+#[derive(Clone, Debug)]
+pub struct Timestamp {
+    /// Its address.
+    pub url: Url,
+    /// Its own certificate and all up to the root, PEM.
+    pub chain: PublicFile,
+    /// TLS roots, PEM; `None`: the system's.
+    pub tls_roots: Option<PublicFile>,
+    /// Time for one answer.
+    pub timeout: Duration,
+    /// Questions at once.
+    pub concurrency: usize,
+}
 
 /// The audit trail.
 #[derive(Clone, Debug)]
@@ -24,6 +43,14 @@ pub struct Audit {
     pub checkpoint_interval: Duration,
     /// How long an appended record may wait for others before the sync.
     pub linger: Duration,
+    /// How long a request waits for the trail.
+    pub timeout: Duration,
+    /// Refusals of unauthenticated callers that are recorded in a second.
+    pub unauthenticated_qps: u32,
+    /// As many at once, after a while without any.
+    pub unauthenticated_burst: u32,
+    /// A checkpoint that was kept elsewhere, which the trail must go on from.
+    pub held_checkpoint: Option<PublicFile>,
 }
 
 /// Log lines.
@@ -44,22 +71,75 @@ pub enum LogFormat {
     Pretty,
 }
 
-const TIMESTAMP_DOC: &str = "Timestamps (RFC 3161). Not part of this version: leave both keys empty.";
+const TIMESTAMP_DOC: &str = "Timestamps (RFC 3161) over signatures: they verify after their certificate or key has ended. \
+    Without url, signatures have none.";
 const AUDIT_DOC: &str = "The audit trail: every signature that leaves is in it first.";
 const LOG_DOC: &str = "Log lines, on standard error.";
 
-pub(crate) fn timestamp(root: &mut Section<'_>) -> Option<()> {
-    let absent = |_: &str, _: &_| {
-        Err::<(), _>(Problem::new(
-            "timestamps are not available in this version",
-            "leave [timestamp] out, and do not ask for options.timestamp",
-        ))
-    };
+/// `Some(None)`: no authority.
+pub(crate) fn timestamp(root: &mut Section<'_>) -> Option<Option<Timestamp>> {
     root.section("timestamp", TIMESTAMP_DOC, |s| {
-        let url = s.optional(key("url", "", "RFC 3161 timestamp authority."), absent);
-        let chain = s.optional(key("chain", "", "Its certificate chain in PEM."), absent);
-        url.zip(chain).map(|_| ())
+        let url = s.optional(
+            key("url", "", "Address of the RFC 3161 timestamp authority. Every signature gets its timestamp, unless the request says false."),
+            net::url,
+        );
+        let chain = s.optional(
+            key(
+                "chain",
+                "",
+                "Certificates in PEM: the authority's own (several while it changes them) and all up to the root. Published at /trust.",
+            ),
+            chain,
+        );
+        let tls_roots = s.optional(
+            key("tls_roots", "", "Roots in PEM for TLS to the authority; empty: the system's."),
+            pem::certificates_file,
+        );
+        let timeout = s.duration(
+            key(
+                "timeout",
+                "2s",
+                "Time for one answer. Without one it is asked twice more, as far as the request's time allows.",
+            ),
+            Duration::from_millis(100)..=Duration::from_secs(30),
+        );
+        let concurrency = s.integer(
+            key("concurrency", 32, "Questions to the authority at once; others wait for their turn."),
+            1..=1024,
+        );
+        let (url, chain, tls_roots) = (url?, chain?, tls_roots?);
+        let (timeout, concurrency) = (timeout?, concurrency?);
+        match (url, chain) {
+            (Some(url), Some(chain)) => Some(Some(Timestamp {
+                url,
+                chain,
+                tls_roots,
+                timeout,
+                concurrency,
+            })),
+            (None, None) => Some(None),
+            (Some(_), None) => {
+                s.refuse("chain", "is empty, and there is a url", "name the authority's certificates");
+                None
+            }
+            (None, Some(_)) => {
+                s.refuse("url", "is empty, and there is a chain", "name the authority's address, or leave both out");
+                None
+            }
+        }
     })
+}
+
+/// Certificates of which one at least is a timestamp authority's own.
+fn chain(text: &str, layers: &Layers) -> Result<PublicFile, Problem> {
+    let file = pem::certificates_file(text, layers)?;
+    match Authorities::from_chain_pem(&file.bytes) {
+        Ok(_) => Ok(file),
+        Err(problem) => Err(Problem::new(
+            format!("{}: {problem}", file.path.display()),
+            "give PEM: the authority's own certificate first, its root last",
+        )),
+    }
 }
 
 pub(crate) fn audit(root: &mut Section<'_>) -> Option<Audit> {
@@ -101,6 +181,41 @@ pub(crate) fn audit(root: &mut Section<'_>) -> Option<Audit> {
             ),
             Duration::ZERO..=Duration::from_millis(100),
         );
+        let timeout = s.duration(
+            key(
+                "timeout",
+                "2s",
+                "How long a request waits for the trail. A disk that takes longer counts as one that cannot be written: requests \
+                 are answered 503 at once and the replica is not ready, until it has answered.",
+            ),
+            Duration::from_millis(100)..=Duration::from_secs(30),
+        );
+        let qps = s.integer(
+            key(
+                "unauthenticated_qps",
+                1,
+                "Refusals of callers who did not prove who they are that are recorded in a second, over all of them. The next \
+                 record says how many were left out. Of each 24 hours, 1 takes up to 30 MB.",
+            ),
+            1..=1000,
+        );
+        let burst = s.integer(
+            key(
+                "unauthenticated_burst",
+                60,
+                "As many of them at once, after a while without any.",
+            ),
+            1..=100_000,
+        );
+        let held_checkpoint = s.optional(
+            key(
+                "held_checkpoint",
+                "",
+                "A checkpoint of this log that was kept elsewhere, as GET /audit/checkpoint answered it. The service does not \
+                 start with a trail that does not go on from it. Empty: none is held against the trail.",
+            ),
+            files::public,
+        );
         let checkpoint_key = secret.and_then(|secret| checkpoint_key(s, &secret));
         Some(Audit {
             directory: directory?,
@@ -108,6 +223,10 @@ pub(crate) fn audit(root: &mut Section<'_>) -> Option<Audit> {
             checkpoint_key: checkpoint_key?,
             checkpoint_interval: checkpoint_interval?,
             linger: linger?,
+            timeout: timeout?,
+            unauthenticated_qps: qps?,
+            unauthenticated_burst: burst?,
+            held_checkpoint: held_checkpoint?,
         })
     })
 }

@@ -183,9 +183,10 @@ fn shared(s: &mut Section<'_>) -> Option<Option<SharedStore>> {
         key(
             "lease_ttl",
             "10s",
-            "How long a unit of concurrency outlives the replica that holds it. The same for all replicas.",
+            "How long a unit of concurrency outlives the replica that holds it. The same for all replicas, and no shorter than \
+             server.request_timeout.",
         ),
-        Duration::from_secs(1)..=Duration::from_secs(60),
+        Duration::from_secs(1)..=Duration::from_secs(300),
     );
     if let Some(Some(file)) = &roots
         && let Err(problem) = pem::certificates(file)

@@ -72,6 +72,31 @@ impl Hierarchy {
     }
 }
 
+/// A root for timestamp authorities.
+pub(super) fn timestamp_root() -> io::Result<(PKey<Private>, X509)> {
+    let key = generate_p256()?;
+    let root = ca_certificate("StellaOps development timestamp root", &key, None)?;
+    Ok((key, root))
+}
+
+/// A timestamp authority's certificate (RFC 3161 §2.3) with its key.
+pub(super) fn timestamp_authority(
+    root_key: &PKey<Private>,
+    root: &X509,
+) -> io::Result<(PKey<Private>, X509)> {
+    let key = generate_p256()?;
+    let mut leaf = builder(&key)?;
+    leaf.set_subject_name(&*common_name("StellaOps development timestamp authority")?)?;
+    leaf.set_issuer_name(root.subject_name())?;
+    leaf.set_not_before(&*Asn1Time::days_from_now(0)?)?;
+    leaf.set_not_after(&*Asn1Time::days_from_now(CA_DAYS)?)?;
+    leaf.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
+    leaf.append_extension(ExtendedKeyUsage::new().critical().time_stamping().build()?)?;
+    identifiers(&mut leaf, Some(root))?;
+    leaf.sign(root_key, MessageDigest::sha256())?;
+    Ok((key, leaf.build()))
+}
+
 fn ca_certificate(
     name: &str,
     key: &PKey<Private>,

@@ -19,6 +19,7 @@ pub mod neighbours;
 mod peers_tests;
 mod proof;
 pub mod registry;
+pub mod timestamps;
 
 pub use content::RELEASE_TAG;
 pub use neighbours::{Neighbours, Options, neighbours};

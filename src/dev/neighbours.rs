@@ -9,6 +9,7 @@ use super::authority::{self, Authority, IDENTITY_AUDIENCE, IDENTITY_LIFE, Identi
 use super::fulcio::{self, Fulcio};
 use super::licensing::{self, Issued, Licensing};
 use super::registry::{self, Referrers, Registry};
+use super::timestamps::{self, TimestampAuthority};
 use crate::client::{DpopKey, files};
 
 const CLIENT_ID: &str = "stellaops-scanner";
@@ -36,6 +37,8 @@ pub struct Neighbours {
     pub licensing: Licensing,
     /// Issues certificates.
     pub fulcio: Fulcio,
+    /// Says when a signature was there.
+    pub timestamps: TimestampAuthority,
     /// Holds the scanner's release.
     pub registry: Registry,
     /// The caller's DPoP key.
@@ -58,6 +61,8 @@ pub struct Files {
     pub licensing_credential: PathBuf,
     /// Issuing certificate and root of the CA, PEM.
     pub fulcio_roots: PathBuf,
+    /// Certificates of the timestamp authority, PEM.
+    pub timestamp_chain: PathBuf,
     /// Public half of the release key, PEM.
     pub release_key: PathBuf,
 }
@@ -84,10 +89,12 @@ pub async fn neighbours(options: Options) -> io::Result<Neighbours> {
         subject_domain: SUBJECT_DOMAIN.to_owned(),
     })
     .await?;
+    let timestamps = timestamps::start().await?;
     let files = Files {
         identity_token: directory.path().join("identity.jwt"),
         licensing_credential: directory.path().join("licensing.token"),
         fulcio_roots: directory.path().join("fulcio-roots.pem"),
+        timestamp_chain: directory.path().join("timestamp-chain.pem"),
         release_key: directory.path().join("release.pub"),
     };
     files::write_private(
@@ -96,6 +103,7 @@ pub async fn neighbours(options: Options) -> io::Result<Neighbours> {
     )?;
     let roots = format!("{}{}", fulcio.intermediate_pem, fulcio.root_pem);
     files::write_public(&files.fulcio_roots, roots.as_bytes())?;
+    files::write_public(&files.timestamp_chain, timestamps.chain_pem.as_bytes())?;
     files::write_public(&files.release_key, registry.release_public_pem.as_bytes())?;
     write_identity(&authority.identity(), &files.identity_token)?;
     let renewal = renew_identity(authority.identity(), files.identity_token.clone(), RENEW_IDENTITY);
@@ -105,6 +113,7 @@ pub async fn neighbours(options: Options) -> io::Result<Neighbours> {
         authority,
         licensing,
         fulcio,
+        timestamps,
         registry,
         files,
         renewal,
@@ -132,6 +141,7 @@ impl Neighbours {
     pub async fn stop(&self) {
         self.renewal.abort();
         self.registry.running.stop().await;
+        self.timestamps.running.stop().await;
         self.fulcio.running.stop().await;
         self.licensing.running.stop().await;
         self.authority.running.stop().await;
@@ -143,6 +153,7 @@ impl Drop for Neighbours {
         self.renewal.abort();
         for running in [
             &self.registry.running,
+            &self.timestamps.running,
             &self.fulcio.running,
             &self.licensing.running,
             &self.authority.running,

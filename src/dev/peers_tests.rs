@@ -64,9 +64,13 @@ async fn the_fulcio_backend_obtains_a_certificate() {
         id: KeyId::parse("keyless").unwrap(),
         url: neighbours.fulcio.running.base_url.parse().unwrap(),
         roots_pem: std::fs::read(&neighbours.files.fulcio_roots).unwrap(),
-        identity: CredentialSource::File(neighbours.files.identity_token.clone()),
+        identity: fulcio::Identity::Credential(CredentialSource::File(
+            neighbours.files.identity_token.clone(),
+        )),
         expect_issuer: issuer.to_owned(),
         expect_subject: subject.to_owned(),
+        ct_keys: Vec::new(),
+        require_sct: false,
         certificate_reuse: Duration::from_secs(300),
         timeout: TIMEOUT,
         tls_roots_pem: Vec::new(),
@@ -83,7 +87,7 @@ async fn the_service_accepts_the_token_and_a_proof_by_its_key() {
         .await
         .unwrap();
     let keys = AuthorityKeys::new(&authority_client::Settings {
-        own_keys: std::sync::Arc::new([]),
+        own_keys: crate::adapters::jose::source::OwnKeys::fixed([].into()),
         issuer: neighbours.authority.running.base_url.clone(),
         audience: "signer".to_owned(),
         keys: KeysLocation::Discovery,
@@ -139,7 +143,7 @@ async fn the_licensing_adapter_sees_the_entitlement_until_it_is_revoked() {
     let neighbours = neighbours(Options::default()).await.unwrap();
     let licensing = &neighbours.licensing;
     let client = licensing_client::Licensing::new(&licensing_client::Settings {
-        own_keys: std::sync::Arc::new([]),
+        own_keys: crate::adapters::jose::source::OwnKeys::fixed([].into()),
         issuer: licensing.running.base_url.clone(),
         audience: "signer".to_owned(),
         algorithms: vec![JwsAlgorithm::Es256],

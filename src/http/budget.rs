@@ -8,6 +8,7 @@
 //! A tenant may hold as much as is left free for all: alone half of the budget, so that one whose callers read large answers
 //! slowly, or send many bodies at once, leaves room for the others.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::Pin;
@@ -128,23 +129,37 @@ impl HeldBytes {
     /// Keeps the bytes until the answer has been read, at some pace, or the caller is gone.
     pub fn until_read(self, response: HttpResponse) -> HttpResponse {
         response.map_body(|_, body| match body.try_into_bytes() {
-            Ok(rest) => BoxBody::new(Answer {
-                size: rest.len() as u64,
-                rest,
-                begun: Instant::now(),
-                _held: self,
-            }),
+            Ok(rest) => BoxBody::new(Answer::new(vec![rest], self)),
             Err(body) => body,
         })
+    }
+
+    /// The same of an answer whose body is all of these, one after the other.
+    pub fn until_all_is_read(self, response: HttpResponse, body: Vec<Bytes>) -> HttpResponse {
+        response.set_body(BoxBody::new(Answer::new(body, self)))
     }
 }
 
 /// An answer that holds bytes of the budget.
 struct Answer {
     size: u64,
-    rest: Bytes,
+    /// Bytes that were handed on.
+    sent: u64,
+    rest: VecDeque<Bytes>,
     begun: Instant,
     _held: HeldBytes,
+}
+
+impl Answer {
+    fn new(pieces: Vec<Bytes>, held: HeldBytes) -> Self {
+        Self {
+            size: pieces.iter().map(|piece| piece.len() as u64).sum(),
+            sent: 0,
+            rest: pieces.into_iter().filter(|piece| !piece.is_empty()).collect(),
+            begun: Instant::now(),
+            _held: held,
+        }
+    }
 }
 
 impl MessageBody for Answer {
@@ -158,17 +173,20 @@ impl MessageBody for Answer {
     /// TCP's own timeout.
     fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
         let this = self.get_mut();
-        if this.rest.is_empty() {
+        let Some(mut next) = this.rest.pop_front() else {
             return Poll::Ready(None);
-        }
-        let sent = this.size.saturating_sub(this.rest.len() as u64);
-        if !keeps_pace(sent, this.begun.elapsed()) {
+        };
+        if !keeps_pace(this.sent, this.begun.elapsed()) {
             return Poll::Ready(Some(Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "the answer is read too slowly",
             ))));
         }
-        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        let piece = next.split_to(next.len().min(PIECE));
+        if !next.is_empty() {
+            this.rest.push_front(next);
+        }
+        this.sent = this.sent.saturating_add(piece.len() as u64);
         Poll::Ready(Some(Ok(piece)))
     }
 }
@@ -292,10 +310,8 @@ mod tests {
             return; // The machine has not run for that long.
         };
         let mut body = BoxBody::new(Answer {
-            size: 1,
-            rest: Bytes::from_static(b"x"),
             begun,
-            _held: held,
+            ..Answer::new(vec![Bytes::from_static(b"x")], held)
         });
         assert!(next(&mut body).await.expect("an end").is_err());
     }

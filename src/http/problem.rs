@@ -136,9 +136,45 @@ impl Problem {
         }
     }
 
+    /// The stage that refused.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Names the record of this refusal.
+    pub fn recorded_as(self, audit_id: Option<AuditId>) -> Self {
+        Self { audit_id, ..self }
+    }
+
     /// The contract's code.
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        status_of(self.code).0.as_u16()
+    }
+
+    /// The document alone, for a place inside of another answer.
+    pub fn document(&self, correlation: &CorrelationId) -> Vec<u8> {
+        // Texts and numbers: nothing in it that JSON could not hold.
+        serde_json::to_vec(&self.as_document(correlation)).unwrap_or_else(|_| b"null".to_vec())
+    }
+
+    fn as_document<'a>(&'a self, correlation: &'a CorrelationId) -> Document<'a> {
+        let (status, title) = status_of(self.code);
+        Document {
+            r#type: format!("urn:stellaops:signer:problem:{}", self.code.as_str()),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            code: self.code.as_str(),
+            stage: self.stage.as_str(),
+            retryable: is_retryable(self.code),
+            correlation_id: correlation.as_str(),
+            audit_id: self.audit_id,
+        }
     }
 
     /// The response. If it is a challenge, it names these schemes, tells the error to the one that was used, and a 401
@@ -150,7 +186,7 @@ impl Problem {
         used: Option<Scheme>,
         nonce: impl FnOnce() -> Option<String>,
     ) -> HttpResponse {
-        let (status, title) = status_of(self.code);
+        let (status, _) = status_of(self.code);
         let mut response = HttpResponse::build(status);
         response.content_type("application/problem+json");
         if let Some(challenge) = self.challenge {
@@ -170,17 +206,7 @@ impl Problem {
         if let Some(methods) = self.allow {
             response.insert_header((ALLOW, methods));
         }
-        let mut response = response.json(Document {
-            r#type: format!("urn:stellaops:signer:problem:{}", self.code.as_str()),
-            title,
-            status: status.as_u16(),
-            detail: &self.detail,
-            code: self.code.as_str(),
-            stage: self.stage.as_str(),
-            retryable: is_retryable(self.code),
-            correlation_id: correlation.as_str(),
-            audit_id: self.audit_id,
-        });
+        let mut response = response.json(self.as_document(correlation));
         response.extensions_mut().insert(Outcome {
             code: self.code.as_str(),
             audit_id: self.audit_id,
@@ -235,7 +261,9 @@ impl From<Failure> for Problem {
             // Not earlier than `t` (RateLimit draft §3.2).
             Refusal::Quota(QuotaError::Rate { status }) => Some(status.reset_seconds.max(1)),
             Refusal::Quota(QuotaError::Concurrency { .. }) => Some(1),
-            Refusal::Referrer(ReferrerError::CircuitOpen { retry_after }) => Some(*retry_after),
+            Refusal::Referrer(
+                ReferrerError::CircuitOpen { retry_after } | ReferrerError::TooManyImages { retry_after },
+            ) => Some(*retry_after),
             // Contract §2.6.
             Refusal::Idempotency(IdempotencyError::InFlight) => Some(1),
             _ => (status_of(code).0 == StatusCode::SERVICE_UNAVAILABLE).then_some(1),

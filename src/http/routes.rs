@@ -3,12 +3,14 @@
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Responder};
 
-use super::handlers::{audit, health, sign, trust, unknown, verify};
+use super::handlers::{audit, batch, health, sign, trust, unknown, verify, verify_dsse};
 
 /// Patterns of all endpoints, as metrics and logs name them.
 pub const PATTERNS: &[&str] = &[
     "/api/v1/signer/sign/dsse",
+    "/api/v1/signer/sign/dsse/batch",
     "/api/v1/signer/verify/referrers",
+    "/api/v1/signer/verify/dsse",
     "/api/v1/signer/trust",
     "/api/v1/signer/trust/keys",
     "/api/v1/signer/audit/checkpoint",
@@ -24,7 +26,9 @@ pub fn api(config: &mut ServiceConfig) {
         .service(
             web::scope("/api/v1/signer")
                 .service(post("/sign/dsse", sign::sign_dsse))
+                .service(post("/sign/dsse/batch", batch::sign_dsse_batch))
                 .service(get("/verify/referrers", verify::referrers))
+                .service(post("/verify/dsse", verify_dsse::verify_dsse))
                 .service(get("/trust", trust::trusted_root))
                 .service(get("/trust/keys", trust::keys))
                 .service(get("/audit/checkpoint", audit::checkpoint))

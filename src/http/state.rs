@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use signer_actors::pipeline::Services;
+use tokio::sync::{Semaphore, watch};
 
 use super::budget::BodyBudget;
 use super::client_cert::TrustedProxies;
 use super::lifecycle::Lifecycle;
+use crate::bundle::verify::Trust;
 use crate::telemetry::metrics::{InFlight, Metrics, RouteMetrics};
 
 /// Bounds of HTTP.
@@ -50,10 +52,21 @@ pub struct AppState {
     pub body_hash_required: bool,
     /// Who may say which certificate a client has shown (`server.trusted_proxies`).
     pub proxies: TrustedProxies,
+    /// What verifiers are told, as of now.
+    pub documents: watch::Receiver<Documents>,
+    /// Places for verifications of `POST /verify/dsse`, over all workers: they take memory and a core each.
+    pub verifying: Arc<Semaphore>,
+}
+
+/// What verifiers are told.
+#[derive(Clone, Debug, Default)]
+pub struct Documents {
     /// `GET /trust`: certificate authorities as a Sigstore TrustedRoot, in JSON.
     pub trusted_root: Bytes,
     /// `GET /trust/keys`: keyful public keys, in JSON.
     pub published_keys: Bytes,
+    /// Both, for `POST /verify/dsse`.
+    pub trust: Arc<Trust>,
 }
 
 impl AppState {

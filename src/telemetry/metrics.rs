@@ -7,6 +7,7 @@ mod observer;
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -18,7 +19,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Label values that exist from the start, so that a rate is never computed from a series that appears with its first
 /// event, and so that the hot path resolves no labels.
-const STAGES: [&str; 10] = [
+const STAGES: [&str; 11] = [
     "authenticate",
     "entitlement",
     "idempotency",
@@ -28,24 +29,29 @@ const STAGES: [&str; 10] = [
     "release",
     "audit_intent",
     "sign",
+    "timestamp",
     "audit_outcome",
 ];
-const THROTTLES: [&str; 4] = ["rate", "concurrency", "size", "overload"];
+const THROTTLES: [&str; 5] = ["rate", "concurrency", "size", "lookup", "overload"];
 const CACHES: [&str; 4] = ["token", "entitlement", "release", "key_set"];
+const STRANGERS: [&str; 2] = ["recorded", "left_out"];
 const CLIENT_CERT: [&str; 3] = ["accepted", "ignored", "malformed"];
-const ACTORS: [&str; 7] = [
+const ACTORS: [&str; 8] = [
     "auth",
     "entitlement",
     "idempotency",
     "quota",
     "referrer",
     "signer",
+    "timestamp",
     "audit",
 ];
-const IDEMPOTENCY: [&str; 10] = [
+const TIMESTAMPS: [&str; 3] = ["granted", "unavailable", "unusable"];
+const IDEMPOTENCY: [&str; 11] = [
     "taken",
     "retried",
     "replayed",
+    "void",
     "conflict",
     "in_flight",
     "full",
@@ -54,6 +60,7 @@ const IDEMPOTENCY: [&str; 10] = [
     "unkept",
     "taken_over",
 ];
+const RELOADS: [&str; 3] = ["applied", "unchanged", "refused"];
 /// The one that lives with each worker, whose mailbox nobody watches: at worst, a token is verified anew.
 const WORKERS_OWN: &str = "tokens";
 
@@ -75,6 +82,7 @@ const SYNC_BUCKETS: &[f64] = &[
 const REGISTRY_BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
+const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
 const STATE_BUCKETS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
@@ -85,9 +93,9 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     in_flight: IntGauge,
-    stages: Known<Histogram, 10>,
+    stages: Known<Histogram, 11>,
     stage_seconds: HistogramVec,
-    throttles: Known<IntCounter, 4>,
+    throttles: Known<IntCounter, 5>,
     throttled: IntCounterVec,
     hits: Known<IntCounter, 4>,
     misses: Known<IntCounter, 4>,
@@ -100,9 +108,9 @@ pub struct Metrics {
     licence_version: IntGauge,
     licence_expiry: IntGauge,
     licence_refusals: IntCounter,
-    in_use: Known<IntGauge, 7>,
+    in_use: Known<IntGauge, 8>,
     mailbox_in_use: IntGaugeVec,
-    capacities: Known<IntGauge, 7>,
+    capacities: Known<IntGauge, 8>,
     mailbox_capacity: IntGaugeVec,
     actor_panics: IntCounterVec,
     audit_records: IntCounter,
@@ -113,22 +121,30 @@ pub struct Metrics {
     audit_checkpoint_at: IntGauge,
     audit_publish: Histogram,
     audit_publish_failures: IntCounter,
+    strangers: Known<IntCounter, 2>,
     clock_steps_back: IntCounter,
     release_lookups: IntCounterVec,
     release_seconds: HistogramVec,
     release_refreshes: IntCounterVec,
     release_circuit: IntGaugeVec,
     release_opened: IntCounterVec,
+    timestamps: Known<IntCounter, 3>,
+    timestamp_seconds: Histogram,
+    timestamp_circuit: IntGauge,
     state_seconds: HistogramVec,
     state_errors: IntCounterVec,
     state_up: IntGaugeVec,
     leases: IntGauge,
     leases_broken: IntCounterVec,
-    idempotency: Known<IntCounter, 10>,
+    batch_items: Histogram,
+    batch_results: IntCounterVec,
+    idempotency: Known<IntCounter, 11>,
     idempotency_seconds: HistogramVec,
     idempotency_errors: IntCounterVec,
     idempotency_up: IntGaugeVec,
     idempotency_entries: IntGaugeVec,
+    reloads: Known<IntCounter, 3>,
+    reloaded_at: IntGauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -199,10 +215,25 @@ impl Metrics {
             "Authenticated routes' requests with a Client-Cert field.",
             &["result"],
         )?;
+        let timestamps = make.counters(
+            "signer_timestamps_total",
+            "Answers of the timestamp authority.",
+            &["outcome"],
+        )?;
+        let reloads = make.counters(
+            "signer_reloads_total",
+            "Readings of the configuration by a running service.",
+            &["result"],
+        )?;
         let idempotency = make.counters(
             "signer_idempotency_total",
             "Requests with an idempotency key, and what became of them.",
             &["outcome"],
+        )?;
+        let strangers = make.counters(
+            "signer_audit_unauthenticated_refusals_total",
+            "Refusals of callers who did not prove who they are, by what the audit trail has of them.",
+            &["result"],
         )?;
         let actor_panics = make.counters(
             "signer_actor_panics_total",
@@ -302,9 +333,20 @@ impl Metrics {
                 "signer_audit_failures_total",
                 "Failures to write the audit trail.",
             )?,
+            strangers: Known::new(STRANGERS, |result| strangers.with_label_values(&[result])),
             clock_steps_back: make.counter(
                 "signer_clock_steps_back_total",
                 "Times that the wall clock was seen to have gone back by more than a second.",
+            )?,
+            timestamps: Known::new(TIMESTAMPS, |outcome| timestamps.with_label_values(&[outcome])),
+            timestamp_seconds: make.histogram(
+                "signer_timestamp_seconds",
+                "Time until the timestamp authority answered, failures included.",
+                REGISTRY_BUCKETS,
+            )?,
+            timestamp_circuit: make.gauge(
+                "signer_timestamp_circuit_open",
+                "1 while the timestamp authority is left alone because it has been of no use for a while.",
             )?,
             release_lookups: make.counters(
                 "signer_release_lookups_total",
@@ -357,6 +399,12 @@ impl Metrics {
                 "Units of concurrency that ended while their work was running.",
                 &["why"],
             )?,
+            batch_items: make.histogram("signer_batch_items", "Items of a batch.", BATCH_BUCKETS)?,
+            batch_results: make.counters(
+                "signer_batch_item_results_total",
+                "What items of batches were answered with: ok, or the code of their problem.",
+                &["code"],
+            )?,
             idempotency: Known::new(IDEMPOTENCY, |outcome| idempotency.with_label_values(&[outcome])),
             idempotency_seconds: make.histograms(
                 "signer_idempotency_store_seconds",
@@ -379,8 +427,28 @@ impl Metrics {
                 "Keys in the embedded store of idempotency keys; absent where it is shared.",
                 &["store"],
             )?,
+            reloads: Known::new(RELOADS, |result| reloads.with_label_values(&[result])),
+            reloaded_at: make.gauge(
+                "signer_reload_timestamp_seconds",
+                "When the configuration was last read again without an error; 0 before.",
+            )?,
             registry: make.0,
         })
+    }
+
+    /// Counts a reload of the configuration.
+    pub fn reloaded(&self, result: Reload, now: DateTime<Utc>) {
+        let name = match result {
+            Reload::Applied => "applied",
+            Reload::Unchanged => "unchanged",
+            Reload::Refused => "refused",
+        };
+        if let Some(counter) = self.reloads.get(name) {
+            counter.inc();
+        }
+        if result != Reload::Refused {
+            self.reloaded_at.set(now.timestamp());
+        }
     }
 
     /// The metrics of one route, resolved once: keep it where the route is served.
@@ -419,6 +487,17 @@ impl Metrics {
         let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
         text
     }
+}
+
+/// What came of reading the configuration again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// Keys or the trust in releases were changed.
+    Applied,
+    /// They are as they were.
+    Unchanged,
+    /// There is an error, and nothing was changed.
+    Refused,
 }
 
 /// What became of a `Client-Cert` field (RFC 9440).

@@ -107,6 +107,42 @@ impl Authorities {
         x509::Authorities::from_pem(pem).map(Self)
     }
 
+    /// Sorts certificates into trust anchors and others.
+    ///
+    /// # Errors
+    /// There is no trust anchor among them.
+    pub fn new(certificates: Vec<X509>) -> Result<Self, String> {
+        x509::Authorities::new(certificates).map(Self)
+    }
+
+    /// Reads the certificates of one authority: its own, or several while it changes them, and all up to the root.
+    ///
+    /// # Errors
+    /// As [`Self::from_pem`]; and if none of them is an authority's own.
+    pub fn from_chain_pem(pem: &[u8]) -> Result<Self, String> {
+        let authorities = Self::from_pem(pem)?;
+        if authorities.own_certificates().is_empty() {
+            let problem = "no certificate of a timestamp authority: put its own certificate, whose only and critical \
+                purpose is timeStamping, before those up to its root";
+            return Err(problem.into());
+        }
+        Ok(authorities)
+    }
+
+    /// The authorities' own certificates among those that were read: the ones that sign timestamps.
+    pub fn own_certificates(&self) -> Vec<&X509> {
+        let signs = |certificate: &&X509| {
+            let der = certificate.to_der().ok();
+            der.is_some_and(|der| Fields::read(&der).is_some_and(|fields| is_for_timestamps(&fields)))
+        };
+        self.0.helpers().iter().filter(signs).collect()
+    }
+
+    /// Paths of what was read: an authority's own certificate first where it is known, the root last.
+    pub fn paths(&self) -> Vec<Vec<X509>> {
+        self.0.paths()
+    }
+
     /// Verifies a `TimeStampResp` in DER over `message`, against a clock that says `now`.
     ///
     /// # Errors
@@ -183,15 +219,19 @@ impl Authorities {
         if !signed.names(&fields) || !named.names(&fields) {
             return Err(invalid("the timestamp names two signers"));
         }
-        // RFC 3161 §2.3: this purpose, no other, and critical.
-        let usage = fields.extension(OID_EXTENDED_KEY_USAGE);
-        if !usage.is_some_and(|usage| usage.critical && usage.value == TIME_STAMPING_ONLY) {
+        if !is_for_timestamps(&fields) {
             return Err(unacceptable(
                 "the timestamp authority's certificate is not for timestamps alone",
             ));
         }
         Ok((certificate, carried))
     }
+}
+
+/// RFC 3161 §2.3: this purpose, no other, and critical.
+fn is_for_timestamps(fields: &Fields<'_>) -> bool {
+    let usage = fields.extension(OID_EXTENDED_KEY_USAGE);
+    usage.is_some_and(|usage| usage.critical && usage.value == TIME_STAMPING_ONLY)
 }
 
 fn check_length(der: &[u8]) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ pub(crate) const SET: u8 = 0x31;
 /// The first of the context-specific tags of constructed elements (X.690 §8.1.2.2): `[0]`, `[1]` follows.
 pub(crate) const CONTEXT_0: u8 = 0xa0;
 pub(crate) const CONTEXT_1: u8 = 0xa1;
+pub(crate) const CONTEXT_3: u8 = 0xa3;
 
 /// Reads elements one after another from a slice.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,11 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What is not read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0
     }
 
     /// The tag of the next element.

@@ -17,6 +17,8 @@ pub(crate) struct Fields<'a> {
     pub(crate) serial: &'a [u8],
     /// The issuer's Name, with tag and length.
     pub(crate) issuer: &'a [u8],
+    /// `SubjectPublicKeyInfo`, with tag and length.
+    pub(crate) public_key: &'a [u8],
     pub(crate) extensions: Vec<Extension<'a>>,
 }
 
@@ -36,9 +38,9 @@ impl<'a> Fields<'a> {
         let serial = tbs.expect(INTEGER)?;
         tbs.expect(SEQUENCE)?; // signature
         let issuer = tbs.whole(SEQUENCE)?;
-        for _ in ["validity", "subject", "subjectPublicKeyInfo"] {
-            tbs.expect(SEQUENCE)?;
-        }
+        tbs.expect(SEQUENCE)?; // validity
+        tbs.expect(SEQUENCE)?; // subject
+        let public_key = tbs.whole(SEQUENCE)?;
         tbs.optional(0x81)?; // issuerUniqueID
         tbs.optional(0x82)?; // subjectUniqueID
         let mut extensions = Vec::new();
@@ -54,6 +56,7 @@ impl<'a> Fields<'a> {
         tbs.is_empty().then_some(Self {
             serial,
             issuer,
+            public_key,
             extensions,
         })
     }

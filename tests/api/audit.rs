@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::sign::envelope;
@@ -100,15 +102,97 @@ async fn refusals_are_recorded_under_the_id_that_the_problem_names() {
     assert_eq!(records[0]["caller"]["tenant"], "acme");
     assert_eq!(records[0]["correlationId"], problem["correlationId"]);
     assert_eq!(records[0]["dryRun"], false);
-    // Strangers leave nothing: they could fill the trail.
-    let before = app.audit().len();
-    app.sign()
-        .anonymous()
-        .send()
-        .await
-        .refused(401, "invalid_token", "authentication");
-    app.sign().send().await.ok();
-    assert_eq!(app.audit().len(), before + 2);
+}
+
+#[actix::test]
+async fn a_refused_body_is_recorded_with_who_sent_it() {
+    let app = TestApp::start().await;
+    let proven = |body: &'static str| {
+        let digest = BASE64_URL_SAFE_NO_PAD.encode(openssl::sha::sha256(body.as_bytes()));
+        app.sign()
+            .bytes(body)
+            .proof(|proof| proof.claim("body_sha256", digest))
+    };
+    let rows = [
+        (app.sign().bytes("{"), (400, "invalid_json", "body")),
+        (proven("{}"), (400, "invalid_request", "shape")),
+        (
+            app.sign().json(|body| body["subject"] = json!([])),
+            (422, "invalid_subject", "shape"),
+        ),
+    ];
+    for (call, (status, code, stage)) in rows {
+        let problem = call.send().await.refused(status, code, stage);
+        let records = until("the record", || {
+            Some(app.audited(&problem["auditId"])).filter(|records| !records.is_empty())
+        })
+        .await;
+        let [record] = records.as_slice() else {
+            panic!("{records:?}")
+        };
+        let told = [
+            &record["event"],
+            &record["stage"],
+            &record["code"],
+            &record["caller"]["tenant"],
+        ];
+        assert_eq!(told, ["refusal", stage, code, "acme"]);
+    }
+}
+
+/// Strangers are recorded, but could fill the trail: at a bounded rate, and the rest is counted.
+#[actix::test]
+async fn strangers_leave_a_bounded_number_of_records() {
+    let app = TestApp::with("audit.unauthenticated_burst = 2").await;
+    let anonymous = async || {
+        let answer = app.sign().anonymous().send().await;
+        let problem = answer.refused(401, "invalid_token", "authentication");
+        assert_eq!(problem["auditId"], json!(null), "it is not waited for");
+    };
+    let of_strangers = || {
+        let mut records = app.audit();
+        records.retain(|record| record["event"] == "stranger-refusal");
+        records
+    };
+    let mut sent = 0;
+    // However slow this machine is: until some were left out, and a record has said so.
+    let told = loop {
+        anonymous().await;
+        sent += 1;
+        let told = of_strangers()
+            .iter()
+            .find(|record| record["leftOut"] != 0)
+            .cloned();
+        match told {
+            Some(told) => break told,
+            None => assert!(sent < 500, "none was left out"),
+        }
+    };
+    for (name, expected) in [
+        ("schema", json!(1)),
+        ("scope", json!("signer.sign")),
+        ("stage", json!("authentication")),
+        ("code", json!("invalid_token")),
+    ] {
+        assert_eq!(told[name], expected, "{name}");
+    }
+    assert!(told["correlationId"].is_string() && told["caller"] == json!(null));
+    let records = of_strangers();
+    let left_out: u64 = records
+        .iter()
+        .map(|record| record["leftOut"].as_u64().unwrap())
+        .sum();
+    assert!(records.len() as u64 + left_out <= sent);
+    assert_eq!(records[0]["leftOut"], 0);
+    let metrics = app.metrics().await;
+    let counted = |result: &str| -> u64 {
+        let name = format!("signer_audit_unauthenticated_refusals_total{{result=\"{result}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap().parse().unwrap()
+    };
+    assert!(counted("recorded") >= records.len() as u64);
+    assert!(counted("left_out") >= left_out);
+    verify(&app);
 }
 
 #[actix::test]
@@ -345,4 +429,43 @@ async fn one_folder_has_one_writer() {
         .unwrap();
     assert_eq!(second.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&second.stderr).contains("audit"));
+}
+
+/// A trail in the place of another, by who may write the directory: a checkpoint that was kept elsewhere tells.
+#[actix::test]
+async fn a_start_with_another_trail_than_the_one_that_was_kept_of_is_refused() {
+    let world = World::new("audit.checkpoint_interval = \"100ms\"").await;
+    let child = Child::serve(&world, "first");
+    let (folder, file) = (world.audit_folder(), world.audit_folder().join("checkpoint"));
+    let kept = until("a checkpoint over a record", || {
+        let note = std::fs::read_to_string(&file).ok()?;
+        (note.lines().nth(1)? != "0").then_some(note)
+    })
+    .await;
+    drop(child);
+    world.write("held.note", &kept);
+    let run = |command: &[&str]| {
+        // A service that starts all the same does not end by itself.
+        let output = Command::new("timeout")
+            .args(["--signal=KILL", "60", SIGNER])
+            .args(command)
+            .arg("--config")
+            .arg(world.config_file())
+            .env("SIGNER__AUDIT__HELD_CHECKPOINT", "held.note")
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (_, said) = run(&["check", "--offline"]);
+    assert!(said.contains("goes on from the checkpoint"), "{said}");
+
+    let away = folder.with_extension("before");
+    std::fs::rename(&folder, &away).unwrap();
+    let (code, said) = run(&["serve"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("has lost records"), "{said}");
+    let (code, said) = run(&["check", "--offline"]);
+    assert_ne!(code, Some(0));
+    assert!(said.contains("has lost records"), "{said}");
 }

@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use signer::tlog::{Checkpoint, Hash, TlogProof, leaf_hash, verify_consistency};
 
-use crate::support::{AUDIT_ORIGIN, Answer, Call, Child, SIGNER, TestApp, World};
+use crate::support::{AUDIT_ORIGIN, Answer, Call, Child, SIGNER, TestApp, World, until};
 
 const CHECKPOINT: &str = "/api/v1/signer/audit/checkpoint";
 
@@ -327,6 +327,11 @@ fn planted(call: Call<'_>) -> Call<'_> {
     .field("cookie", canary("cookie"))
 }
 
+/// The same, by someone whose correlation id is a canary, too.
+fn strange(call: Call<'_>) -> Call<'_> {
+    planted(call).field("x-correlation-id", canary("correlation"))
+}
+
 /// Canaries in every input: none comes to lie in any file of the trail.
 #[actix::test]
 async fn no_secret_and_no_content_comes_into_the_trail() {
@@ -346,6 +351,43 @@ async fn no_secret_and_no_content_comes_into_the_trail() {
     let refused = refused.send().await;
     secrets.extend(refused.secrets.iter().cloned());
     refused.refused(403, "tenant_mismatch", "entitlement");
+    // What strangers send is recorded as well: that it came, and nothing of it.
+    for (call, code) in [
+        (strange(app.sign()).anonymous(), "invalid_token"),
+        (strange(app.sign()).raw_token(canary("token")), "invalid_token"),
+        (
+            strange(app.sign()).token(|token| token.claim("iss", canary("issuer"))),
+            "invalid_token",
+        ),
+        (
+            strange(app.sign()).proof(|proof| proof.claim("htm", canary("htm"))),
+            "invalid_dpop_proof",
+        ),
+        (
+            strange(app.sign()).proofs(&[canary("no-proof")]),
+            "invalid_dpop_proof",
+        ),
+        (
+            strange(app.sign()).token(|token| token.claim("scope", canary("scope"))),
+            "insufficient_scope",
+        ),
+    ] {
+        secrets.push(call.sent_token().to_owned());
+        let answer = call.send().await;
+        secrets.extend(answer.secrets.iter().cloned());
+        assert_eq!(answer.json()["code"], code);
+        until("its record", || {
+            let records = app.audit();
+            let newest = records
+                .iter()
+                .rfind(|record| record["event"] == "stranger-refusal");
+            newest.filter(|record| record["code"] == code).cloned()
+        })
+        .await;
+    }
+    let body = planted(app.sign()).bytes(canary("body")).send().await;
+    secrets.extend(body.secrets.iter().cloned());
+    body.refused(400, "invalid_json", "body");
     let dry = planted(app.sign()).option("dryRun", true).send().await;
     secrets.extend(dry.secrets.iter().cloned());
     dry.ok();

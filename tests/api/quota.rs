@@ -86,7 +86,7 @@ async fn a_client_that_hangs_up_frees_nothing_early_and_leaks_nothing() {
 
 /// The day goes on, but no bucket refills.
 #[derive(Debug)]
-struct NothingRefills;
+pub(crate) struct NothingRefills;
 
 impl Clock for NothingRefills {
     fn now(&self) -> DateTime<Utc> {

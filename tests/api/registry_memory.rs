@@ -263,7 +263,7 @@ async fn a_hostile_registry_takes_little_memory_and_nothing_else() {
     let (host, documents) = start();
     let world = World::new(&format!(
         "release.repositories = [\"{host}/heavy\"]\nrelease.plain_http = [\"{host}\"]\nrelease.timeout = \"3s\"\n\
-         release.verify_qps = 1000\nrelease.verify_burst = 1000\nlog.level = \"error\""
+         release.verify_qps = 1000\nrelease.verify_burst = 1000\nrelease.lookup_burst = 1000\nlog.level = \"error\""
     ))
     .await;
     let child = Child::serve(&world, "memory");

@@ -195,3 +195,22 @@ async fn the_rate_of_questions_is_its_own() {
     ask().await.refused(429, "rate_limited", "quota");
     app.sign().send().await.ok();
 }
+
+#[actix::test]
+async fn images_that_nobody_knows_are_looked_up_at_a_rate() {
+    let app = TestApp::with("release.lookup_qps = 1\nrelease.lookup_burst = 3").await;
+    let unknown = |n: u32| app.referrers(&query(&format!("sha256:{n:064x}"))).send();
+    app.referrers(&query(&app.mint.scanner)).send().await.ok();
+    unknown(1).await.refused(404, "not_found", "release");
+    unknown(2).await.refused(404, "not_found", "release");
+    let seen = app.registry.seen();
+    for n in 3..10 {
+        let refused = unknown(n).await;
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        refused.refused(429, "rate_limited", "release");
+    }
+    assert_eq!(app.registry.seen(), seen, "the registry was asked nevertheless");
+    // What is remembered goes on.
+    unknown(2).await.refused(404, "not_found", "release");
+    app.sign().send().await.ok();
+}

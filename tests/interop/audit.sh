@@ -10,6 +10,21 @@ install_audit_judge() {
     fi
 }
 
+# The disk fails in every way, under load; see the table in docs/reference/audit.md.
+judge_audit_faults() {
+    local folder="$work/faults" what
+    mkdir "$folder"
+    cc -shared -fPIC -O2 -o "$folder/shim.so" "$here/audit/shim.c" -ldl || fail "the failing disk was not built: install a C compiler"
+    # A mount namespace of its own: one of the disks is a small tmpfs.
+    unshare --mount "$python" "$here/audit/faults.py" "$signer" "$root/src/adapters/registry/cosign/testdata" \
+        "$folder/shim.so" "$folder" >"$folder/judged" 2>&1 || true
+    version="$("$signer" --version | cut -d' ' -f2)"
+    for what in "full disk (tmpfs)" "write EIO" "fdatasync EIO" "short writes" "read-only (EROFS)" "fdatasync hangs" \
+        "fdatasync 100 ms" "torn write" "truncated tail"; do
+        accepts signer "audit trail, $what" "^ok" said "$folder/judged" "$what"
+    done
+}
+
 judge_audit() {
     version="$(awk '$2 == "golang.org/x/mod" { print $3 }' "$here/judges/audit/go.mod")"
     local configuration base trail="$work/trail" vkey

@@ -27,11 +27,11 @@ judge_openbao() {
 }
 
 keep_service() {
-    kept=("$service" "$backend_pid" "$backend_credentials")
+    kept=("$service" "$backend_pid" "$backend_credentials" "$backend_log")
 }
 
 restore_service() {
-    service="${kept[0]}" backend_pid="${kept[1]}" backend_credentials="${kept[2]}"
+    service="${kept[0]}" backend_pid="${kept[1]}" backend_credentials="${kept[2]}" backend_log="${kept[3]}"
 }
 
 # Sealed, the token revoked, the permission withdrawn: the contract's code each, and recovery without a restart.
@@ -69,7 +69,8 @@ judge_remote_signature() {
         accepts cosign "$1, $what" '^Verified OK' cosign_blob "$cosign3" "$out" bundle.sigstore --key "$out/public-key.pem"
         version="$(npm_version_of @sigstore/verify)"
         accepts "@sigstore/verify" "$1, $what" '^VERIFIED' \
-            sigstore_js "$out/bundle.sigstore.json" --key "$out/public-key.pem"
+            sigstore_js "$out/bundle.sigstore.json" --key "$out/public-key.pem" \
+            --trusted-root "$out/trusted_root.json"
     fi
 }
 
@@ -111,7 +112,7 @@ openbao_does() {
 }
 
 # start_backend_service KEY TABLES.toml: `signer serve` with the neighbours of `signer dev` and these backends besides;
-# sets `$service`, `$backend_pid` and `$backend_credentials`.
+# sets `$service`, `$backend_pid`, `$backend_credentials` and `$backend_log`.
 start_backend_service() {
     local folder listen
     folder="$(mktemp -d "$work/backend-service.XXXX")"
@@ -125,6 +126,7 @@ start_backend_service() {
     pids+=("$backend_pid")
     [[ ${wait_until_ready-} == false ]] || wait_for "$folder/out" '"ready":true' "$folder/log"
     service="http://$listen"
+    backend_log="$folder/log"
     backend_credentials="$folder/credentials.json"
     python3 - "$dev/credentials.json" "$backend_credentials" "$service" <<'END'
 import json, os, sys

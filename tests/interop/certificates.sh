@@ -15,15 +15,18 @@ judge_certificates() {
     by3+=(--trusted-root "$sigstore/root.json")
     local by3_key=(--trusted-root "$sigstore/root.json" --key "$keys/release.pub")
 
-    on_referrers_registry
-    sign_short_lived
-    judge_identities
-    judge_strictly
     on_docker_registry
     judge_identities
-    on_referrers_registry
-    judge_expired
-    judge_strange_timestamps
+    local on
+    for on in on_referrers_registry on_zot; do
+        "$on"
+        sign_short_lived
+        judge_identities
+        judge_strictly
+        judge_expired
+        judge_strange_timestamps
+        service="${lenient[0]}" service_log="${lenient[1]}"
+    done
 }
 
 # --- what is judged -------------------------------------------------------------------------------------------------
@@ -74,7 +77,9 @@ judge_strictly() {
 
 # Signs with a certificate that Fulcio's CA issued for seconds; judge_expired looks when they are over.
 sign_short_lived() {
-    local key="$sigstore/short" signing
+    local key signing
+    short="$(mktemp -d "$sigstore/short.XXXX")"
+    key="$short/key"
     short_lived_ends="$("$python" "$here/support/short_lived.py" "$sigstore/fulcio.pem" "$sigstore/intermediate.key" not-secret \
         "$release_issuer" "$release_identity" 30 "$key")"
     cosign_does "$cosign3" import-key-pair --key "$key.key" --output-key-prefix "$key-cosign"
@@ -90,7 +95,7 @@ sign_by_short_lived() {
     made "short-lived, $1 $2 $SECONDS"
     certificate_options "$1" "$2"
     [[ $1 == "$cosign3" ]] || options+=(--certificate-chain "$sigstore/fulcio.pem")
-    cosign_does "$1" sign --yes "${options[@]}" --key "$sigstore/short-cosign.key" --certificate "$sigstore/short.pem" \
+    cosign_does "$1" sign --yes "${options[@]}" --key "$short/key-cosign.key" --certificate "$short/key.pem" \
         "$place@$image"
 }
 
@@ -161,13 +166,14 @@ certificate_options() {
 # release_by_identity WITNESS…: the section `[release]` for images signed with certificates, or by the release key, which need
 # these witnesses. Believed are timestamps of `$timestamp_roots` and the log of `$log_key`, or else those that are there.
 release_by_identity() {
-    python3 - "$keys" "$repository" "$docker" "$with_referrers" "$release_issuer" "$release_identity" "$sigstore" \
-        "${timestamp_roots-tsa.pem}" "${log_key-$sigstore/rekor.pub}" "$@" <<'END'
+    python3 - "$keys" "$repository" "$docker" "$with_referrers" "$with_zot" "$release_issuer" "$release_identity" \
+        "$sigstore" "${timestamp_roots-tsa.pem}" "${log_key-$sigstore/rekor.pub}" "$@" <<'END'
 import json, sys
-keys, name, docker, with_referrers, issuer, subject, sigstore, timestamp_roots, log, *witnesses = sys.argv[1:]
+keys, name, *hosts, issuer, subject, sigstore, timestamp_roots, log = sys.argv[1:11]
+witnesses = sys.argv[11:]
 print(json.dumps({
-    "repositories": [f"{host}/{name}" for host in (docker, with_referrers)],
-    "plain_http": [docker, with_referrers],
+    "repositories": [f"{host}/{name}" for host in hosts],
+    "plain_http": hosts,
     "private_networks": ["127.0.0.0/8"],
     "keys": [f"{keys}/release.pub"],
     "roots": f"{sigstore}/fulcio.pem",

@@ -2,12 +2,14 @@
 
 # judge_registries EXTENDED: true or false.
 judge_registries() {
+    local on
     make_release_keys
     start_docker_registries
     made revoked
     revoked="$image"
     if $1; then
-        start_referrers_registry
+        start_referrers_registries
+        start_zot
     fi
     start_release_service "$(release_by_key)"
 
@@ -20,10 +22,14 @@ judge_registries() {
     judge_access
     judge_revoked
     if $1; then
-        on_referrers_registry
-        judge_bundles
-        judge_simple_signing
-        judge_platforms
+        for on in on_referrers_registry on_zot; do
+            "$on"
+            judge_bundles
+            judge_simple_signing
+            judge_platforms
+        done
+        on_pages
+        judge_pages
         judge_certificates
     fi
 }
@@ -136,6 +142,25 @@ judge_access() {
     registry_name="$plain"
 }
 
+# A registry that tells of one referrer at a time. cosign takes the first page for all of them.
+judge_pages() {
+    local cosign="$cosign3" format=bundle
+    made "pages, release key" && sign3 release
+    judged "P-256, release key" accepts trusted '"format":"sigstore-bundle","verified":true' --key "$keys/release.pub"
+    made "pages, other keys" && sign3 foreign && sign3 foreign
+    judged "P-256, another key twice" refuses untrusted 'no release key.*no release key' --key "$keys/release.pub"
+    made "pages, last" && sign3 foreign && sign3 foreign && sign3 release
+    why="cosign reads the first page alone" \
+        judged "P-256, another key twice, then release key" refuses trusted \
+        'no release key.*no release key.*"verified":true' --key "$keys/release.pub"
+    cosign="$cosign2" format="OCI 1.1"
+    local -x COSIGN_EXPERIMENTAL=1
+    made "pages, OCI 1.1" && sign2 foreign --registry-referrers-mode=oci-1-1 && sign2 release --registry-referrers-mode=oci-1-1
+    why="cosign reads the first page alone" \
+        judged "P-256, another key, then release key" refuses trusted '"verified":true' \
+        --experimental-oci11 --key "$keys/release.pub"
+}
+
 judge_revoked() {
     local cosign="$cosign3" format=bundle image="$revoked"
     sign3 release
@@ -183,6 +208,14 @@ on_docker_registry() {
 
 on_referrers_registry() {
     on_registry "go-containerregistry $referrers_registry_version" "$with_referrers" referrers-api
+}
+
+on_pages() {
+    on_registry "go-containerregistry, one a page" "$with_pages" referrers-api
+}
+
+on_zot() {
+    on_registry "zot $zot_version" "$with_zot" referrers-api
 }
 
 at_registry() {
@@ -236,7 +269,7 @@ judged() {
     fi
     answer="$(referrers_of "$image" "$place")" || true
     # Callers are not told what the doubt is; operators are.
-    [[ $answer != *registry_error* ]] || answer+="$(doubt_about "$image")"
+    [[ $answer != *registry_error* ]] || answer+="$(doubt_about "$image" "$place")"
     ours="$(grep -oE '"(verdict|code)":"[a-z_]+"' <<<"$answer" | sed -n '1s/.*:"\(.*\)"/\1/p')"
     case "$theirs $ours" in
         "accepts trusted" | "refuses untrusted" | "refuses unsigned" | "fails registry_error" | "refuses registry_error") ;;
@@ -258,11 +291,11 @@ judged() {
     matrix+=("$(matrix_row "$registry_name" "${cosign_version%%-*}" "$material" "$format" "$theirs" "$ours" "$agree" "$result")")
 }
 
-# The last line of the service's log about an image; it may come after the answer.
+# doubt_about DIGEST REPOSITORY: the last line of the service's log about an image there; it may come after the answer.
 doubt_about() {
     local tries
     for ((tries = 0; tries < 50; tries++)); do
-        if grep "no verdict.*$1" "$service_log" | tail -n 1 | grep .; then
+        if grep "no verdict.*$1.*reason: $2:" "$service_log" | tail -n 1 | grep .; then
             return
         fi
         sleep 0.1

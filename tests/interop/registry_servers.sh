@@ -40,24 +40,49 @@ END
     listening="$(grep -oE '127\.0\.0\.1:[0-9]+' "$log" | sed -n 1p)"
 }
 
-# The registry of go-containerregistry, which has the referrers API; sets `$with_referrers`, its host and port.
+# The registry of go-containerregistry, which has the Referrers API: with all referrers on one page, and with one on each.
+# Sets `$with_referrers` and `$with_pages`, each a host and port.
+start_referrers_registries() {
+    start_referrers_registry whole
+    with_referrers="$listening"
+    start_referrers_registry pages -page 1
+    with_pages="$listening"
+}
+
+# start_referrers_registry NAME OPTION…: sets `$listening`.
 start_referrers_registry() {
-    local folder="$work/referrers-registry"
+    local folder="$work/referrers-registry-$1"
+    shift
     mkdir -p "$folder"
-    "$referrers_registry" >"$folder/out" 2>"$folder/log" &
+    "$referrers_registry" "$@" >"$folder/out" 2>"$folder/log" &
     pids+=($!)
     wait_for "$folder/out" 'listening on' "$folder/log"
-    with_referrers="$(grep -oE '127\.0\.0\.1:[0-9]+' "$folder/out")"
+    listening="$(grep -oE '127\.0\.0\.1:[0-9]+' "$folder/out")"
+}
+
+# zot, whose Referrers API is that of a draft of OCI 1.1; sets `$with_zot`, its host and port.
+start_zot() {
+    local folder="$work/zot" port
+    mkdir -p "$folder"
+    port="$(free_port)"
+    cat >"$folder/config.json" <<END
+{ "distSpecVersion": "1.1.0", "storage": { "rootDirectory": "$folder/data" },
+  "http": { "address": "127.0.0.1", "port": "$port" }, "log": { "level": "info" } }
+END
+    "$zot" serve "$folder/config.json" >"$folder/log" 2>&1 &
+    pids+=($!)
+    with_zot="127.0.0.1:$port"
+    wait_for_answer "http://$with_zot/v2/" "$folder/log"
 }
 
 # The section `[release]` for images signed by key.
 release_by_key() {
     "$python" - "$keys" "$repository" "$token_realm" "$revoked" "$docker" "$behind_basic" "$behind_token" "$behind_other_ca" \
-        "${with_referrers-}" <<'END'
+        "${with_referrers-}" "${with_pages-}" "${with_zot-}" <<'END'
 import json, sys
-keys, name, realm, revoked, docker, basic, token, other_ca, with_referrers = sys.argv[1:]
+keys, name, realm, revoked, docker, basic, token, other_ca, *extended = sys.argv[1:]
 local = lambda host: "localhost:" + host.split(":")[1]
-plain = [host for host in (docker, with_referrers) if host]
+plain = [host for host in (docker, *extended) if host]
 hosts = [*plain, basic, token, local(basic), local(token), other_ca]
 login = lambda host, password: {"host": host, "username": "scanner", "password": f"file:{keys}/{password}"}
 for password in ("not-secret", "wrong"):

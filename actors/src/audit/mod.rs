@@ -5,6 +5,7 @@
 
 mod error;
 mod messages;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use error::AuditError;
 pub use messages::{Append, Durability, Flush, Receipt};
+pub use writing::Writing;
 
 use crate::domain::audit::{AuditRecord, MAX_RECORD_BYTES, SCHEMA_VERSION, ServiceEvent};
 use crate::ports::{AuditLog, Clock, Observer};
@@ -39,6 +41,8 @@ pub struct Audit {
     /// Raised by every failure: records accepted before it may be lost, so what builds on them is refused.
     epoch: u64,
     healthy: watch::Sender<bool>,
+    /// What tells a disk that hangs from one that is slow.
+    writing: Writing,
 }
 
 impl Audit {
@@ -50,6 +54,7 @@ impl Audit {
         slog: slog::Logger,
         linger: Duration,
         healthy: watch::Sender<bool>,
+        writing: Writing,
     ) -> Self {
         Self {
             log,
@@ -62,6 +67,7 @@ impl Audit {
             scheduled: false,
             epoch: 0,
             healthy,
+            writing,
         }
     }
 
@@ -73,7 +79,9 @@ impl Audit {
         }
         let records = std::mem::take(&mut self.pending);
         let begun = self.clock.monotonic();
+        self.writing.begin(begun);
         let result = self.log.append(&records).and_then(|()| self.log.sync());
+        self.writing.end();
         let elapsed = self.clock.monotonic().saturating_sub(begun);
         let answer = match result {
             Ok(()) => {
@@ -136,6 +144,7 @@ impl ActorState for Audit {
         // What was pending may or may not be on disk: whoever waits is told so by a dropped channel, and whoever
         // builds on it is refused by the epoch.
         self.epoch += 1;
+        self.writing.end();
         self.pending.clear();
         self.waiting.clear();
         self.scheduled = false;

@@ -32,6 +32,7 @@ fn bench(linger: Duration) -> Bench {
         vitals.log.clone(),
         linger,
         sender,
+        Writing::default(),
     );
     Bench {
         log,

@@ -24,6 +24,8 @@ pub enum AuditRecord {
     Outcome(Box<Outcome>),
     /// A request was refused after its caller was known, or a dry run was answered.
     Refusal(Box<Refusal>),
+    /// A request was refused before its caller was known.
+    StrangerRefusal(Box<StrangerRefusal>),
     /// The service started, stopped, or its configuration changed.
     Service(Box<ServiceEvent>),
 }
@@ -35,6 +37,7 @@ impl AuditRecord {
             Self::Intent(intent) => Some(intent.audit_id),
             Self::Outcome(outcome) => Some(outcome.audit_id),
             Self::Refusal(refusal) => Some(refusal.audit_id),
+            Self::StrangerRefusal(refusal) => Some(refusal.audit_id),
             Self::Service(_) => None,
         }
     }
@@ -44,7 +47,7 @@ impl AuditRecord {
         match self {
             Self::Intent(intent) => Some(&intent.caller),
             Self::Refusal(refusal) => Some(&refusal.caller),
-            Self::Outcome(_) | Self::Service(_) => None,
+            Self::Outcome(_) | Self::StrangerRefusal(_) | Self::Service(_) => None,
         }
     }
 
@@ -54,6 +57,7 @@ impl AuditRecord {
             Self::Intent(intent) => intent.time,
             Self::Outcome(outcome) => outcome.time,
             Self::Refusal(refusal) => refusal.time,
+            Self::StrangerRefusal(refusal) => refusal.time,
             Self::Service(event) => event.time,
         }
     }
@@ -135,7 +139,7 @@ pub struct Outcome {
     pub time: DateTime<Utc>,
     /// `signed`, `failed` or `unknown`.
     pub outcome: OutcomeKind,
-    /// SHA-256 of the signature bytes, when signed.
+    /// SHA-256 of the signature bytes, when signed; or when failed after a signature was made, which then did not leave.
     pub signature_digest: Option<String>,
     /// The contract's code, when failed.
     pub code: Option<String>,
@@ -147,9 +151,9 @@ pub struct Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutcomeKind {
-    /// A signature was made.
+    /// A signature was made, and may have left.
     Signed,
-    /// No signature was made.
+    /// No signature left: none was made, or it was withheld.
     Failed,
     /// The process ended before the outcome was written.
     Unknown,
@@ -175,6 +179,29 @@ pub struct Refusal {
     pub stage: Option<String>,
     /// The contract's code; empty when a dry run passed every gate.
     pub code: Option<String>,
+}
+
+/// A refusal of someone who did not prove who they are. Whatever they sent, nothing of it is in here: this is the one
+/// record that anyone can have written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StrangerRefusal {
+    /// [`SCHEMA_VERSION`]
+    pub schema: u32,
+    /// Names the record. The answer does not: it left first.
+    pub audit_id: AuditId,
+    /// The request's correlation id, if it has the form of one of ours or of a trace id; any other is the stranger's text.
+    pub correlation_id: Option<String>,
+    /// When it was refused.
+    pub time: DateTime<Utc>,
+    /// The scope that was needed.
+    pub scope: String,
+    /// The stage that refused.
+    pub stage: String,
+    /// The contract's code.
+    pub code: String,
+    /// Refusals of strangers since the record of one before this that were left out, as too many came.
+    pub left_out: u64,
 }
 
 /// A fact about the service itself.

@@ -99,8 +99,10 @@ impl Confirmation {
 pub enum Scope {
     /// `signer.sign`
     Sign,
-    /// `signer.verify`
+    /// `signer.verify`; `signer.sign` implies it (contract §2.3).
     Verify,
+    /// `signer.verify`, and nothing in its place (contract §2.4).
+    VerifyEnvelopes,
     /// `signer.audit`
     Audit,
 }
@@ -110,7 +112,7 @@ impl Scope {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sign => "signer.sign",
-            Self::Verify => "signer.verify",
+            Self::Verify | Self::VerifyEnvelopes => "signer.verify",
             Self::Audit => "signer.audit",
         }
     }

@@ -5,12 +5,15 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::digest::Sha256Digest;
+use super::ids::KeyId;
 use super::tenant::{InstallationId, TenantId};
 
 /// Longest answer that is kept, without its payload, in bytes. Certificates and names make some 4 KiB.
 pub const MAX_TOLD: usize = 128 * 1024;
 /// Version of [`KeptAnswer::encode`].
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Bytes before the backend's id: version, stamp, payload's digest, whether there is a key, the key's digest, length of the id.
+const HEAD: usize = 2 + 32 + 1 + 32 + 1;
 
 /// An `Idempotency-Key`: 1 to 255 visible ASCII characters (RFC 5234 `VCHAR`), opaque.
 #[derive(Clone, PartialEq, Eq)]
@@ -107,6 +110,10 @@ pub struct KeptAnswer {
     pub stamped: bool,
     /// SHA-256 of the payload that was signed.
     pub payload: Sha256Digest,
+    /// Backend that signed.
+    pub backend: KeyId,
+    /// SHA-256 of its SubjectPublicKeyInfo; `None` for keys made anew for every certificate.
+    pub key: Option<Sha256Digest>,
     /// The answer as it was told, without the payload. Opaque to the core, at most [`MAX_TOLD`] bytes.
     pub told: Bytes,
 }
@@ -117,25 +124,46 @@ impl KeptAnswer {
         if self.told.len() > MAX_TOLD {
             return None;
         }
-        let mut bytes = Vec::with_capacity(34 + self.told.len());
+        let id = self.backend.as_str().as_bytes();
+        let mut bytes = Vec::with_capacity(HEAD + id.len() + self.told.len());
         bytes.extend([VERSION, u8::from(self.stamped)]);
         bytes.extend(self.payload.0);
+        bytes.push(u8::from(self.key.is_some()));
+        bytes.extend(self.key.map_or([0; 32], |key| key.0));
+        bytes.push(u8::try_from(id.len()).ok()?);
+        bytes.extend(id);
         bytes.extend_from_slice(&self.told);
         Some(bytes.into())
     }
 
     /// Reads what [`Self::encode`] wrote; `None` for anything else.
     pub fn decode(mut bytes: Bytes) -> Option<Self> {
-        let stamped = match (bytes.first()?, bytes.get(1)?) {
-            (&VERSION, 0) => false,
-            (&VERSION, 1) => true,
+        let mut told = bytes.split_off(bytes.len().min(HEAD));
+        let (form, head) = bytes.split_first_chunk()?;
+        let (payload, head) = head.split_first_chunk()?;
+        let (has_key, head) = head.split_first()?;
+        let (key, head) = head.split_first_chunk()?;
+        let length = usize::from(*head.first()?);
+        let stamped = match form {
+            [VERSION, 0] => false,
+            [VERSION, 1] => true,
             _ => return None,
         };
-        let payload = <[u8; 32]>::try_from(bytes.get(2..34)?).ok()?;
-        let told = bytes.split_off(34);
+        let key = match (has_key, key) {
+            (0, key) if key.iter().all(|byte| *byte == 0) => None,
+            (1, key) => Some(Sha256Digest(*key)),
+            _ => return None,
+        };
+        if told.len() < length {
+            return None;
+        }
+        let id = told.split_to(length);
+        let backend = KeyId::parse(std::str::from_utf8(&id).ok()?)?;
         (told.len() <= MAX_TOLD).then_some(Self {
             stamped,
-            payload: Sha256Digest(payload),
+            payload: Sha256Digest(*payload),
+            backend,
+            key,
             told,
         })
     }
@@ -214,19 +242,37 @@ mod tests {
         let answer = |told: &'static [u8]| KeptAnswer {
             stamped: true,
             payload: Sha256Digest([7; 32]),
+            backend: KeyId::parse("main-2026").expect("an id"),
+            key: Some(Sha256Digest([8; 32])),
             told: Bytes::from_static(told),
         };
         for told in [b"".as_slice(), b"{}"] {
-            let encoded = answer(told).encode().expect("short");
-            assert_eq!(KeptAnswer::decode(encoded), Some(answer(told)));
+            for key in [None, answer(told).key] {
+                let answer = KeptAnswer { key, ..answer(told) };
+                let encoded = answer.encode().expect("short");
+                assert_eq!(KeptAnswer::decode(encoded), Some(answer));
+            }
         }
         let good = answer(b"{}").encode().expect("short");
-        for (index, byte) in [(0, 0), (0, 2), (1, 2)] {
+        // Version, stamp, whether there is a key, length of the id, its first character.
+        for (index, byte) in [
+            (0, 0),
+            (0, 1),
+            (0, 3),
+            (1, 2),
+            (34, 0),
+            (34, 2),
+            (67, 0),
+            (67, 12),
+            (68, b' '),
+        ] {
             let mut bad = good.to_vec();
             bad[index] = byte;
-            assert_eq!(KeptAnswer::decode(bad.into()), None);
+            assert_eq!(KeptAnswer::decode(bad.into()), None, "{index}");
         }
-        assert_eq!(KeptAnswer::decode(good.slice(..33)), None);
+        for length in [0, 1, 33, 67, 68, 76] {
+            assert_eq!(KeptAnswer::decode(good.slice(..length)), None, "{length}");
+        }
         let long = |length| KeptAnswer {
             told: vec![0; length].into(),
             ..answer(b"")

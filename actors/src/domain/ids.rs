@@ -50,6 +50,19 @@ impl CorrelationId {
         Self(id.to_string())
     }
 
+    /// The identifier, if it is spelled like one that is generated: a UUID, or 32 hexadecimal digits as a trace id has
+    /// them, in lowercase. Anything else may be a caller's own words.
+    pub fn as_generated(&self) -> Option<&str> {
+        let hex = |text: &str| {
+            text.bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        let trace = self.0.len() == 32 && hex(&self.0);
+        // RFC 9562 §4.
+        let uuid = || self.0.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && self.0.split('-').all(hex);
+        (trace || uuid()).then_some(self.0.as_str())
+    }
+
     /// The identifier as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -107,6 +120,33 @@ mod tests {
         for bad in ["", " ", "a b", "a\n", "é", "a/b", &"x".repeat(129)] {
             assert!(CorrelationId::parse(bad).is_none(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn only_what_is_spelled_like_a_generated_id_passes_for_one() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let uuid = "01a20390-1f58-7441-9fd1-ee1696b17361";
+        let told = |text: &str| CorrelationId::parse(text).map(|id| id.as_generated().map(str::to_owned));
+        for good in [trace, uuid] {
+            assert_eq!(told(good), Some(Some(good.to_owned())));
+        }
+        let (upper, longer, joined) = (trace.to_uppercase(), format!("{uuid}0"), uuid.replace('-', ""));
+        for other in [
+            "order-7",
+            "jane.doe",
+            &upper,
+            &longer,
+            &uuid.replace('-', "."),
+            &trace[1..],
+            "4bf9-2f35",
+        ] {
+            assert_eq!(told(other), Some(None), "{other}");
+        }
+        assert_eq!(
+            told(&joined),
+            Some(Some(joined.clone())),
+            "it is one in simple form, too"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod jws;
 pub mod plan;
+pub mod predicates;
 pub mod release;
 pub mod signing;
 pub mod statement;

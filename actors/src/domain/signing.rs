@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::digest::Sha256Digest;
 use super::ids::KeyId;
 
 /// How a statement is signed (contract §2.1, `signingMode`).
@@ -100,6 +101,11 @@ pub struct SigningIdentity {
 }
 
 impl SigningIdentity {
+    /// SHA-256 of the public key of a long-lived key; `None` for one made anew for every certificate.
+    pub fn key_digest(&self) -> Option<Sha256Digest> {
+        (self.mode == SigningMode::Kms).then(|| Sha256Digest::of(&self.public_key_der))
+    }
+
     /// The identity of a long-lived key: the backend's id is the key's, and there is no certificate. `public_key_der`
     /// and `public_key_pem` are the same SubjectPublicKeyInfo.
     pub fn keyful(

@@ -4,10 +4,13 @@
 //! checked; the subjects, which carry the gates' stamp, come after it (canonical order puts `subject` last), when the
 //! gates have passed. So the body is walked once and copied once.
 
+use std::ops::Range;
+
 use serde_json::value::RawValue;
 
-use super::canonical::{CanonicalError, canonicalize, compare_names, write_string};
+use super::canonical::{CanonicalError, canonicalize, canonicalize_noting, compare_names, write_string};
 use super::digest::{ImageDigest, Sha256Digest};
+use super::predicates;
 use super::subject::{Subject, SubjectError, check_subjects};
 use super::tenant::{InstallationId, TenantId};
 
@@ -22,6 +25,9 @@ const MEMBER_DEPTH: usize = 1;
 /// Most bytes of annotations, names and values of all subjects together: a plan's size limit counts the predicate, so
 /// what is not predicate must be small.
 pub const MAX_ANNOTATION_BYTES: usize = 1024 * 1024;
+
+/// More than the stamp of one subject has: three names, two identifiers and an image digest, and what is between them.
+const MAX_STAMP_BYTES: usize = 512;
 
 /// Why a request's content has no statement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +51,8 @@ pub struct StatementDraft {
     subjects: Vec<Subject>,
     predicate_type: String,
     predicate_bytes: u64,
+    /// Where the members are in the buffer by which the predicate's shape is told.
+    noted: Vec<Option<Range<usize>>>,
 }
 
 /// What the gates say of a statement, added to each of its subjects (contract §2.1).
@@ -95,12 +103,15 @@ impl StatementDraft {
         buffer.extend_from_slice(STATEMENT_TYPE.as_bytes());
         buffer.extend_from_slice(b"\",\"predicate\":");
         let start = buffer.len();
-        canonicalize(text, MEMBER_DEPTH, &mut buffer).map_err(|error| match error {
-            CanonicalError::Number { .. } | CanonicalError::NameTooLong { .. } => {
-                StatementError::Predicate(format!("predicate: {error}"))
-            }
-            other => StatementError::Json(other),
-        })?;
+        let noted =
+            canonicalize_noting(text, MEMBER_DEPTH, &mut buffer, predicates::NOTED).map_err(|error| {
+                match error {
+                    CanonicalError::Number { .. } | CanonicalError::NameTooLong { .. } => {
+                        StatementError::Predicate(format!("predicate: {error}"))
+                    }
+                    other => StatementError::Json(other),
+                }
+            })?;
         if buffer.get(start..) == Some(b"{}") {
             return Err(StatementError::Predicate(
                 "predicate is empty: a statement must say something".into(),
@@ -111,9 +122,19 @@ impl StatementDraft {
             subjects,
             predicate_type,
             predicate_bytes: u64::try_from(text.len()).unwrap_or(u64::MAX),
+            noted,
         };
         draft.canonicalize_annotations()?;
         Ok(draft)
+    }
+
+    /// Refuses a predicate that has not the shape of its type ([`predicates`]). What it says is nobody's business here.
+    pub fn of_its_shape(mut self) -> Result<Self, StatementError> {
+        let noted = std::mem::take(&mut self.noted);
+        match predicates::misfit(&self.predicate_type, &self.buffer, &noted) {
+            Some(what) => Err(StatementError::Predicate(what)),
+            None => Ok(self),
+        }
     }
 
     /// Size of the predicate as received, in bytes: what the plan's size limit counts.
@@ -124,6 +145,17 @@ impl StatementDraft {
     /// The predicate type.
     pub fn predicate_type(&self) -> &str {
         &self.predicate_type
+    }
+
+    /// How long the payload will be at most, in bytes, whoever it is stamped by.
+    pub fn payload_bytes_at_most(&self) -> usize {
+        let mut rest = Vec::new();
+        self.write_rest(None, &mut rest);
+        let stamps = self.subjects.len().saturating_mul(MAX_STAMP_BYTES);
+        self.buffer
+            .len()
+            .saturating_add(rest.len())
+            .saturating_add(stamps)
     }
 
     /// SHA-256 of the statement as it is now, without a stamp: equal for equal content, however it was spelled.
@@ -230,6 +262,10 @@ fn check_predicate_type(value: &str) -> Result<(), StatementError> {
             .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'^' | b'`'));
     if scheme_fits && text_fits {
         return Ok(());
+    }
+    if let Some(uri) = predicates::uri_of_bare(value) {
+        let what = format!("predicateType must be a full URI: write {uri}");
+        return Err(StatementError::Predicate(what));
     }
     Err(StatementError::Predicate(format!(
         "predicateType must be an absolute URI of at most {MAX_PREDICATE_TYPE} visible ASCII characters, \

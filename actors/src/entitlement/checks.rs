@@ -20,6 +20,17 @@ pub fn check_grant(
     predicate_type: &str,
     now: DateTime<Utc>,
 ) -> Result<(), EntitlementError> {
+    check_presenter(entitlement, token, binding, now)?;
+    check_features(entitlement, mode, key, predicate_type)
+}
+
+/// The part of [`check_grant`] that is about who presents it, whatever is asked.
+pub fn check_presenter(
+    entitlement: &Entitlement,
+    token: &AccessToken,
+    binding: SenderBinding,
+    now: DateTime<Utc>,
+) -> Result<(), EntitlementError> {
     if entitlement.expires <= now {
         return Err(EntitlementError::Expired);
     }
@@ -27,6 +38,16 @@ pub fn check_grant(
     if entitlement.tenant != token.tenant || entitlement.installation != token.installation {
         return Err(EntitlementError::TenantMismatch);
     }
+    Ok(())
+}
+
+/// The part of [`check_grant`] that is about what is asked.
+pub fn check_features(
+    entitlement: &Entitlement,
+    mode: SigningMode,
+    key: Option<&KeyId>,
+    predicate_type: &str,
+) -> Result<(), EntitlementError> {
     let features = &entitlement.features;
     if !features.allow_mode(mode) {
         return Err(EntitlementError::Mode(format!(

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bounds::Bounds;
-pub use checks::{check_grant, check_version};
+pub use checks::{check_features, check_grant, check_presenter, check_version};
 pub use error::EntitlementError;
 pub use messages::{Poe, Resolve};
 

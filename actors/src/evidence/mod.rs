@@ -143,6 +143,30 @@ impl Permit {
     }
 }
 
+/// One permit, used by several units of work one after the other: the items of a batch.
+#[derive(Debug)]
+pub(crate) struct Line(Arc<InLine>);
+
+#[derive(Debug)]
+struct InLine {
+    _permit: Permit,
+}
+
+impl Seat for InLine {}
+
+impl Line {
+    pub(crate) fn new(permit: Permit) -> Self {
+        Self(Arc::new(InLine { _permit: permit }))
+    }
+
+    /// The permit for the next unit of work; `None` as long as the one before it has not ended.
+    pub(crate) fn next(&mut self) -> Option<Permit> {
+        Arc::get_mut(&mut self.0)?;
+        let seat = Arc::clone(&self.0);
+        Some(Permit::new(seat))
+    }
+}
+
 /// What a permit occupies: given back when its last owner drops it.
 pub(crate) trait Seat: Send + Sync + std::fmt::Debug {}
 
@@ -158,6 +182,14 @@ pub struct ReleaseEvidence {
 impl ReleaseEvidence {
     pub(crate) fn new(report: Arc<ReleaseReport>, bound: bool) -> Self {
         Self { report, bound }
+    }
+
+    /// For another item of the same batch.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            report: Arc::clone(&self.report),
+            bound: self.bound,
+        }
     }
 
     /// What the check found.
@@ -218,5 +250,19 @@ impl SigningWarrant {
     /// Names the signature to be, for the backend's own audit.
     pub fn audit_id(&self) -> AuditId {
         self.receipt.audit_id()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_one_unit_of_work_at_a_time() {
+        let mut line = Line::new(Permit::new(Arc::new(())));
+        let first = line.next().expect("free");
+        assert!(line.next().is_none());
+        drop(first);
+        assert!(line.next().is_some());
     }
 }

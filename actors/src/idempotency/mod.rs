@@ -6,6 +6,7 @@
 mod error;
 mod messages;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,11 @@ use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
 const BATCH: usize = 512;
 /// How often the store looks after itself, and keys are given back that could not be.
 const TEND_EVERY: Duration = Duration::from_secs(1);
-/// Most keys that wait to be given back while the store is down; those beyond end by themselves.
+/// While this many keys wait to be given back, no others are taken: so those that wait are bounded by this and by the
+/// attempts under way, and none is forgotten.
 const MOST_OWED: usize = 4096;
+/// Most keys given back at once.
+const GIVING: usize = 256;
 
 type Ended = (Claim, End);
 type Outcome<T> = Result<Result<T, StateUnavailable>, Panicked>;
@@ -38,8 +42,12 @@ pub struct Idempotency {
     returns: mpsc::UnboundedSender<Ended>,
     /// Here until the actor listens, and whenever it does not. As many messages at most as there are holds.
     returned: Option<mpsc::UnboundedReceiver<Ended>>,
-    /// Could not be given back yet.
-    owed: Vec<Ended>,
+    /// To be given back, the oldest first.
+    owed: VecDeque<Ended>,
+    /// Being given back.
+    giving: usize,
+    /// The store did not take the last one: none is tried before the next look.
+    resting: bool,
 }
 
 impl fmt::Debug for Idempotency {
@@ -60,7 +68,9 @@ impl Idempotency {
             observer,
             returns,
             returned: Some(returned),
-            owed: Vec::new(),
+            owed: VecDeque::new(),
+            giving: 0,
+            resting: false,
         }
     }
 
@@ -106,7 +116,6 @@ impl Idempotency {
             Claimed::Kept { attempt, answer } => {
                 // Written by a version that this one does not understand: neither replayed nor signed again.
                 let answer = KeptAnswer::decode(answer).ok_or(IdempotencyError::Unavailable)?;
-                self.observer.idempotency("replayed");
                 Ok(Turn::Kept { attempt, answer })
             }
             Claimed::OtherRequest => Err(IdempotencyError::Conflict),
@@ -128,27 +137,35 @@ impl Idempotency {
         cx.run(Box::pin(gathering), |this: &mut Self, outcome, cx| {
             let Ok((returned, gathered)) = outcome else { return };
             this.returned = Some(returned);
-            for ended in gathered {
-                this.give_up(ended, cx);
-            }
+            this.owed.extend(gathered);
+            this.pay(cx);
             this.listen(cx);
         });
     }
 
-    fn give_up(&mut self, (claim, end): Ended, cx: &mut Cx<'_, Self>) {
-        let asked = self.clock.monotonic();
-        let call = self.store.give_up(claim, end);
-        cx.run(call, move |this: &mut Self, outcome: Outcome<()>, _cx| {
-            if this.told("give_up", asked, outcome).is_err() && this.owed.len() < MOST_OWED {
-                this.owed.push((claim, end));
-            }
-        });
+    /// Gives back what is owed, so many at once, for as long as the store takes it.
+    fn pay(&mut self, cx: &mut Cx<'_, Self>) {
+        while !self.resting
+            && self.giving < GIVING
+            && let Some((claim, end)) = self.owed.pop_front()
+        {
+            self.giving += 1;
+            let asked = self.clock.monotonic();
+            let call = self.store.give_up(claim, end);
+            cx.run(call, move |this: &mut Self, outcome: Outcome<()>, cx| {
+                this.giving = this.giving.saturating_sub(1);
+                if this.told("give_up", asked, outcome).is_err() {
+                    this.owed.push_front((claim, end));
+                    this.resting = true;
+                }
+                this.pay(cx);
+            });
+        }
     }
 
     fn tend(&mut self, cx: &mut Cx<'_, Self>) {
-        for ended in std::mem::take(&mut self.owed) {
-            self.give_up(ended, cx);
-        }
+        self.resting = false;
+        self.pay(cx);
         cx.run(self.store.tend(), |_: &mut Self, _, _| ());
         cx.after(TEND_EVERY, Self::tend);
     }
@@ -169,6 +186,10 @@ impl ActorState for Idempotency {
 
 impl Serve<Take> for Idempotency {
     fn serve(&mut self, Take(claim): Take, cx: &mut Cx<'_, Self>) -> Reply<Result<Turn, IdempotencyError>> {
+        if self.owed.len() >= MOST_OWED {
+            self.observer.idempotency(IdempotencyError::Unavailable.kind());
+            return Reply::Now(Err(IdempotencyError::Unavailable));
+        }
         let asked = self.clock.monotonic();
         let (sender, receiver) = oneshot::channel();
         cx.run(self.store.claim(claim), move |this: &mut Self, outcome, _cx| {

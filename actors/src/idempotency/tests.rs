@@ -41,6 +41,7 @@ fn claim(attempt: u128) -> Claim {
         key: ScopedKey::new(&scope, &key),
         request: Sha256Digest([1; 32]),
         attempt: AuditId(uuid::Uuid::from_u128(attempt)),
+        void: None,
     }
 }
 
@@ -113,12 +114,45 @@ async fn what_cannot_be_given_back_is_tried_again() {
     assert!(again.await.is_ok(), "with the next look after itself");
 }
 
+/// However long it is down and however often it is asked for keys: what has to be given back is bounded, and all of it is.
+#[actix::test]
+async fn a_store_that_is_down_does_not_pile_up_what_is_owed() {
+    let bench = bench();
+    let hold = bench.hold(1).await;
+    bench.store.up.set(false);
+    let claims = || {
+        let calls = bench.store.calls.get();
+        calls.iter().filter(|call| **call == "claim").count()
+    };
+    for attempt in 0..MOST_OWED as u128 + 200 {
+        let refused = bench.take(attempt + 10).await;
+        assert!(matches!(refused, Err(IdempotencyError::Unavailable)));
+    }
+    let asked = claims();
+    assert!((MOST_OWED..MOST_OWED + 100).contains(&asked), "{asked}");
+    drop(hold);
+    for attempt in 0..100 {
+        assert!(bench.take(attempt + 10_000).await.is_err());
+    }
+    assert_eq!(claims(), asked, "the store is left alone");
+    bench.store.up.set(true);
+    let again = tokio::time::timeout(Duration::from_secs(20), async {
+        while !bench.store.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(again.await.is_ok(), "the one that was held, too");
+    bench.hold(2).await;
+}
+
 #[actix::test]
 async fn an_answer_is_kept_for_its_owner_alone() {
     let bench = bench();
     let answer = KeptAnswer {
         stamped: true,
         payload: Sha256Digest([2; 32]),
+        backend: crate::domain::ids::KeyId::parse("file").expect("an id"),
+        key: None,
         told: "told".into(),
     };
     let keep = |hold| Keep {

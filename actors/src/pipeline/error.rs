@@ -11,6 +11,7 @@ use crate::quota::{QuotaError, RateStatus};
 use crate::referrer::ReferrerError;
 use crate::runtime::AskError;
 use crate::signer::SignerError;
+use crate::timestamp::TimestampError;
 
 /// The stages of a request, in order (contract §2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +36,8 @@ pub enum Stage {
     Audit,
     /// The signature.
     Signing,
+    /// The timestamp over the signature.
+    Timestamp,
 }
 
 impl Stage {
@@ -51,6 +54,7 @@ impl Stage {
             Self::Release => "release",
             Self::Audit => "audit",
             Self::Signing => "signing",
+            Self::Timestamp => "timestamp",
         }
     }
 }
@@ -88,6 +92,9 @@ pub enum Refusal {
     /// Nothing was signed.
     #[error(transparent)]
     Signer(#[from] SignerError),
+    /// The signature has no timestamp and does not leave.
+    #[error(transparent)]
+    Timestamp(#[from] TimestampError),
     /// The record is not in the trail.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -118,6 +125,9 @@ impl Refusal {
             Self::Quota(QuotaError::StateUnavailable) => Code::StateUnavailable,
             Self::Referrer(error) => referrer_code(error),
             Self::Signer(error) => signer_code(error),
+            Self::Timestamp(
+                TimestampError::Unavailable | TimestampError::Unusable | TimestampError::OutsideLife,
+            ) => Code::TimestampError,
             Self::Audit(AuditError::Unavailable) => Code::AuditUnavailable,
             Self::Audit(AuditError::Record) => Code::Internal,
             Self::Trail(TrailError::Beyond { .. }) => Code::InvalidRequest,
@@ -174,6 +184,7 @@ fn referrer_code(error: &ReferrerError) -> Code {
         ReferrerError::ScannerMismatch(_) => Code::ScannerMismatch,
         ReferrerError::ForeignRepository => Code::InvalidRequest,
         ReferrerError::Registry | ReferrerError::CircuitOpen { .. } => Code::RegistryError,
+        ReferrerError::TooManyImages { .. } => Code::RateLimited,
         ReferrerError::Overloaded => Code::Overloaded,
         ReferrerError::Timeout => Code::DeadlineExceeded,
     }

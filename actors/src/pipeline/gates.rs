@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use super::context::{Context, SignOptions};
 use super::error::{AskedAt, At, Failure, Refusal, Stage};
-use super::services::{BackendHandle, Services};
+use super::services::Services;
+use super::signers::{BackendHandle, Signers};
 use super::state::{Admitted, Authenticated, Entitled, Item, ReleaseVerified, Session};
 use crate::domain::digest::ImageDigest;
+use crate::domain::entitlement::Entitlement;
 use crate::domain::release::Verdict;
 use crate::domain::statement::StatementDraft;
-use crate::entitlement::{EntitlementError, Resolve, check_grant, check_version};
-use crate::evidence::{Grant, ReleaseEvidence};
+use crate::entitlement::{EntitlementError, Poe, Resolve, check_features, check_presenter, check_version};
+use crate::evidence::{Grant, Principal, ReleaseEvidence};
 use crate::quota::Admit;
 use crate::referrer::{Check, Checked, ReferrerError};
 use crate::runtime::AskError;
@@ -19,12 +21,13 @@ use crate::signer::{Lease, OpenKey, SignerError};
 
 /// What the options ask for must be there: the backend they choose, and whether it is another than the default one.
 pub(super) fn choose<'a>(
-    services: &'a Services,
+    services: &Services,
+    signers: &'a Signers,
     options: &SignOptions,
 ) -> Result<(&'a BackendHandle, bool), Failure> {
-    let mode = options.mode.unwrap_or(services.policy.default_mode);
-    let chosen = services.backend(mode, options.key.as_ref()).at(Stage::Shape)?;
-    if options.timestamp == Some(true) {
+    let mode = options.mode.unwrap_or(signers.defaults.mode);
+    let chosen = signers.backend(mode, options.key.as_ref()).at(Stage::Shape)?;
+    if options.timestamp == Some(true) && services.timestamps.is_none() {
         return Err(Failure::new(Stage::Shape, Refusal::TimestampNotConfigured));
     }
     Ok(chosen)
@@ -34,35 +37,60 @@ pub(super) fn choose<'a>(
 pub(super) async fn entitle(
     services: &Services,
     session: Session<Authenticated>,
-    poe: Option<crate::entitlement::Poe>,
+    poe: Option<Poe>,
     backend: &BackendHandle,
     is_other_key: bool,
     draft: &StatementDraft,
     context: &Context,
 ) -> Result<Session<Entitled>, Failure> {
     timed(services, "entitlement", async {
-        let poe = poe.ok_or(EntitlementError::Required).at(Stage::Entitlement)?;
-        // By tenant, so that one shard sees every proof of a licence.
-        let tenant = session.principal().token().tenant.clone();
-        let shard = services.entitlement.of(tenant.as_str());
-        let entitlement = match shard.ask(Resolve { poe, tenant }, context.deadline).await {
-            Err(AskError::Deadline) => Err(Failure::new(Stage::Entitlement, EntitlementError::Unavailable)),
-            other => other.asked_at(Stage::Entitlement),
-        }?;
-        let principal = session.principal();
-        let info = &backend.info;
-        let key = is_other_key.then_some(&info.id);
-        let (token, binding, now) = (principal.token(), principal.binding(), services.clock.now());
-        check_grant(&entitlement, token, binding, info.mode, key, draft.predicate_type(), now).at(Stage::Entitlement)?;
-        Services::check_active(backend).at(Stage::Entitlement)?;
-        if !services.signs_predicate(draft.predicate_type()) {
-            let what = "this service does not sign this predicateType: see its configuration signing.predicate_types";
-            return Err(Failure::new(Stage::Entitlement, EntitlementError::Predicate(what.into())));
-        }
-        let grant = Grant::new(entitlement, info.mode, info.id.clone());
+        let entitlement = license(services, session.principal(), poe, context).await?;
+        let grant = grant(services, &entitlement, backend, is_other_key, draft)?;
         Ok(session.entitled(grant))
     })
     .await
+}
+
+/// What the proof of entitlement says, if it is its presenter's.
+pub(super) async fn license(
+    services: &Services,
+    principal: &Principal,
+    poe: Option<Poe>,
+    context: &Context,
+) -> Result<Arc<Entitlement>, Failure> {
+    let poe = poe.ok_or(EntitlementError::Required).at(Stage::Entitlement)?;
+    // By tenant, so that one shard sees every proof of a licence.
+    let tenant = principal.token().tenant.clone();
+    let shard = services.entitlement.of(tenant.as_str());
+    let entitlement = match shard.ask(Resolve { poe, tenant }, context.deadline).await {
+        Err(AskError::Deadline) => Err(Failure::new(Stage::Entitlement, EntitlementError::Unavailable)),
+        other => other.asked_at(Stage::Entitlement),
+    }?;
+    let (token, binding, now) = (principal.token(), principal.binding(), services.clock.now());
+    check_presenter(&entitlement, token, binding, now).at(Stage::Entitlement)?;
+    Ok(entitlement)
+}
+
+/// Whether that covers what is asked: mode, key, predicate type; and whether this service signs it at all.
+pub(super) fn grant(
+    services: &Services,
+    entitlement: &Arc<Entitlement>,
+    backend: &BackendHandle,
+    is_other_key: bool,
+    draft: &StatementDraft,
+) -> Result<Grant, Failure> {
+    let info = &backend.info;
+    let key = is_other_key.then_some(&info.id);
+    check_features(entitlement, info.mode, key, draft.predicate_type()).at(Stage::Entitlement)?;
+    if !services.signs_predicate(draft.predicate_type()) {
+        let what =
+            "this service does not sign this predicateType: see its configuration signing.predicate_types";
+        return Err(Failure::new(
+            Stage::Entitlement,
+            EntitlementError::Predicate(what.into()),
+        ));
+    }
+    Ok(Grant::new(Arc::clone(entitlement), info.mode, info.id.clone()))
 }
 
 /// Rate, concurrency, size.

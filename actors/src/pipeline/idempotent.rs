@@ -7,19 +7,25 @@ use super::context::{Context, Idempotent, SignOptions};
 use super::error::{AskedAt, Failure, Refusal, Stage};
 use super::gates::timed;
 use super::services::Services;
+use super::signers::Signers;
 use super::signing::stamp;
 use super::state::{Entitled, Released, Session};
+use crate::audit::Durability;
 use crate::domain::digest::{ImageDigest, Sha256Digest};
 use crate::domain::idempotency::{KeptAnswer, Scope, ScopedKey, framed};
 use crate::domain::ids::AuditId;
-use crate::domain::signing::SigningMode;
+use crate::domain::signing::{KeyState, SigningMode};
 use crate::domain::statement::StatementDraft;
 use crate::idempotency::{Hold, IdempotencyError, Keep, Take, Turn};
 use crate::ports::Claim;
+use crate::quota::{Charge, Lane};
 use crate::runtime::AskError;
 
 /// The operation that a key belongs to.
 const ROUTE: &str = "POST /sign/dsse";
+/// How often one request asks whose turn it is: once more for an answer that counts no more, and once more for another one
+/// that was kept meanwhile.
+const ASKS: usize = 3;
 
 /// What a request holds of its key; nothing without one.
 #[derive(Debug, Default)]
@@ -63,20 +69,58 @@ pub(super) async fn take_turn(
             subject: &token.subject,
             route: ROUTE,
         };
-        let claim = Claim {
+        let mut claim = Claim {
             key: ScopedKey::new(&scope, &key),
             request: request_digest(draft, scanner, options, returned),
             attempt: AuditId(services.ids.uuid()),
+            void: None,
         };
-        match asked_of_store(services.idempotency.ask(Take(claim), context.deadline).await)? {
-            Turn::Yours { hold, earlier } => Ok(Todo::Sign(Held {
-                hold: Some(hold),
-                earlier,
-            })),
-            Turn::Kept { attempt, answer } => Ok(Todo::Repeat(attempt, answer)),
+        for _ in 0..ASKS {
+            match asked_of_store(services.idempotency.ask(Take(claim), context.deadline).await)? {
+                Turn::Yours { hold, earlier } => {
+                    let hold = Some(hold);
+                    return Ok(Todo::Sign(Held { hold, earlier }));
+                }
+                Turn::Kept { attempt, answer } if still_counts(&services.signers(), &answer) => {
+                    charge_replay(services, session, context).await?;
+                    services.observer.idempotency("replayed");
+                    return Ok(Todo::Repeat(attempt, answer));
+                }
+                Turn::Kept { attempt, .. } => {
+                    services.observer.idempotency("void");
+                    claim.void = Some(attempt);
+                }
+            }
         }
+        // Others were as quick every time: one of them will have an answer.
+        Err(Failure::new(Stage::Idempotency, IdempotencyError::InFlight))
     })
     .await
+}
+
+/// What was signed with a key that is revoked, or that this service does not know any more, is no answer (ADR 0015). A
+/// retired key's signatures go on to count.
+fn still_counts(signers: &Signers, answer: &KeptAnswer) -> bool {
+    let mut all = signers.backends.iter();
+    let signer = all.find(|backend| backend.info.id == answer.backend);
+    signer.is_some_and(|backend| backend.info.key == answer.key && backend.info.state != KeyState::Revoked)
+}
+
+/// A replay costs the plan nothing, but there are no more of them in a second than of signatures.
+async fn charge_replay(
+    services: &Services,
+    session: &Session<Entitled>,
+    context: &Context,
+) -> Result<(), Failure> {
+    let tenant = session.principal().token().tenant.clone();
+    let shard = services.quota.of(tenant.as_str());
+    let charge = Charge {
+        tenant,
+        limits: session.grant().entitlement().limits,
+        lane: Lane::Replay,
+    };
+    let charged = shard.ask(charge, context.deadline).await;
+    charged.asked_at(Stage::Quota).map(drop)
 }
 
 /// SHA-256 over the request without the proof of entitlement. What has one default for all has it here; mode, key and
@@ -157,6 +201,15 @@ pub(super) async fn begin(
 }
 
 impl Held {
+    /// How firmly the trail has to have the record of a failure: what the store of keys is told durably must be there.
+    pub(super) fn failure_durability(&self) -> Durability {
+        if self.hold.is_some() {
+            Durability::Durable
+        } else {
+            Durability::InOrder
+        }
+    }
+
     /// The signature was not made. Where the trail says so, too, the next attempt need not hear of this one.
     pub(super) fn failed(&mut self, failure: &Failure) {
         if let Some(hold) = self.hold.as_mut().filter(|_| failure.audit_id.is_some()) {
@@ -177,9 +230,12 @@ pub(super) async fn keep(
     let Some(hold) = held.hold else {
         return Ok(Answer::Signed { released, told });
     };
+    let identity = released.key().identity();
     let kept = KeptAnswer {
         stamped: services.policy.stamp,
         payload: released.statement().digest,
+        backend: identity.backend.clone(),
+        key: identity.key_digest(),
         told: told.clone(),
     };
     let until = hold.until();

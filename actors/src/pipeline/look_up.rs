@@ -48,7 +48,7 @@ pub async fn verify_release(
 }
 
 /// At the rate of questions, which all of a tenant share.
-async fn charge_question(
+pub async fn charge_question(
     services: &Services,
     session: &Session<Authenticated>,
     context: &Context,

@@ -7,27 +7,37 @@
 
 mod answer;
 mod authenticate;
+mod batch;
 mod context;
 mod error;
 mod gates;
 mod idempotent;
+mod lines;
 mod look_up;
 mod probe;
 mod records;
 mod run;
 mod services;
+mod signers;
 mod signing;
 pub mod state;
+mod strangers;
+mod timestamping;
 mod turns;
 
 pub use answer::Answer;
 pub use authenticate::authenticate;
+pub use batch::{BatchAnswer, BatchItem, BatchRequest, sign_batch};
 pub use context::{Context, Idempotent, SignOptions, SignRequest};
 pub use error::{Failure, Refusal, Stage};
-pub use look_up::{audit_records, tree_head, verify_release};
+pub use look_up::{audit_records, charge_question, tree_head, verify_release};
 pub use probe::{Gate, GateReport, GateVerdict, Probe, probe};
+pub use records::note_refused;
 pub use run::sign;
-pub use services::{BackendHandle, Policy, Services};
+pub use services::{Policy, Services, TimestampHandle};
+pub use signers::{BackendHandle, Defaults, PublishedSigners, Signers};
+pub use strangers::{StrangerRate, note_stranger};
+pub use turns::turn;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The dry run: every check of [`run`](super::run), no signature, no permit, no charge of the plan's rate.
 
 use super::context::{Context, SignRequest};
-use super::error::{AskedAt, Failure, Refusal, Stage};
+use super::error::{AskedAt, At, Failure, Refusal, Stage};
 use super::gates::{choose, entitle, lease, verify_scanner};
 use super::records;
 use super::services::Services;
@@ -88,8 +88,10 @@ async fn run(
         options,
         idempotency: _,
     } = request;
-    let (backend, is_other_key) = choose(services, &options)?;
+    let signers = services.signers();
+    let (backend, is_other_key) = choose(services, &signers, &options)?;
     let session = entitle(services, session, poe, backend, is_other_key, &draft, context).await?;
+    backend.check_active().at(Stage::Entitlement)?;
     let tenant = session.principal().token().tenant.clone();
     let limits = session.grant().entitlement().limits;
     let shard = services.quota.of(tenant.as_str());
@@ -136,7 +138,7 @@ async fn run(
         true,
         why,
     );
-    records::append(&services.audit, context, record, Durability::Durable, None)
+    records::append(services, context, record, Durability::Durable, None)
         .await
         .asked_at(Stage::Audit)
         .map_err(|failure| failure.with_rate(Some(rate)))?;

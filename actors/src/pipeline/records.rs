@@ -3,22 +3,23 @@
 use std::time::Duration;
 
 use super::context::Context;
-use super::error::Failure;
+use super::error::{Failure, Stage};
 use super::services::Services;
 use super::state::Session;
 use crate::audit::{Append, AuditError, Durability, Receipt};
 use crate::domain::audit::{
     AuditRecord, Caller, Intent, Outcome, OutcomeKind, Refusal as RefusalRecord, SCHEMA_VERSION,
 };
+use crate::domain::code::Code;
 use crate::domain::digest::Sha256Digest;
 use crate::domain::ids::AuditId;
 use crate::domain::signing::{Signature, SigningIdentity};
 use crate::domain::statement::Statement;
 use crate::domain::tenant::TenantId;
 use crate::evidence::{Principal, ReleaseEvidence};
-use crate::pipeline::state::Entitled;
+use crate::pipeline::state::{Authenticated, Entitled};
 use crate::quota::{Charge, Lane};
-use crate::runtime::{AskError, Mailbox};
+use crate::runtime::AskError;
 
 pub(super) fn caller(principal: &Principal) -> Caller {
     let token = principal.token();
@@ -95,6 +96,22 @@ pub(super) fn outcome(
     }))
 }
 
+/// The outcome of a signature that was made and does not leave: nobody has seen it, and its digest is in the trail in case
+/// somebody does.
+pub(super) fn withheld(
+    services: &Services,
+    audit_id: AuditId,
+    signature: &Signature,
+    code: &str,
+    duration: Duration,
+) -> AuditRecord {
+    let mut record = outcome(services, audit_id, Err(code), duration);
+    if let AuditRecord::Outcome(outcome) = &mut record {
+        outcome.signature_digest = Some(Sha256Digest::of(&signature.0).to_hex());
+    }
+    record
+}
+
 /// The record of a refusal, or of a dry run that was answered (then without stage and code).
 pub(super) fn refusal(
     services: &Services,
@@ -116,22 +133,28 @@ pub(super) fn refusal(
     }))
 }
 
-/// Appends a record.
+/// Appends a record, and waits for it no longer than anyone should have to.
 pub(super) async fn append(
-    audit: &Mailbox<crate::audit::Audit>,
+    services: &Services,
     context: &Context,
     record: AuditRecord,
     durability: Durability,
     after: Option<Receipt>,
 ) -> Result<Result<Receipt, AuditError>, AskError> {
-    let answer = audit
+    // Nothing new is begun on a disk that hangs. What has been begun is told to it in any case: it may come back.
+    if after.is_none() && services.audit_stalls() {
+        return Ok(Err(AuditError::Unavailable));
+    }
+    let deadline = context.deadline.or_after(services.policy.audit_patience);
+    let answer = services
+        .audit
         .ask(
             Append {
                 record,
                 durability,
                 after,
             },
-            context.deadline,
+            deadline,
         )
         .await;
     match answer {
@@ -151,11 +174,25 @@ pub(super) async fn recorded<T>(
 ) -> Result<T, Failure> {
     match result {
         Err(mut failure) if failure.audit_id.is_none() => {
-            failure.audit_id = note_refusal(services, context, caller, &failure, dry_run).await;
+            let (stage, code) = (failure.stage, failure.refusal.code());
+            failure.audit_id = note_refusal(services, context, caller, (stage, code), dry_run).await;
             Err(failure)
         }
         other => other,
     }
+}
+
+/// Records that a request of an authenticated caller was refused before the pipeline had it: for its body. Best effort;
+/// answers the record's name, if there is one.
+pub async fn note_refused(
+    services: &Services,
+    session: &Session<Authenticated>,
+    stage: Stage,
+    code: Code,
+    context: &Context,
+) -> Option<AuditId> {
+    let caller = caller(session.principal());
+    note_refusal(services, context, caller, (stage, code), false).await
 }
 
 /// Records that an authenticated request was refused, at a bounded rate for each tenant: who is refused without end must
@@ -164,7 +201,7 @@ async fn note_refusal(
     services: &Services,
     context: &Context,
     caller: Caller,
-    failure: &Failure,
+    (stage, code): (Stage, Code),
     dry_run: bool,
 ) -> Option<AuditId> {
     if let Some(tenant) = TenantId::parse(&caller.tenant) {
@@ -179,8 +216,8 @@ async fn note_refusal(
         }
     }
     let audit_id = AuditId(services.ids.uuid());
-    let why = (failure.stage.as_str(), failure.refusal.code().as_str());
+    let why = (stage.as_str(), code.as_str());
     let record = refusal(services, context, audit_id, caller, dry_run, Some(why));
-    let appended = append(&services.audit, context, record, Durability::InOrder, None).await;
+    let appended = append(services, context, record, Durability::InOrder, None).await;
     matches!(appended, Ok(Ok(_))).then_some(audit_id)
 }

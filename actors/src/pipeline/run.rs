@@ -7,13 +7,15 @@ use bytes::Bytes;
 
 use super::answer::{Answer, Tell};
 use super::context::{Context, SignRequest};
-use super::error::{Failure, Stage};
+use super::error::{At, Failure, Stage};
 use super::gates::{admit, choose, entitle, lease, verify_item_release};
 use super::idempotent::{Todo, begin, keep, repeat, take_turn};
 use super::records;
 use super::services::Services;
 use super::signing::{make_signature, record_intent, release};
 use super::state::{Authenticated, Released, Session};
+use super::timestamping::{authority, timestamp};
+use crate::domain::signing::KeyState;
 use crate::runtime::AskError;
 
 /// Signs one request, or answers as it was answered before. Its refusals after authentication are recorded too. `tell`
@@ -65,22 +67,33 @@ async fn run(
         options,
         idempotency,
     } = request;
-    let (backend, is_other_key) = choose(services, &options)?;
+    let signers = services.signers();
+    let (backend, is_other_key) = choose(services, &signers, &options)?;
     let session = entitle(services, session, poe, backend, is_other_key, &draft, context).await?;
+    // A key that was retired meanwhile signs no more, but what it has answered is answered again.
+    let keyed = idempotency.is_some();
+    if !keyed || backend.info.state == KeyState::Revoked {
+        backend.check_active().at(Stage::Entitlement)?;
+    }
     let asked = (&draft, scanner, &options);
     let mut held = match take_turn(services, &session, idempotency, asked, context).await? {
         Todo::Sign(held) => held,
         Todo::Repeat(audit_id, kept) => return repeat(&session, draft, scanner, audit_id, kept),
     };
+    backend.check_active().at(Stage::Entitlement)?;
     let item = admit(services, Arc::new(session), draft, context).await?;
     let rate = item.rate();
     let answered = async {
         let item = verify_item_release(services, item, scanner, context).await?;
         let key = lease(backend, options.min_life, services, context).await?;
+        let timestamps = authority(services, &options)?;
         let attempt = begin(services, &mut held, context).await?;
         let item = record_intent(services, item, key, backend, attempt, context).await?;
-        let signed = make_signature(services, item, backend, context, begun).await;
+        let durability = held.failure_durability();
+        let signed = make_signature(services, item, backend, context, begun, durability).await;
         let item = signed.inspect_err(|failure| held.failed(failure))?;
+        let timestamped = timestamp(services, item, timestamps, context, begun, durability).await;
+        let item = timestamped.inspect_err(|failure| held.failed(failure))?;
         let released = release(services, item, context, begun).await?;
         let told = tell(&released)?;
         keep(services, held, released, told, context).await

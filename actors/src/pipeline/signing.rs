@@ -7,8 +7,9 @@ use super::error::{AskedAt, Failure, Stage};
 use super::gates::timed;
 use super::idempotent::Attempt;
 use super::records;
-use super::services::{BackendHandle, Services};
-use super::state::{Entitled, Item, Recorded, ReleaseVerified, Released, Session, Signed};
+use super::services::Services;
+use super::signers::BackendHandle;
+use super::state::{Entitled, Item, Recorded, ReleaseVerified, Released, Session, Signed, Timestamped};
 use crate::audit::Durability;
 use crate::domain::digest::ImageDigest;
 use crate::domain::envelope::PAYLOAD_TYPE;
@@ -16,8 +17,11 @@ use crate::domain::ids::AuditId;
 use crate::domain::signing::Signature;
 use crate::domain::statement::Stamp;
 use crate::evidence::IntentReceipt;
-use crate::runtime::{AskError, Panicked, catch};
+use crate::runtime::{AskError, Deadline, Panicked, catch};
 use crate::signer::{Disable, OpenKey, SignerError};
+
+/// Time for the record of a failure, where the request's is over.
+const FAILURE_TIME: Duration = Duration::from_secs(1);
 
 /// Completes the statement and writes down what is about to be signed, durably where the backend is remote.
 pub(super) async fn record_intent(
@@ -50,7 +54,7 @@ pub(super) async fn record_intent(
         } else {
             Durability::InOrder
         };
-        let receipt = records::append(&services.audit, context, record, durability, None)
+        let receipt = records::append(services, context, record, durability, None)
             .await
             .asked_at(Stage::Audit)?;
         Ok(pending.recorded(statement, key, IntentReceipt::new(audit_id), receipt))
@@ -68,13 +72,14 @@ pub(super) fn stamp(session: &Session<Entitled>, scanner: ImageDigest) -> Stamp 
     }
 }
 
-/// Makes the signature, verifies it where the contract asks for it, and records a failure as the outcome.
+/// Makes the signature, verifies it where the contract asks for it, and records a failure as the outcome, this firmly.
 pub(super) async fn make_signature(
     services: &Services,
     item: Item<Recorded>,
     backend: &BackendHandle,
     context: &Context,
     begun: Duration,
+    failure_durability: Durability,
 ) -> Result<Item<Signed>, Failure> {
     let signed_from = services.clock.monotonic();
     let result = sign_and_check(services, &item, backend, context).await;
@@ -90,15 +95,21 @@ pub(super) async fn make_signature(
             let code = failure.refusal.code().as_str();
             let record = records::outcome(services, item.audit_id(), Err(code), duration);
             let after = Some(item.receipt());
-            // Nothing leaves, so nothing waits for this record; without it the intent is closed as unknown at restart.
-            if records::append(&services.audit, context, record, Durability::InOrder, after)
-                .await
-                .is_ok()
-            {
+            let context = after_failure(context);
+            let appended = records::append(services, &context, record, failure_durability, after).await;
+            if let Ok(Ok(_)) = appended {
                 failure.audit_id = Some(item.audit_id());
             }
             Err(failure)
         }
+    }
+}
+
+/// The request's own time may be over. Without a record of its failure the intent is closed as unknown at restart.
+pub(super) fn after_failure(context: &Context) -> Context {
+    Context {
+        deadline: context.deadline.max(Deadline::after(FAILURE_TIME)),
+        ..context.clone()
     }
 }
 
@@ -139,7 +150,7 @@ fn is_sampled(audit_id: AuditId, sample: u8) -> bool {
 /// Makes the outcome durable, and only then lets the signature go.
 pub(super) async fn release(
     services: &Services,
-    item: Item<Signed>,
+    item: Item<Timestamped>,
     context: &Context,
     begun: Duration,
 ) -> Result<Released, Failure> {
@@ -147,7 +158,7 @@ pub(super) async fn release(
         let duration = services.clock.monotonic().saturating_sub(begun);
         let record = records::outcome(services, item.audit_id(), Ok(item.signature()), duration);
         let after = Some(item.receipt());
-        let appended = records::append(&services.audit, context, record, Durability::Durable, after).await;
+        let appended = records::append(services, context, record, Durability::Durable, after).await;
         let outcome = appended.asked_at(Stage::Audit).map_err(|mut failure| {
             failure.audit_id = Some(item.audit_id());
             failure

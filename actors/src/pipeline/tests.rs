@@ -28,14 +28,18 @@ use crate::ports::{
 };
 use crate::quota::{Admit, QuotaError};
 use crate::runtime::{AskError, Deadline};
-use crate::system::{Placement, Tuning, start_actors};
+use crate::system::{Controls, Placement, Tuning, start_controlled};
 use crate::testing::{self, Fakes, until};
 
+mod batch;
 mod dry_run;
 mod failing;
 mod faults;
 mod idempotent;
+mod reload;
 mod remembered;
+mod strangers;
+mod timestamps;
 
 /// Everything a request depends on, before the service starts. Tests turn what they need.
 struct World {
@@ -83,6 +87,7 @@ impl Default for World {
 struct Rig {
     world: World,
     services: Services,
+    controls: Controls,
 }
 
 /// With every actor on the test's own arbiter, so that what happens when is certain.
@@ -114,8 +119,12 @@ fn rig_on(placement: Placement, change: impl FnOnce(&mut World)) -> Rig {
     if fakes.proofs.proof.get().is_ok() {
         fakes.proofs.proof.set(Ok(world.proof.clone()));
     }
-    let services = start_actors(fakes.parts(), world.tuning.clone(), &placement);
-    Rig { world, services }
+    let (services, controls) = start_controlled(fakes.parts(), world.tuning.clone(), &placement);
+    Rig {
+        world,
+        services,
+        controls,
+    }
 }
 
 fn draft(predicate_type: &str, predicate: &str) -> StatementDraft {
@@ -312,7 +321,7 @@ async fn mode_and_key_choose_the_backend() {
     }
     let default = rig(|world| {
         world.fakes.keyless.info.mode = SigningMode::Kms;
-        world.tuning.policy.default_key = other;
+        world.tuning.defaults.key = other;
     });
     let released = default.sign().await.expect("no feature for the default key");
     assert_eq!(released.key().identity().backend.as_str(), "fulcio");

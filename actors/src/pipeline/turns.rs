@@ -15,6 +15,9 @@ use std::collections::{HashMap, VecDeque};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::context::Context;
+use super::error::{At, Failure, Stage};
+use super::state::{Authenticated, Session};
 use crate::domain::tenant::TenantId;
 use crate::runtime::{AskError, Deadline};
 
@@ -59,6 +62,16 @@ pub(super) async fn turn_of(party: &Party, deadline: Deadline) -> Result<(), Ask
         Ok(_) => Ok(()),
         Err(_) => Err(AskError::Deadline),
     }
+}
+
+/// Waits until it is the turn of a caller's tenant on this worker, for work whose size the caller chooses: each item of a
+/// batch is parsed in a turn of its own. What is to be done then comes before the next `await`.
+///
+/// # Errors
+/// 504 `deadline_exceeded` when it is not in time.
+pub async fn turn(session: &Session<Authenticated>, context: &Context) -> Result<(), Failure> {
+    let party = Party::Tenant(session.principal().token().tenant.clone());
+    turn_of(&party, context.deadline).await.at(Stage::Body)
 }
 
 impl Turns {

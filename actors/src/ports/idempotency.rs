@@ -19,6 +19,8 @@ pub struct Claim {
     pub request: Sha256Digest,
     /// Names the attempt, and its signature in the trail.
     pub attempt: AuditId,
+    /// The answer that this attempt left counts no more, and may be taken the place of.
+    pub void: Option<AuditId>,
 }
 
 /// What a store says to a claim.
@@ -26,7 +28,8 @@ pub struct Claim {
 pub enum Claimed {
     /// The attempt may go on: nobody else does until it has ended.
     Taken {
-        /// An attempt whose end is not known: it may have made a signature that nobody was answered with.
+        /// An attempt that had begun and whose end is not known: it may have made a signature that nobody was answered
+        /// with. Or the one whose answer is void.
         earlier: Option<AuditId>,
     },
     /// The request was answered before.
@@ -58,7 +61,7 @@ pub enum Ownership {
 pub enum End {
     /// Nothing was signed: the key is as if it had never been used.
     Nothing,
-    /// A signature may have been made: the next attempt is told of this one.
+    /// If it had begun, a signature may have been made: the next attempt is told of this one.
     Unknown,
 }
 

@@ -12,6 +12,7 @@ mod observe;
 mod release;
 mod signing;
 mod state;
+mod timestamp;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -30,6 +31,7 @@ pub use state::{
     LeaseId, Leases, QuotaStore, Rate, ReplayStore, SharedRate, Spend, Spent, Standing, StateUnavailable,
     StoreEpoch,
 };
+pub use timestamp::{Timestamp, TimestampSource, TimestampSourceError};
 
 /// A future that an actor can run on its own.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

@@ -8,12 +8,16 @@ use chrono::{DateTime, Utc};
 /// Receives observations. Called on hot paths: implementations only add to counters.
 pub trait Observer: Send + Sync + fmt::Debug {
     /// A stage of a request took this long (`authenticate`, `entitlement`, `quota`, `release`, `audit_intent`, `sign`,
-    /// `audit_outcome`).
+    /// `timestamp`, `audit_outcome`).
     fn stage(&self, _stage: &'static str, _elapsed: Duration) {}
     /// A cache (`token`, `entitlement`, `release`, `key_set`) answered by itself or had to ask.
     fn cache(&self, _cache: &'static str, _hit: bool) {}
-    /// A request was throttled (`rate`, `concurrency`, `size`, `overload`).
+    /// A request was throttled (`rate`, `concurrency`, `size`, `lookup`, `overload`).
     fn throttled(&self, _kind: &'static str) {}
+    /// A batch of this many items was answered.
+    fn batch(&self, _items: usize) {}
+    /// An item of a batch was answered with this code, `ok` where it was signed.
+    fn batch_item(&self, _code: &'static str) {}
     /// An actor's handler panicked and the actor was rebuilt.
     fn actor_panicked(&self, _actor: &'static str) {}
     /// Requests an actor holds, queued or running, and how many it may hold.
@@ -34,6 +38,8 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn audit_published(&self, _size: u64, _elapsed: Duration) {}
     /// The audit trail could not be published; its records are durable all the same.
     fn audit_publish_failed(&self) {}
+    /// A refusal of someone unauthenticated was recorded in the audit trail, or left out.
+    fn stranger_refused(&self, _recorded: bool) {}
     /// The wall clock was seen to go back by more than a second.
     fn clock_went_back(&self) {}
     /// The audit trail could not be written.
@@ -49,10 +55,15 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn release_refresh(&self, _result: &'static str) {}
     /// A configured repository's circuit has opened, or closed.
     fn release_circuit(&self, _repository: &str, _open: bool) {}
+    /// The timestamp authority gave a timestamp (`granted`), none for now (`unavailable`) or an answer that is of no use
+    /// (`unusable`), after this time.
+    fn timestamp(&self, _outcome: &'static str, _elapsed: Duration) {}
+    /// The timestamp authority's circuit has opened, or closed.
+    fn timestamp_circuit(&self, _open: bool) {}
     /// The shared state can be used, or not.
     fn state_up(&self, _up: bool) {}
     /// A request with an idempotency key was `taken` on, `retried` after an attempt of unknown end, answered by what was
-    /// kept (`replayed`), or refused (`conflict`, `in_flight`, `full`, `unavailable`); its answer was `stored`, left
+    /// kept (`replayed`), signed anew as that counts no more (`void`), or refused (`conflict`, `in_flight`, `full`, `unavailable`); its answer was `stored`, left
     /// `unkept`, or did not leave as another attempt had `taken_over`.
     fn idempotency(&self, _outcome: &'static str) {}
     /// The store of idempotency keys answered (`claim`, `begin`, `keep`, `give_up`) after this time, or failed to.

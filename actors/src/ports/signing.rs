@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::PortFuture;
+use crate::domain::digest::Sha256Digest;
 use crate::domain::ids::KeyId;
 use crate::domain::signing::{Algorithm, KeyState, Signature, SigningIdentity, SigningMode};
 use crate::evidence::SigningWarrant;
@@ -32,6 +33,8 @@ pub struct BackendInfo {
     pub mode: SigningMode,
     /// The pinned algorithm.
     pub algorithm: Algorithm,
+    /// SHA-256 of the SubjectPublicKeyInfo (DER) of a keyful key; `None` for keys made anew for every certificate.
+    pub key: Option<Sha256Digest>,
     /// State of the key (keyful).
     pub state: KeyState,
     /// For a revoked key: nothing signed from here on is to be trusted.

@@ -89,6 +89,8 @@ pub enum SharedRate {
     Sign,
     /// Dry runs.
     DryRun,
+    /// Replays of kept answers.
+    Replay,
     /// `verify/…` calls.
     Verify,
 }

@@ -29,18 +29,22 @@ impl Request for Admit {
     type Answer = (Option<RateStatus>, Result<Admission, QuotaError>);
 }
 
-/// Which of a tenant's other rates is charged.
+/// Which of a tenant's rates is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
+    /// Signatures: for one that has its permit already, as all items of a batch but the first few have.
+    Sign,
     /// Dry runs: a rate of their own equal to the plan's.
     DryRun,
+    /// Replays of answers kept under an idempotency key: a rate of their own equal to the plan's.
+    Replay,
     /// `verify/…` calls.
     Verify,
     /// Records of refusals: what a tenant is refused may not fill the audit trail.
     Refusal,
 }
 
-/// Charges one call to a rate of its own; takes no permit.
+/// Charges one call to a rate; takes no permit.
 #[derive(Debug)]
 pub struct Charge {
     /// The verified tenant.

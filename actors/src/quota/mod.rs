@@ -30,6 +30,7 @@ const SWEEP_ABOVE: usize = 10_000;
 struct Tenant {
     sign: Bucket,
     dry_run: Bucket,
+    replay: Bucket,
     verify: Bucket,
     refusals: Bucket,
     /// Every permit out holds a clone; so the count is exact, and a permit that is dropped is given back at once.
@@ -43,9 +44,15 @@ impl Tenant {
 
     fn is_idle(&self, now: Duration) -> bool {
         self.in_use() == 0
-            && [&self.sign, &self.dry_run, &self.verify, &self.refusals]
-                .iter()
-                .all(|bucket| bucket.is_full(now))
+            && [
+                &self.sign,
+                &self.dry_run,
+                &self.replay,
+                &self.verify,
+                &self.refusals,
+            ]
+            .iter()
+            .all(|bucket| bucket.is_full(now))
     }
 }
 
@@ -167,7 +174,9 @@ impl Serve<Charge> for Quota {
         let now = self.clock.monotonic();
         let tenant = self.tenant(&ask.tenant, now);
         let bucket = match ask.lane {
+            Lane::Sign => &mut tenant.sign,
             Lane::DryRun => &mut tenant.dry_run,
+            Lane::Replay => &mut tenant.replay,
             Lane::Verify => &mut tenant.verify,
             Lane::Refusal => &mut tenant.refusals,
         };

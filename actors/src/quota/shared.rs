@@ -310,7 +310,9 @@ impl Quota {
 /// The shared rate of a lane; `None` for what each replica limits by itself.
 pub(super) fn shared_rate(lane: Lane) -> Option<SharedRate> {
     match lane {
+        Lane::Sign => Some(SharedRate::Sign),
         Lane::DryRun => Some(SharedRate::DryRun),
+        Lane::Replay => Some(SharedRate::Replay),
         Lane::Verify => Some(SharedRate::Verify),
         // What a tenant is refused may not fill *this replica's* audit trail.
         Lane::Refusal => None,

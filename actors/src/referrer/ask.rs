@@ -61,8 +61,8 @@ impl Told {
     }
 }
 
-/// What the repositories say together, and what came of each, in the order given. The first that trusts answers for all;
-/// the others are given up on.
+/// What the repositories say together, and what came of each, in the order given. The first *in that order* that trusts
+/// answers for all, so that which of them is quicker decides nothing; those behind it are given up on.
 pub(super) async fn ask_all(
     source: Arc<dyn ReleaseSource>,
     clock: Arc<dyn Clock>,
@@ -71,7 +71,7 @@ pub(super) async fn ask_all(
 ) -> (Answer, Vec<Told>) {
     let begun = clock.monotonic();
     let mut told = vec![Told::NOTHING; repositories.len()];
-    let mut answers: Vec<(usize, Answer)> = Vec::with_capacity(repositories.len());
+    let mut answers: Vec<Option<Answer>> = repositories.iter().map(|_| None).collect();
     let mut running: FuturesUnordered<_> = repositories
         .into_iter()
         .enumerate()
@@ -92,12 +92,18 @@ pub(super) async fn ask_all(
             // A defect of ours, and none of the repository's.
             Err(Panicked) => Err(ReleaseError::Doubt("the check panicked".into())),
         };
-        let trusted = matches!(&answer, Ok(report) if report.verdict == Verdict::Trusted);
-        answers.push((place, answer));
-        if trusted {
+        if let Some(slot) = answers.get_mut(place) {
+            *slot = Some(answer);
+        }
+        if is_settled(&answers) {
             break;
         }
     }
-    answers.sort_by_key(|(place, _)| *place);
-    (combine(answers.into_iter().map(|(_, answer)| answer)), told)
+    (combine(answers.into_iter().flatten()), told)
+}
+
+/// One trusts, and all before it have answered.
+fn is_settled(answers: &[Option<Answer>]) -> bool {
+    let mut known = answers.iter().map_while(Option::as_ref);
+    known.any(|answer| matches!(answer, Ok(report) if report.verdict == Verdict::Trusted))
 }

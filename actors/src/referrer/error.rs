@@ -34,6 +34,14 @@ pub enum ReferrerError {
         /// Seconds until it is asked again; at least 1.
         retry_after: u64,
     },
+    /// 429 `rate_limited`: the tenant names images faster than they may be looked up.
+    #[error(
+        "too many images that are not known yet were named for this tenant: name the one that runs, and wait {retry_after} s"
+    )]
+    TooManyImages {
+        /// Seconds until another may be looked up; at least 1.
+        retry_after: u64,
+    },
     /// 503 `overloaded`: too many wait for a registry.
     #[error("too many requests wait for a registry: try again shortly")]
     Overloaded,

@@ -16,18 +16,15 @@ type Answer = Result<Checked, ReferrerError>;
 /// How many may wait for registries.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// At once.
+    /// At once. A tenant that has as many places as are left gets no more, so that no few of them take them all.
     pub waiting: usize,
-    /// Of them, those of one tenant.
-    pub of_tenant: usize,
 }
 
 impl Bounds {
-    /// For a mailbox of this capacity: half of it may wait, a quarter for one tenant.
+    /// For a mailbox of this capacity: half of it may wait.
     pub fn of_mailbox(capacity: usize) -> Self {
         Self {
             waiting: (capacity / 2).max(1),
-            of_tenant: (capacity / 4).max(1),
         }
     }
 }
@@ -42,6 +39,17 @@ struct Flight {
 impl Flight {
     fn has(&self, tenant: &TenantId) -> bool {
         self.waiters.iter().any(|(waiter, _)| waiter == tenant)
+    }
+
+    /// Each once.
+    fn tenants(&self) -> Vec<TenantId> {
+        let mut tenants: Vec<TenantId> = Vec::new();
+        for (tenant, _) in &self.waiters {
+            if !tenants.contains(tenant) {
+                tenants.push(tenant.clone());
+            }
+        }
+        tenants
     }
 }
 
@@ -87,7 +95,8 @@ impl Flights {
 
     pub(super) fn join(&mut self, key: &Key, tenant: &TenantId) -> Joined {
         let own = self.of_tenant.get(tenant).copied().unwrap_or(0);
-        if self.waiting >= self.bounds.waiting || own >= self.bounds.of_tenant {
+        let free = self.bounds.waiting.saturating_sub(self.waiting);
+        if own >= free {
             return Joined::Full;
         }
         let flight = self.entry(key);
@@ -103,13 +112,7 @@ impl Flights {
     pub(super) fn begin(&mut self, key: &Key) -> Vec<TenantId> {
         let flight = self.entry(key);
         flight.running = true;
-        let mut tenants: Vec<TenantId> = Vec::new();
-        for (tenant, _) in &flight.waiters {
-            if !tenants.contains(tenant) {
-                tenants.push(tenant.clone());
-            }
-        }
-        tenants
+        flight.tenants()
     }
 
     /// Ends a lookup: everyone who waits is answered.
@@ -136,6 +139,16 @@ impl Flights {
         }
         self.answer(own, answer);
         true
+    }
+
+    /// Lookups under way count no more: those that somebody waits for, and who, to be queued anew.
+    pub(super) fn restart(&mut self) -> Vec<(Key, u64, Vec<TenantId>)> {
+        self.flights.retain(|_, flight| !flight.waiters.is_empty());
+        let again = self.flights.iter_mut().map(|(key, flight)| {
+            flight.running = false;
+            (key.clone(), flight.id, flight.tenants())
+        });
+        again.collect()
     }
 
     /// Gives up on everyone.

@@ -6,6 +6,7 @@ use super::ReferrerError;
 use crate::domain::digest::ImageDigest;
 use crate::domain::release::ReleaseReport;
 use crate::domain::tenant::TenantId;
+use crate::ports::ReleaseSource;
 use crate::runtime::Request;
 
 /// The verdict about an image: cached, or established now. Concurrent requests for one image share one lookup.
@@ -26,6 +27,15 @@ pub struct Checked {
     pub report: Arc<ReleaseReport>,
     /// True when the registry was not asked for this answer.
     pub cached: bool,
+}
+
+/// From here on verdicts come from this source, of the same repositories. Those of before are forgotten; who waits is answered by
+/// the new one.
+#[derive(Debug)]
+pub struct Trust(pub Arc<dyn ReleaseSource>);
+
+impl Request for Trust {
+    type Answer = ();
 }
 
 impl Request for Check {

@@ -1,13 +1,14 @@
 //! ReferrerActor: verdicts about scanner images, cached and asked for once.
 //!
-//! What it decides is decided by pure parts: what is remembered and refreshed (`memory`), whose lookup is next
-//! (`turns`), who waits for it (`flights`), which repositories are asked at all (`circuit`, `repositories`). The asking
-//! itself (`ask`) runs beside the mailbox.
+//! What it decides is decided by pure parts: what is remembered and refreshed (`memory`), how many lookups a tenant may
+//! cause (`lookups`), whose is next (`turns`), who waits for it (`flights`), which repositories are asked at all
+//! (`circuit`, `repositories`). The asking itself (`ask`) runs beside the mailbox.
 
 mod ask;
 mod circuit;
 mod error;
 mod flights;
+mod lookups;
 mod memory;
 mod messages;
 mod repositories;
@@ -20,11 +21,13 @@ use std::time::Duration;
 pub use circuit::CircuitPolicy;
 pub use error::ReferrerError;
 pub use flights::Bounds;
-pub use messages::{Check, Checked};
+pub use lookups::LookupRate;
+pub use messages::{Check, Checked, Trust};
 pub use repositories::{PublishedHealth, RepositoryHealth};
 
 use ask::{Asked, Told, ask_all};
 use flights::{Flights, Joined};
+use lookups::Lookups;
 use memory::{Jitter, Key, Memory, Now, Verdicted};
 use repositories::Repositories;
 use turns::{Turn, Turns};
@@ -53,6 +56,8 @@ pub struct ReferrerPolicy {
     pub queue: Duration,
     /// When a repository is left alone.
     pub circuit: CircuitPolicy,
+    /// Lookups that a tenant may cause.
+    pub lookups: LookupRate,
 }
 
 /// What the actor is made of.
@@ -87,9 +92,10 @@ pub struct Referrers {
     policy: ReferrerPolicy,
     memory: Memory,
     flights: Flights,
+    lookups: Lookups,
     turns: Turns,
     repositories: Repositories,
-    /// Counts panics: a lookup from before one holds no place any more.
+    /// Counts panics and changes of trust: a lookup from before one holds no place any more, and tells nothing.
     life: u64,
 }
 
@@ -122,6 +128,7 @@ impl Referrers {
             policy: parts.policy,
             memory: Memory::new(&parts.policy),
             flights: Flights::new(parts.bounds),
+            lookups: Lookups::new(parts.policy.lookups),
             turns: Turns::new(parts.policy.concurrency),
             repositories,
             life: 0,
@@ -267,6 +274,18 @@ impl Referrers {
         }
     }
 
+    /// Whether a lookup that nobody else wants yet may be caused by this tenant, now.
+    fn may_look_up(&mut self, key: &Key, tenant: &TenantId) -> Result<(), ReferrerError> {
+        let now = self.clock.monotonic();
+        if let Some(wait) = self.repositories.wait(key.1.as_deref(), now) {
+            return Err(circuit_open(wait));
+        }
+        self.lookups.take(tenant, now).map_err(|retry_after| {
+            self.observer.throttled("lookup");
+            ReferrerError::TooManyImages { retry_after }
+        })
+    }
+
     /// Queues a lookup for this tenant, for as long as its patience lasts.
     fn queue(&mut self, key: Key, id: u64, tenant: TenantId, cx: &mut Cx<'_, Self>) {
         self.turns.queue(&tenant, key.clone());
@@ -326,9 +345,10 @@ impl Serve<Check> for Referrers {
         if !self.repositories.knows(key.1.as_deref()) {
             return Reply::Now(Err(ReferrerError::ForeignRepository));
         }
-        let wait = self.repositories.wait(key.1.as_deref(), self.clock.monotonic());
-        if let Some(wait) = wait.filter(|_| !self.flights.contains(&key)) {
-            return Reply::Now(Err(circuit_open(wait)));
+        if !self.flights.contains(&key)
+            && let Err(refused) = self.may_look_up(&key, &ask.tenant)
+        {
+            return Reply::Now(Err(refused));
         }
         match self.flights.join(&key, &ask.tenant) {
             Joined::Waits(receiver, queue) => {
@@ -342,6 +362,25 @@ impl Serve<Check> for Referrers {
                 Reply::Now(Err(ReferrerError::Overloaded))
             }
         }
+    }
+}
+
+impl Serve<Trust> for Referrers {
+    fn serve(&mut self, Trust(source): Trust, cx: &mut Cx<'_, Self>) -> Reply<()> {
+        self.source = source;
+        self.memory.clear();
+        self.life = self.life.wrapping_add(1);
+        self.turns.abandon();
+        // What was being asked will not be told: circuits are learnt anew.
+        self.repositories.recover();
+        for (key, id, tenants) in self.flights.restart() {
+            for tenant in tenants {
+                if self.flights.is_queued(&key, id) {
+                    self.queue(key.clone(), id, tenant, cx);
+                }
+            }
+        }
+        Reply::Now(())
     }
 }
 

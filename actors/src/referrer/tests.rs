@@ -15,6 +15,7 @@ use crate::testing::{self, FakeClock, FakeIds, FakeReleases};
 mod circuits;
 mod fairness;
 mod refreshing;
+mod trust;
 
 struct Bench {
     releases: FakeReleases,

@@ -15,6 +15,16 @@ impl Deadline {
         Self(now.checked_add(duration).unwrap_or(now))
     }
 
+    /// This one, or so long from now if that is sooner.
+    pub fn or_after(self, duration: Duration) -> Self {
+        self.min(Self::after(duration))
+    }
+
+    /// This much sooner: what is kept back is for what has to follow.
+    pub fn sooner(self, by: Duration) -> Self {
+        Self(self.0.checked_sub(by).unwrap_or(self.0))
+    }
+
     /// As tokio's clock counts.
     pub fn instant(self) -> Instant {
         self.0

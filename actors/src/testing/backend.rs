@@ -32,6 +32,9 @@ pub struct FakeBackend {
     clock: FakeClock,
 }
 
+/// What stands for the public key of every backend.
+const PUBLIC_KEY: &[u8] = &[0x30];
+
 impl FakeBackend {
     /// A keyful backend with this id.
     pub fn new(id: &str, mode: SigningMode, clock: &FakeClock) -> Self {
@@ -41,6 +44,7 @@ impl FakeBackend {
                 kind: "fake",
                 mode,
                 algorithm: Algorithm::EcdsaP256Sha256,
+                key: (mode == SigningMode::Kms).then(|| Sha256Digest::of(PUBLIC_KEY)),
                 state: KeyState::Active,
                 revoked_from: None,
                 remote: false,
@@ -79,7 +83,7 @@ impl SigningBackend for FakeBackend {
             let identity = SigningIdentity {
                 mode: this.info.mode,
                 not_after,
-                ..SigningIdentity::keyful(id, this.info.algorithm, [0x30], pem)
+                ..SigningIdentity::keyful(id, this.info.algorithm, PUBLIC_KEY, pem)
             };
             let replace_at = life.map(|life| this.clock.now() + life / 2);
             Ok(Arc::new(FakeKey {

@@ -39,6 +39,8 @@ enum ModelState {
         since: Duration,
         begun: bool,
         earlier: Option<AuditId>,
+        /// The void answer that is there until the attempt begins.
+        void: Option<Bytes>,
     },
     /// Ended, nobody knows how.
     Unknown(AuditId),
@@ -64,12 +66,13 @@ impl IdempotencyModel {
     fn forget_expired(&mut self, now: Duration) {
         let life = self.life;
         self.entries.retain(|_, entry| match &mut entry.state {
-            ModelState::Running { attempt, since, .. } => {
+            ModelState::Running { since, .. } => {
                 let ended = life.is_some_and(|life| now >= *since + life);
-                if ended {
-                    entry.state = ModelState::Unknown(*attempt);
-                }
-                !ended || now < entry.expires
+                !ended
+                    || entry.state.after(End::Unknown).is_some_and(|after| {
+                        entry.state = after;
+                        now < entry.expires
+                    })
             }
             _ => now < entry.expires,
         });
@@ -86,11 +89,12 @@ impl IdempotencyModel {
     /// See [`IdempotencyStore::claim`].
     pub fn claim(&mut self, claim: Claim, now: Duration) -> Claimed {
         self.forget_expired(now);
-        let running = |earlier| ModelState::Running {
+        let running = |earlier, void| ModelState::Running {
             attempt: claim.attempt,
             since: now,
             begun: false,
             earlier,
+            void,
         };
         let Some(entry) = self.entries.get_mut(claim.key.id()) else {
             if !self.has_room(&claim.key) {
@@ -99,7 +103,7 @@ impl IdempotencyModel {
             let entry = ModelEntry {
                 key: claim.key,
                 request: claim.request,
-                state: running(None),
+                state: running(None, None),
                 expires: now + self.ttl,
             };
             self.entries.insert(*claim.key.id(), entry);
@@ -110,13 +114,18 @@ impl IdempotencyModel {
         }
         match &entry.state {
             ModelState::Running { .. } => Claimed::InFlight,
-            ModelState::Done(attempt, answer) => Claimed::Kept {
+            ModelState::Done(attempt, answer) if claim.void != Some(*attempt) => Claimed::Kept {
                 attempt: *attempt,
                 answer: answer.clone(),
             },
+            ModelState::Done(attempt, answer) => {
+                let earlier = Some(*attempt);
+                entry.state = running(earlier, Some(answer.clone()));
+                Claimed::Taken { earlier }
+            }
             ModelState::Unknown(attempt) => {
                 let earlier = Some(*attempt);
-                entry.state = running(earlier);
+                entry.state = running(earlier, None);
                 Claimed::Taken { earlier }
             }
         }
@@ -135,9 +144,9 @@ impl IdempotencyModel {
         }
         let ttl = self.ttl;
         if let Some(entry) = self.entries.get_mut(claim.key.id())
-            && let ModelState::Running { begun, .. } = &mut entry.state
+            && let ModelState::Running { begun, void, .. } = &mut entry.state
         {
-            *begun = true;
+            (*begun, *void) = (true, None);
             entry.expires = now + ttl;
         }
         Ownership::Own
@@ -163,24 +172,12 @@ impl IdempotencyModel {
         let Some(entry) = self.entries.get_mut(claim.key.id()) else {
             return;
         };
-        let ModelState::Running {
-            attempt,
-            earlier,
-            begun,
-            ..
-        } = entry.state
-        else {
-            return;
-        };
-        // Without an end of its own an attempt is known only once it has begun.
-        let known = begun || self.life.is_some();
-        if attempt != claim.attempt {
+        if !matches!(entry.state, ModelState::Running { attempt, .. } if attempt == claim.attempt) {
             return;
         }
-        match (end, earlier) {
-            (End::Unknown, _) if known => entry.state = ModelState::Unknown(attempt),
-            (_, Some(earlier)) => entry.state = ModelState::Unknown(earlier),
-            (_, None) => {
+        match entry.state.after(end) {
+            Some(after) => entry.state = after,
+            None => {
                 self.entries.remove(claim.key.id());
             }
         }
@@ -188,22 +185,35 @@ impl IdempotencyModel {
 
     /// The process that had every attempt has ended, and another one begins.
     pub fn crash(&mut self) {
-        self.entries.retain(|_, entry| match entry.state {
-            ModelState::Running {
-                attempt, begun: true, ..
-            } => {
-                entry.state = ModelState::Unknown(attempt);
+        self.entries.retain(|_, entry| {
+            let after = entry.state.after(End::Unknown);
+            after.is_some_and(|after| {
+                entry.state = after;
                 true
-            }
-            ModelState::Running { earlier, .. } => match earlier {
-                Some(earlier) => {
-                    entry.state = ModelState::Unknown(earlier);
-                    true
-                }
-                None => false,
-            },
-            _ => true,
+            })
         });
+    }
+}
+
+impl ModelState {
+    /// What is left of an attempt that has ended so; `None`: nothing. One that never began has signed nothing.
+    fn after(&self, end: End) -> Option<Self> {
+        let Self::Running {
+            attempt,
+            begun,
+            earlier,
+            void,
+            ..
+        } = self
+        else {
+            return Some(self.clone());
+        };
+        match (end, earlier, void) {
+            (End::Unknown, ..) if *begun => Some(Self::Unknown(*attempt)),
+            (_, Some(earlier), Some(answer)) => Some(Self::Done(*earlier, answer.clone())),
+            (_, Some(earlier), None) => Some(Self::Unknown(*earlier)),
+            (_, None, _) => None,
+        }
     }
 }
 

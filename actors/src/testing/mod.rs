@@ -28,7 +28,8 @@ use crate::ports::{
     AuditLog, AuditLogError, AuditTrail, AuthoritySource, BackendError, BackendInfo, Clock, Ids,
     Introspection, LicensingSource, PoeRejection, PoeVerifier, PortFuture, ProofRejection, ProofVerifier,
     ReleaseError, ReleaseSource, ShownRecord, ShownRecords, SigningBackend, SigningKey, SourceUnavailable,
-    TokenRejection, TokenVerifier, TrailError, TreeHead, Unobserved,
+    Timestamp, TimestampSource, TimestampSourceError, TokenRejection, TokenVerifier, TrailError, TreeHead,
+    Unobserved,
 };
 use crate::runtime::{Deadline, Vitals, Watchdog};
 use crate::system::{Parts, Tuning};
@@ -42,6 +43,7 @@ mod licensing;
 mod log;
 mod releases;
 mod state;
+mod timestamps;
 mod values;
 
 pub use authority::{FakeAuthority, FakeProofs};
@@ -53,6 +55,7 @@ pub use licensing::FakeLicensing;
 pub use log::{FakeLog, FakeTrail};
 pub use releases::{Answer, FakeReleases};
 pub use state::{FakeState, LeaseModel};
+pub use timestamps::FakeTimestamps;
 pub use values::{
     AUTHORITY_KEY, KEY, NOW, access_token, context, credentials, entitlement, image, installation, proof,
     report, tenant,
@@ -75,6 +78,8 @@ pub struct Fakes {
     pub keyful: FakeBackend,
     /// The keyless backend `fulcio`.
     pub keyless: FakeBackend,
+    /// The timestamp authority; `None` by default.
+    pub timestamps: Option<FakeTimestamps>,
     /// The trail.
     pub log: FakeLog,
     /// Idempotency keys.
@@ -91,6 +96,7 @@ impl Default for Fakes {
             releases: FakeReleases::default(),
             keyful: FakeBackend::new("file", SigningMode::Kms, &clock),
             keyless: FakeBackend::new("fulcio", SigningMode::Keyless, &clock),
+            timestamps: None,
             log: FakeLog::default(),
             keys: FakeKeys::new(&clock),
             clock,
@@ -107,6 +113,10 @@ impl Fakes {
             licensing: Arc::new(self.licensing.clone()),
             releases: Arc::new(self.releases.clone()),
             backends: vec![Arc::new(self.keyful.clone()), Arc::new(self.keyless.clone())],
+            timestamps: self
+                .timestamps
+                .clone()
+                .map(|timestamps| Arc::new(timestamps) as Arc<dyn TimestampSource>),
             audit: Box::new(self.log.clone()),
             trail: Arc::new(FakeTrail(self.log.clone())),
             audit_origin: "test/audit".into(),
@@ -145,10 +155,9 @@ pub fn tuning() -> Tuning {
     let thousand = std::num::NonZeroUsize::MIN.saturating_add(999);
     Tuning {
         policy: Policy {
-            default_mode: SigningMode::Kms,
-            default_key: None,
             stamp: true,
             predicate_types: vec!["https://cyclonedx.org/bom".into(), "https://stella.ops/*".into()],
+            predicate_checks: true,
             scanner_binding_required: false,
             verify_limits: PlanLimits {
                 qps: 10,
@@ -162,8 +171,13 @@ pub fn tuning() -> Tuning {
                 concurrency: 1,
                 max_artifact_bytes: 0,
             },
+            audit_patience: Duration::from_secs(2),
             keys_refresh_after: Duration::from_secs(240),
             verify_sample: 16,
+        },
+        defaults: crate::pipeline::Defaults {
+            mode: SigningMode::Kms,
+            key: None,
         },
         keys: KeyPolicy::default(),
         entitlement: crate::entitlement::EntitlementPolicy {
@@ -184,9 +198,23 @@ pub fn tuning() -> Tuning {
                 first: Duration::from_secs(1),
                 longest: Duration::from_secs(30),
             },
+            lookups: crate::referrer::LookupRate {
+                qps: 10_000,
+                burst: 10_000,
+            },
+        },
+        timestamp: crate::timestamp::TimestampPolicy {
+            concurrency: 2,
+            circuit: crate::timestamp::CircuitPolicy {
+                failures: 3,
+                first: Duration::from_secs(1),
+                longest: Duration::from_secs(30),
+            },
         },
         replay_capacity: 1000,
         audit_linger: Duration::ZERO,
+        stranger_qps: 1,
+        stranger_burst: 5,
         mailbox_capacity: 256,
     }
 }

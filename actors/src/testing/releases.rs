@@ -20,6 +20,8 @@ pub struct FakeReleases {
     pub about: Dial<BTreeMap<ImageDigest, Answer>>,
     /// Held back while false.
     pub open: Dial<bool>,
+    /// This repository's answers are held back.
+    pub held: Dial<Option<String>>,
     /// Times asked.
     pub checks: Arc<AtomicU32>,
     /// What was asked, in order.
@@ -43,6 +45,7 @@ impl FakeReleases {
             of: Dial::new(BTreeMap::new()),
             about: Dial::new(BTreeMap::new()),
             open: Dial::new(true),
+            held: Dial::new(None),
             checks: Arc::default(),
             asked: Dial::new(Vec::new()),
             bomb: Bomb::default(),
@@ -70,6 +73,7 @@ impl ReleaseSource for FakeReleases {
         Box::pin(async move {
             this.bomb.tick();
             this.open.until(|open| *open).await;
+            this.held.until(|held| held.as_deref() != Some(&repository)).await;
             this.says(digest, &repository)
         })
     }

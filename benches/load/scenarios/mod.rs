@@ -1,5 +1,6 @@
 //! What is measured.
 
+pub(crate) mod compare;
 pub(crate) mod neighbour;
 pub(crate) mod refusals;
 pub(crate) mod sign;

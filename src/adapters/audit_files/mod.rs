@@ -18,7 +18,9 @@
 //! and tiles, then the checkpoint over them. Only what a durable checkpoint covers is ever dropped from the journal.
 
 mod check;
+pub mod held;
 mod journal;
+pub mod newest;
 mod open;
 pub mod publisher;
 pub mod query;
@@ -59,6 +61,8 @@ pub struct Settings {
     pub keep_bytes: u64,
     /// How long a durable record waits at most for a checkpoint over it.
     pub interval: Duration,
+    /// A checkpoint that was kept elsewhere: the trail must go on from it.
+    pub held: Option<Vec<u8>>,
 }
 
 impl Settings {
@@ -115,6 +119,10 @@ impl FileAuditLog {
         let failed = |what: String| AuditLogError(format!("{}: {what}", settings.directory.display()));
         let (mut this, tree) =
             Self::open_in(&storage, settings.segment_bytes, settings.keep_bytes, signer).map_err(failed)?;
+        // Before anything is written or signed.
+        if let Some(held) = &settings.held {
+            held::proves(storage.as_ref(), tree.verifier(), tree.head(), held).map_err(failed)?;
+        }
         let (publisher, trail) =
             Publisher::start(tree, this.durable.subscribe(), settings.interval, observer, log)
                 .map_err(failed)?;
@@ -316,6 +324,14 @@ fn check_records(records: &[Vec<u8>]) -> Result<(), AuditLogError> {
             "audit record {index} of the batch is not a JSON object of at most {MAX_RECORD_BYTES} bytes"
         ))),
     }
+}
+
+/// The newest signed tree head in a directory, not verified; `None` before the first.
+///
+/// # Errors
+/// It cannot be read. For the operator.
+pub fn checkpoint_in_dir(directory: &Path) -> Result<Option<String>, String> {
+    reader::read_checkpoint(&Directory::at(directory))
 }
 
 /// Proof from the tiles in a directory that its tree at one size goes on from the tree at an earlier one.

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use signer_actors::domain::audit::AuditRecord;
 use signer_actors::domain::ids::AuditId;
 use signer_actors::ports::{
     AuditTrail, Observer, PortFuture, ShownRecord, ShownRecords, TrailError, TreeHead,
@@ -19,8 +20,12 @@ use crate::tlog::{TileNodes, TlogProof, consistency_proof, inclusion_proof, leaf
 
 /// Questions that may wait for the publisher.
 const QUEUE: usize = 64;
-/// Questions that read the disk at once; more are turned away.
+/// Questions of tenants about their records that read the disk at once; more are turned away.
 const READERS: usize = 8;
+/// The same for proofs that anyone may ask for. Places of their own: strangers must not keep auditors out.
+const ANYONE: usize = 4;
+/// Who asks has something published at most this often, whatever the interval: one costs some ten syncs.
+const ASKED_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Command {
@@ -53,6 +58,7 @@ impl Publisher {
             durable: durable.clone(),
             commands: commands.clone(),
             readers: Arc::new(Semaphore::new(READERS)),
+            anyone: Arc::new(Semaphore::new(ANYONE)),
             log: log.clone(),
         };
         let mut work = Work {
@@ -91,18 +97,17 @@ struct Work {
 
 impl Work {
     fn run(&mut self, commands: &Receiver<Command>, interval: Duration) {
+        let pause = interval.min(ASKED_PAUSE);
+        // Until when it is no use to ask.
+        let mut paused = None;
         loop {
-            self.publish();
-            let (mut waiting, mut stop) = (Vec::new(), false);
-            let first = commands.recv_timeout(interval);
-            stop |= matches!(first, Err(RecvTimeoutError::Disconnected));
-            for command in first.into_iter().chain(commands.try_iter()) {
-                match command {
-                    Command::Publish(waiter) => waiting.push(waiter),
-                    Command::Stop => stop = true,
-                }
+            let begun = Instant::now();
+            if self.publish() {
+                paused = begun.checked_add(pause);
             }
+            let (waiting, stop) = Self::wait(commands, Instant::now() + interval, paused);
             if stop || !waiting.is_empty() {
+                paused = Instant::now().checked_add(pause);
                 self.publish();
             }
             for waiter in waiting {
@@ -115,9 +120,36 @@ impl Work {
         }
     }
 
-    fn publish(&mut self) {
+    /// Until it is time to publish: regularly, or as soon as someone asks and the pause is over. Answers who asked, and
+    /// whether it is the last time.
+    fn wait(
+        commands: &Receiver<Command>,
+        regular: Instant,
+        paused: Option<Instant>,
+    ) -> (Vec<oneshot::Sender<()>>, bool) {
+        let mut waiting = Vec::new();
+        loop {
+            let now = Instant::now();
+            let until = match paused {
+                _ if waiting.is_empty() => regular,
+                Some(paused) => regular.min(paused),
+                None => now,
+            };
+            match commands.recv_timeout(until.saturating_duration_since(now)) {
+                // More than may wait are turned away: their sender is dropped.
+                Ok(Command::Publish(waiter)) if waiting.len() < QUEUE => waiting.push(waiter),
+                Ok(Command::Publish(_)) => {}
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return (waiting, true),
+                Err(RecvTimeoutError::Timeout) => return (waiting, false),
+            }
+        }
+    }
+
+    /// Answers whether there was anything to publish, well or not.
+    fn publish(&mut self) -> bool {
         let (begun, size) = (Instant::now(), *self.durable.borrow());
         let before = self.tree.head().map(|head| head.checkpoint.size);
+        let anything = before != Some(size);
         match self.tree.publish(size) {
             Ok(()) => {
                 if self.failing {
@@ -143,6 +175,7 @@ impl Work {
                 .audit_published(head.checkpoint.size, begun.elapsed());
             self.published.send_replace(Some(head.clone()));
         }
+        anything
     }
 }
 
@@ -154,6 +187,7 @@ pub struct Trail {
     durable: watch::Receiver<u64>,
     commands: SyncSender<Command>,
     readers: Arc<Semaphore>,
+    anyone: Arc<Semaphore>,
     log: slog::Logger,
 }
 
@@ -162,24 +196,21 @@ impl Trail {
         self.published.borrow().clone().ok_or(TrailError::Unavailable)
     }
 
-    /// Whether there are durable records that no checkpoint covers.
-    fn behind(&self, head: &Head) -> bool {
-        *self.durable.borrow() > head.checkpoint.size
-    }
-
+    /// Waits until it has been published once more, well or not.
     async fn catch_up(&self) -> Result<(), TrailError> {
         let (done, published) = oneshot::channel();
         let asked = self.commands.try_send(Command::Publish(done));
         asked.map_err(|_| TrailError::Busy)?;
-        published.await.map_err(|_| TrailError::Unavailable)
+        published.await.map_err(|_| TrailError::Busy)
     }
 
     /// Reads the disk off the workers, a few at once.
     async fn read<T: Send + 'static>(
         &self,
+        places: &Arc<Semaphore>,
         read: impl FnOnce(&dyn Storage) -> Result<T, String> + Send + 'static,
     ) -> Result<T, TrailError> {
-        let reader = Arc::clone(&self.readers).try_acquire_owned();
+        let reader = Arc::clone(places).try_acquire_owned();
         let reader = reader.map_err(|_| TrailError::Busy)?;
         let storage = Arc::clone(&self.storage);
         let done = tokio::task::spawn_blocking(move || {
@@ -199,8 +230,10 @@ impl Trail {
 
     async fn found(&self, head: &Head, id: AuditId) -> Result<Vec<(u64, Vec<u8>)>, TrailError> {
         let size = head.checkpoint.size;
-        self.read(move |storage| Published::new(storage).find(id, size))
-            .await
+        self.read(&self.readers, move |storage| {
+            Published::new(storage).find(id, size)
+        })
+        .await
     }
 }
 
@@ -214,7 +247,7 @@ impl AuditTrail for Trail {
                 None => None,
                 Some(from) if from > size => return Err(TrailError::Beyond { size }),
                 Some(from) => Some(
-                    this.read(move |storage| {
+                    this.read(&this.anyone, move |storage| {
                         let nodes = TileNodes::new(Published::new(storage), size);
                         consistency_proof(&nodes, from, size)
                     })
@@ -234,17 +267,30 @@ impl AuditTrail for Trail {
     fn records(&self, id: AuditId) -> PortFuture<Result<ShownRecords, TrailError>> {
         let this = self.clone();
         Box::pin(async move {
+            // Whatever was acknowledged before this question is among these.
+            let durable = *this.durable.borrow();
             let mut head = Trail::head(&this)?;
             let mut found = this.found(&head, id).await?;
-            // Nothing, or perhaps the intent alone: the rest may be durable and not published yet.
-            if found.len() < 2 && this.behind(&head) {
+            // The rest may be durable and not published yet.
+            if !tells_the_end(&found) && head.checkpoint.size < durable {
                 this.catch_up().await?;
                 head = Trail::head(&this)?;
                 found = this.found(&head, id).await?;
+                // That there is no such record cannot be said as long as some are not looked at.
+                if !tells_the_end(&found) && head.checkpoint.size < durable {
+                    return Err(TrailError::Unavailable);
+                }
             }
-            this.read(move |storage| show(storage, &head, found)).await
+            this.read(&this.readers, move |storage| show(storage, &head, found))
+                .await
         })
     }
+}
+
+/// Whether nothing more can come of an audit id: its outcome is there, or a record that stands alone.
+fn tells_the_end(found: &[(u64, Vec<u8>)]) -> bool {
+    let is_intent = |entry: &[u8]| matches!(read_record(entry), Ok(AuditRecord::Intent(_)));
+    found.iter().any(|(_, entry)| !is_intent(entry))
 }
 
 fn show(storage: &dyn Storage, head: &Head, found: Vec<(u64, Vec<u8>)>) -> Result<ShownRecords, String> {
@@ -278,3 +324,6 @@ fn show(storage: &dyn Storage, head: &Head, found: Vec<(u64, Vec<u8>)>) -> Resul
         note: Arc::clone(&head.note),
     })
 }
+
+#[cfg(test)]
+mod tests;

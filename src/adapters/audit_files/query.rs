@@ -179,6 +179,6 @@ fn names(record: &AuditRecord, digest: &str) -> bool {
                 || subjects.any(|subject| same(subject))
         }
         AuditRecord::Outcome(record) => outcome(record),
-        AuditRecord::Refusal(_) | AuditRecord::Service(_) => false,
+        AuditRecord::Refusal(_) | AuditRecord::StrangerRefusal(_) | AuditRecord::Service(_) => false,
     }
 }

@@ -12,7 +12,8 @@ use super::journal::{Cursor, segment_path, segments};
 use super::reader::{CHECKPOINT, INDEX, IndexRow, Published, read_checkpoint};
 use super::storage::{Segment, Storage};
 use crate::tlog::{
-    Checkpoint, Edge, Hash, NoteSigner, TILE_WIDTH, Tile, entries, leaf_hash, push_entry, tile_root,
+    Checkpoint, Edge, Hash, NoteSigner, TILE_WIDTH, Tile, VerifierKey, entries, leaf_hash, push_entry,
+    tile_root,
 };
 
 /// A segment of the journal is kept for this long after it was followed by another: a request that began in it has its
@@ -98,6 +99,10 @@ impl Tree {
 
     pub(super) fn head(&self) -> Option<&Head> {
         self.head.as_ref()
+    }
+
+    pub(super) fn verifier(&self) -> &VerifierKey {
+        self.signer.verifier()
     }
 
     pub(super) fn storage(&self) -> &Arc<dyn Storage> {
@@ -213,27 +218,29 @@ impl Tree {
     }
 }
 
-const REMEDY: &str = "put the directory back from a copy that has them; if there is none, keep it as evidence and begin a \
+pub(super) const REMEDY: &str = "put the directory back from a copy that has them; if there is none, keep it as evidence and begin a \
                       new trail, with another audit.origin, in an empty directory";
 
 /// The checkpoint on disk, which must be ours.
 fn own_head(storage: &dyn Storage, signer: &NoteSigner) -> Result<Option<Head>, String> {
-    let Some(note) = read_checkpoint(storage)? else {
-        return Ok(None);
-    };
-    let text = signer.verifier().open(&note).map_err(|e| {
+    let note = read_checkpoint(storage)?;
+    note.map(|note| own_head_of(note, signer.verifier())).transpose()
+}
+
+/// What a note signs, which must be this key's.
+pub(super) fn own_head_of(note: String, key: &VerifierKey) -> Result<Head, String> {
+    let text = key.open(&note).map_err(|e| {
         format!(
             "the checkpoint in the audit directory is not signed by audit.checkpoint_key for audit.origin ({e}): put key and \
              origin back; for another key or origin begin a new trail in an empty directory"
         )
     })?;
-    let checkpoint =
-        Checkpoint::parse(text).filter(|checkpoint| checkpoint.origin == signer.verifier().name());
+    let checkpoint = Checkpoint::parse(text).filter(|checkpoint| checkpoint.origin == key.name());
     let checkpoint = checkpoint.ok_or("the checkpoint in the audit directory is of another log")?;
-    Ok(Some(Head {
+    Ok(Head {
         checkpoint,
         note: note.into(),
-    }))
+    })
 }
 
 impl Growing {

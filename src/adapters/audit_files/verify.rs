@@ -112,6 +112,7 @@ pub(super) fn verify_storage(
         published: Published::new(storage),
         size,
         edge: Edge::default(),
+        tile: None,
         held: expected.held,
         archived: 0,
         checker: Checker {
@@ -162,6 +163,8 @@ struct Walk<'a, P> {
     /// What the checkpoint covers.
     size: u64,
     edge: Edge,
+    /// The tile that a record of the journal was last looked for in.
+    tile: Option<(Tile, Vec<Hash>)>,
     held: Option<&'a Checkpoint>,
     archived: u64,
     checker: Checker,
@@ -419,9 +422,15 @@ impl<P: FnMut(u64, u64)> Walk<'_, P> {
             return self.held_is_met(path);
         }
         let tile = Tile::in_tree(0, record / TILE_WIDTH, self.size);
-        let hashes = tile.map(|tile| self.published.hashes(tile)).transpose();
-        let hashes = hashes
-            .map_err(|what| fault(path, record, what))?
+        // One after the other, they are in the same tile as the one before.
+        if self.tile.as_ref().map(|(tile, _)| *tile) != tile {
+            let read = tile.map(|tile| self.published.hashes(tile).map(|hashes| (tile, hashes)));
+            self.tile = read.transpose().map_err(|what| fault(path, record, what))?;
+        }
+        let hashes = self
+            .tile
+            .as_ref()
+            .map(|(_, hashes)| hashes.as_slice())
             .unwrap_or_default();
         let place = usize::try_from(record % TILE_WIDTH).unwrap_or(usize::MAX);
         if hashes.get(place) == Some(&leaf) {

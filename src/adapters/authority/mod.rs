@@ -17,7 +17,7 @@ use signer_actors::ports::{AuthoritySource, PortFuture, SourceUnavailable, Token
 use self::token::{OpTokPolicy, OpTokVerifier};
 use crate::adapters::jose::fetch::Http;
 use crate::adapters::jose::jwks::KeySet;
-use crate::adapters::jose::source::{KeySource, KeysLocation, fetch_key_set};
+use crate::adapters::jose::source::{KeySource, KeysLocation, OwnKeys, fetch_key_set};
 
 /// What the service is told about the Authority.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct Settings {
     /// Where its keys are.
     pub keys: KeysLocation,
     /// SubjectPublicKeyInfo, DER, of this service's signing keys: none of them may be Authority's (contract §7).
-    pub own_keys: Arc<[Vec<u8>]>,
+    pub own_keys: OwnKeys,
     /// Accepted `typ`, as media types with or without `application/`.
     pub token_types: Vec<String>,
     /// Accepted algorithms.
@@ -60,7 +60,7 @@ impl AuthorityKeys {
             keys: KeySource {
                 issuer: settings.issuer.clone(),
                 location: settings.keys.clone(),
-                own_keys: Arc::clone(&settings.own_keys),
+                own_keys: settings.own_keys.clone(),
             },
             policy: Arc::new(OpTokPolicy::new(settings)),
         })

@@ -15,7 +15,7 @@ fn settings(issuer: &str, keys: KeysLocation) -> Settings {
         issuer: issuer.to_owned(),
         audience: "signer".to_owned(),
         keys,
-        own_keys: Arc::new([]),
+        own_keys: crate::adapters::jose::source::OwnKeys::fixed([].into()),
         token_types: vec!["at+jwt".to_owned()],
         algorithms: JwsAlgorithm::ALL.to_vec(),
         max_token_lifetime: Duration::from_secs(600),

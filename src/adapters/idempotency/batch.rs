@@ -143,7 +143,7 @@ impl Batch<'_> {
                 attempt,
                 answer: Some(answer),
                 ..
-            }) => Claimed::Kept { attempt, answer },
+            }) if claim.void != Some(attempt) => Claimed::Kept { attempt, answer },
             Some(entry) => self.take(claim, Some(entry.attempt)),
             None => {
                 let ((kept, own), (new, own_new)) = (

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use openssl::pkey::PKey;
 use signer_actors::ports::SourceUnavailable;
+use tokio::sync::watch;
 use url::Url;
 
 use super::Refused;
@@ -24,6 +25,26 @@ pub enum KeysLocation {
     File(PathBuf),
 }
 
+/// SubjectPublicKeyInfo, DER, of this service's signing keys, as of now: a reload may add some.
+#[derive(Clone, Debug)]
+pub struct OwnKeys(watch::Receiver<Arc<[Vec<u8>]>>);
+
+impl OwnKeys {
+    /// As they are published.
+    pub fn published(keys: watch::Receiver<Arc<[Vec<u8>]>>) -> Self {
+        Self(keys)
+    }
+
+    /// These, for good.
+    pub fn fixed(keys: Arc<[Vec<u8>]>) -> Self {
+        Self(watch::Sender::new(keys).subscribe())
+    }
+
+    fn now(&self) -> Arc<[Vec<u8>]> {
+        Arc::clone(&self.0.borrow())
+    }
+}
+
 /// The key set of one issuer: where it is, and what must not be in it.
 #[derive(Clone, Debug)]
 pub(crate) struct KeySource {
@@ -31,8 +52,8 @@ pub(crate) struct KeySource {
     pub(crate) issuer: String,
     /// Where it is.
     pub(crate) location: KeysLocation,
-    /// SubjectPublicKeyInfo, DER, of this service's signing keys.
-    pub(crate) own_keys: Arc<[Vec<u8>]>,
+    /// This service's signing keys.
+    pub(crate) own_keys: OwnKeys,
 }
 
 /// Gets and parses the key set of an issuer. One that holds a signing key of ours is refused as a whole: whoever can
@@ -49,7 +70,8 @@ pub(crate) async fn fetch_key_set(http: &Http, source: &KeySource) -> Result<Key
     };
     let refuse = |why: &dyn std::fmt::Display| fetch::unavailable(&format!("{shown}: {why}"));
     let keys = KeySet::parse(&document).map_err(|why| refuse(&why))?;
-    if let Some(kid) = shared_key(&keys, &source.own_keys).map_err(|why| refuse(&why))? {
+    let own = source.own_keys.now();
+    if let Some(kid) = shared_key(&keys, &own).map_err(|why| refuse(&why))? {
         return Err(refuse(&format_args!(
             "its key {kid} is a signing key of this service: make a new key for signing"
         )));
@@ -94,7 +116,7 @@ mod tests {
                 let source = KeySource {
                     issuer: "https://authority.example".to_owned(),
                     location,
-                    own_keys: own.into(),
+                    own_keys: OwnKeys::fixed(own.into()),
                 };
                 fetch_key_set(&http, &source).await
             }
@@ -110,6 +132,24 @@ mod tests {
         }
         // What cannot be compared is no reason to go on.
         assert!(fetch(vec![b"garbage".to_vec()]).await.is_err());
+    }
+
+    /// A key that a reload adds is compared, too.
+    #[tokio::test]
+    async fn keys_of_ours_are_those_of_now() {
+        let theirs = testkit::p256();
+        let set = json!({ "keys": [jwk_with_kid(&theirs, "k")] });
+        let server = Server::start(move |_, _| Reply::json("200 OK", &set)).await;
+        let ours = watch::Sender::new(Arc::from([]));
+        let source = KeySource {
+            issuer: "https://issuer.example".to_owned(),
+            location: KeysLocation::Uri(server.at("/jwks")),
+            own_keys: OwnKeys::published(ours.subscribe()),
+        };
+        let http = Http::new(None, TIMEOUT).unwrap();
+        assert!(fetch_key_set(&http, &source).await.is_ok());
+        ours.send_replace(Arc::from([theirs.public_key_to_der().unwrap()]));
+        assert!(fetch_key_set(&http, &source).await.is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ fn policy() -> Policy {
         audience: "signer".to_owned(),
         algorithms: JwsAlgorithm::ALL.to_vec(),
         keys: KeysLocation::Discovery,
-        own_keys: [].into(),
+        own_keys: crate::adapters::jose::source::OwnKeys::fixed([].into()),
         introspection: None,
         roots: None,
         timeout: Duration::from_secs(1),

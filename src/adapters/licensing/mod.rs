@@ -27,7 +27,7 @@ use self::poe::{LicensePoeVerifier, policy};
 use crate::adapters::jose::fetch::{self, Http};
 use crate::adapters::jose::jwks::KeySet;
 use crate::adapters::jose::jwt::Policy;
-use crate::adapters::jose::source::{KeySource, KeysLocation, fetch_key_set};
+use crate::adapters::jose::source::{KeySource, KeysLocation, OwnKeys, fetch_key_set};
 
 /// The service's bearer credential at Licensing: never printed, wiped when dropped.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ pub struct Settings {
     /// Where its keys are.
     pub keys: KeysLocation,
     /// SubjectPublicKeyInfo, DER, of this service's signing keys: none of them may be Licensing's (contract §7).
-    pub own_keys: Arc<[Vec<u8>]>,
+    pub own_keys: OwnKeys,
     /// Where to introspect: https, or http to loopback. `None`: not at all (offline mode).
     pub introspection: Option<IntrospectionSettings>,
     /// PEM of the only roots to trust for Licensing's TLS; `None`: the system's.
@@ -106,7 +106,7 @@ impl Licensing {
             keys: KeySource {
                 issuer: settings.issuer.clone(),
                 location: settings.keys.clone(),
-                own_keys: Arc::clone(&settings.own_keys),
+                own_keys: settings.own_keys.clone(),
             },
             policy: Arc::new(policy(settings)),
             introspector,

@@ -83,7 +83,7 @@ impl Site {
             audience: "signer".to_owned(),
             algorithms: JwsAlgorithm::ALL.to_vec(),
             keys: KeysLocation::File(self.folder.path().join("jwks.json")),
-            own_keys: Arc::new([]),
+            own_keys: crate::adapters::jose::source::OwnKeys::fixed([].into()),
             introspection: None,
             roots: None,
             timeout: TIMEOUT,

@@ -15,7 +15,7 @@ fn settings(url: Url, keys: KeysLocation) -> Settings {
         audience: "signer".to_owned(),
         algorithms: JwsAlgorithm::ALL.to_vec(),
         keys,
-        own_keys: Arc::new([]),
+        own_keys: crate::adapters::jose::source::OwnKeys::fixed([].into()),
         introspection: Some(IntrospectionSettings {
             url,
             credential: Credential::new(SECRET).unwrap(),

@@ -9,7 +9,7 @@ use signer_actors::ports::{Claim, Claimed, End, IdempotencyStore, Ownership, Por
 use uuid::Uuid;
 
 use super::failure::Failure;
-use super::scripts::{Answer, CLAIM, Call, GIVE_UP, KEEP};
+use super::scripts::{Answer, BEGIN, CLAIM, Call, GIVE_UP, KEEP};
 use super::{RedisState, Settings, millis};
 
 /// A call about a key. Keys and tenants are hashed: the store learns no text of a caller.
@@ -67,15 +67,28 @@ impl IdempotencyStore for RedisState {
                 .bytes(claim.request.0)
                 .number(millis(settings.claim_life))
                 .number(millis(settings.answer_ttl))
-                .number(settings.answer_capacity);
+                .number(settings.answer_capacity)
+                .bytes(
+                    claim
+                        .void
+                        .map_or_else(Vec::new, |void| void.0.as_bytes().to_vec()),
+                );
             let answer = link.run(CLAIM, call).await?;
             Ok(link.judged(CLAIM, claimed(answer))?)
         })
     }
 
-    /// The claim itself is known to the store, and outlives this process.
-    fn begin(&self, _: Claim) -> PortFuture<Result<Ownership, StateUnavailable>> {
-        Box::pin(std::future::ready(Ok(Ownership::Own)))
+    fn begin(&self, claim: Claim) -> PortFuture<Result<Ownership, StateUnavailable>> {
+        let link = Arc::clone(&self.link);
+        Box::pin(async move {
+            let settings = &link.settings;
+            let call = call(settings, &claim)
+                .bytes(claim.request.0)
+                .number(millis(settings.claim_life))
+                .number(millis(settings.answer_ttl));
+            let answer = link.run(BEGIN, call).await?;
+            Ok(link.judged(BEGIN, owned(answer))?)
+        })
     }
 
     fn keep(&self, claim: Claim, answer: Bytes) -> PortFuture<Result<Ownership, StateUnavailable>> {

@@ -89,6 +89,7 @@ impl Settings {
         let kind = match rate {
             SharedRate::Sign => "rate",
             SharedRate::DryRun => "rate-dry",
+            SharedRate::Replay => "rate-replay",
             SharedRate::Verify => "rate-verify",
         };
         self.key_of(kind, tenant)

@@ -25,10 +25,11 @@ pub(super) const ADMIT: Script = script!("admit", "rate.lua", "admit.lua");
 pub(super) const CHARGE: Script = script!("charge", "rate.lua", "charge.lua");
 pub(super) const RENEW: Script = script!("renew", "renew.lua");
 pub(super) const CLAIM: Script = script!("claim", "keys.lua", "claim.lua");
+pub(super) const BEGIN: Script = script!("begin", "keys.lua", "begin.lua");
 pub(super) const KEEP: Script = script!("keep", "keys.lua", "keep.lua");
 pub(super) const GIVE_UP: Script = script!("give_up", "keys.lua", "give_up.lua");
 
-const ALL: [Script; 8] = [MEET, SPEND, ADMIT, CHARGE, RENEW, CLAIM, KEEP, GIVE_UP];
+const ALL: [Script; 9] = [MEET, SPEND, ADMIT, CHARGE, RENEW, CLAIM, BEGIN, KEEP, GIVE_UP];
 
 /// The names that one server gave to the scripts.
 #[derive(Clone, Debug)]

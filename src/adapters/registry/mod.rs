@@ -37,7 +37,7 @@ use self::manifest::Manifest;
 pub use self::probe::{Listing, Seen};
 use self::referrers::Check;
 pub use self::settings::{Credentials, PrivateNetwork, Repository, Settings};
-pub use self::trust::{Identity, Life, Requirement, SignerKey, TransparencyLog};
+pub use self::trust::{CertificateLog, Identity, Life, Requirement, SignerKey, TransparencyLog};
 
 /// Most configured repositories: every check may ask all of them at once.
 const MAX_REPOSITORIES: usize = 16;

@@ -30,6 +30,12 @@ const PARALLEL: usize = 4;
 /// A registry says with this header that it left something out of a listing.
 const FILTERS_APPLIED: &str = "oci-filters-applied";
 
+/// Drafts of OCI 1.1 had an annotation of the listing instead, under either name; zot 1.4 answers so.
+const FILTERED_LISTING: [&str; 2] = [
+    "org.opencontainers.referrers.filtersApplied",
+    "org.opencontainers.references.filtersApplied",
+];
+
 /// What is checked: by which policy, at which time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Check<'a> {
@@ -107,7 +113,14 @@ impl Check<'_> {
             if answer.headers.contains_key(FILTERS_APPLIED) {
                 return doubt("the registry filtered a listing that was asked for whole");
             }
-            append(&mut listed, &index(&answer.body)?.manifests)?;
+            let page = index(&answer.body)?;
+            if FILTERED_LISTING
+                .iter()
+                .any(|name| page.annotations.contains_key(*name))
+            {
+                return doubt("the registry filtered a listing that was asked for whole");
+            }
+            append(&mut listed, &page.manifests)?;
             next = next_page(&answer.headers, &url, self.session.origin())?;
         }
         Ok(Some(listed))

@@ -8,7 +8,7 @@ use oci_client::Reference;
 use signer_actors::domain::digest::{ImageDigest, Sha256Digest};
 use zeroize::Zeroizing;
 
-use super::trust::{Identity, Requirement, SignerKey, TransparencyLog};
+use super::trust::{CertificateLog, Identity, Requirement, SignerKey, TransparencyLog};
 
 /// One repository to look images up in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +120,8 @@ pub struct Settings {
     pub timestamp_roots: Option<Vec<u8>>,
     /// Transparency logs. None: no entry is believed.
     pub logs: Vec<TransparencyLog>,
+    /// Certificate transparency logs, one of which must have promised each certificate. None: promises are not looked at.
+    pub ct_logs: Vec<CertificateLog>,
     /// What every signature must carry to count.
     pub require: Vec<Requirement>,
     /// PEM certificates that identities chain to: self-signed ones are anchors, the others intermediates.
@@ -158,6 +160,7 @@ impl Settings {
             revoked_keys: Vec::new(),
             timestamp_roots: None,
             logs: Vec::new(),
+            ct_logs: Vec::new(),
             require: Vec::new(),
             roots: None,
             threshold: 1,

@@ -69,6 +69,15 @@ impl Identity {
     }
 }
 
+/// A certificate transparency log that is believed.
+#[derive(Clone, Debug)]
+pub struct CertificateLog {
+    /// SPKI in PEM.
+    pub key: Vec<u8>,
+    /// When its promises count.
+    pub life: Life,
+}
+
 /// A transparency log that is believed.
 #[derive(Clone, Debug)]
 pub struct TransparencyLog {

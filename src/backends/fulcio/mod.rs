@@ -7,7 +7,6 @@ mod challenge;
 mod client;
 mod identity;
 mod retry;
-mod sct;
 
 use std::future::ready;
 use std::sync::Arc;
@@ -25,12 +24,12 @@ use url::Url;
 
 use crate::crypto::{Pae, PrivateKey};
 use crate::urls::is_private;
+use crate::x509::sct::{CtLog, CtLogs};
 use crate::x509::{Authorities, Leaf, to_pem};
 use client::{Client, Issued};
 use identity::Tokens;
 pub use identity::{Endpoint, Identity};
 use retry::{Tries, Trouble};
-pub use sct::CtLogs;
 
 /// A certificate is never used in the last seconds of its life (contract §7).
 const LAST_SECONDS: TimeDelta = TimeDelta::seconds(60);
@@ -38,6 +37,8 @@ const LAST_SECONDS: TimeDelta = TimeDelta::seconds(60);
 const CLOCK_LAG: TimeDelta = TimeDelta::seconds(10);
 /// How much of the deadline Fulcio's configuration may take: it is only a help.
 const CONFIGURATION_SHARE: u32 = 3;
+/// How much of the deadline one question for the identity token may take: the rest is for another, and for Fulcio.
+const TOKEN_SHARE: u32 = 2;
 /// How many hex digits of the key's fingerprint name an ephemeral key.
 const KEY_ID_DIGITS: usize = 32;
 
@@ -92,6 +93,7 @@ struct Known {
     id: KeyId,
     expect_issuer: String,
     expect_subject: String,
+    require_sct: bool,
     certificate_reuse: Duration,
     timeout: Duration,
 }
@@ -107,16 +109,24 @@ impl FulcioBackend {
                 "expect_issuer and expect_subject must be set: they are what verifiers will see".into(),
             );
         }
+        if settings.require_sct && settings.ct_keys.is_empty() {
+            return Err(
+                "require_sct needs ct_keys: the keys of the certificate logs that are believed".into(),
+            );
+        }
+        let logs = settings.ct_keys.iter().map(|pem| CtLog::new(pem, None, None));
+        let ct_logs = CtLogs::new(logs.collect::<Result<_, _>>()?);
         let authorities = Authorities::from_pem(&settings.roots_pem)?;
         let client = Client::new(settings.url, &settings.tls_roots_pem)?;
         let shared = Shared {
             tokens: Tokens::new(settings.identity)?,
-            ct_logs: CtLogs::new(&settings.ct_keys, settings.require_sct)?,
+            ct_logs,
             alone_until: Mutex::new(None),
             settings: Known {
                 id: settings.id,
                 expect_issuer: settings.expect_issuer,
                 expect_subject: settings.expect_subject,
+                require_sct: settings.require_sct,
                 certificate_reuse: settings.certificate_reuse,
                 timeout: settings.timeout,
             },
@@ -147,6 +157,7 @@ impl SigningBackend for FulcioBackend {
             kind: "fulcio",
             mode: SigningMode::Keyless,
             algorithm: Algorithm::EcdsaP256Sha256,
+            key: None,
             state: KeyState::Active,
             // The certificate comes from elsewhere; the signature is made here.
             revoked_from: None,
@@ -200,7 +211,9 @@ impl Shared {
 
     /// A token, a key pair, a proof that we hold it, a certificate over it, and every check of that certificate.
     async fn ask(&self) -> Result<FulcioKey, Trouble> {
-        let token = self.tokens.get().await?;
+        let token = timeout(self.settings.timeout / TOKEN_SHARE, self.tokens.get()).await;
+        let token =
+            token.map_err(|_| Trouble::passing("the identity token did not come in time", None))??;
         let key = PrivateKey::generate_p256().map_err(Trouble::lasting)?;
         let share = self.settings.timeout / CONFIGURATION_SHARE;
         let configuration = timeout(share, self.client.configuration()).await.ok().flatten();
@@ -231,9 +244,7 @@ impl Shared {
         };
         let rest: Vec<X509> = chain.collect();
         let path = self.authorities.verify(&leaf.certificate, &rest, at)?;
-        let issuer = path.get(1).ok_or("the certificate is its own issuer")?;
-        self.ct_logs
-            .check(&leaf.certificate, issuer, &issued.detached, now)?;
+        self.check_promises(&leaf, path.get(1), &issued.detached, now)?;
         key.self_test()?;
         let reuse = TimeDelta::from_std(self.settings.certificate_reuse).unwrap_or(TimeDelta::MAX);
         let last = leaf.not_after - LAST_SECONDS;
@@ -249,6 +260,26 @@ impl Shared {
             identity,
             replace_at,
         })
+    }
+
+    /// Where logs are configured, what they promise must hold; whether a certificate must be promised at all is for the
+    /// operator to say, as a Fulcio may run without a log.
+    fn check_promises(
+        &self,
+        leaf: &Leaf,
+        issuer: Option<&X509>,
+        beside: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<(), String> {
+        if !self.ct_logs.is_any() {
+            return Ok(());
+        }
+        let der = leaf.certificate.to_der();
+        let der = der.map_err(|_| "the certificate has no DER form")?;
+        if self.ct_logs.check(&der, issuer, beside, now)? || !self.settings.require_sct {
+            return Ok(());
+        }
+        Err("the certificate carries no signed certificate timestamp, and require_sct wants one".into())
     }
 }
 
@@ -327,5 +358,9 @@ impl SigningKey for FulcioKey {
     }
 }
 
+#[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
+mod retry_tests;
 #[cfg(test)]
 mod tests;

@@ -151,7 +151,7 @@ mod tests {
         let hold = Arc::new(Mutex::new(hold));
         for _ in 0..5 {
             let hold = Arc::clone(&hold);
-            let hung = threads.run(move || drop(hold.blocking_lock().recv()));
+            let hung = threads.run(move || hold.blocking_lock().recv().is_ok());
             assert!(
                 tokio::time::timeout(Duration::from_millis(20), hung)
                     .await

@@ -4,7 +4,7 @@ use openssl::x509::X509;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::bundle::envelope::Envelope;
+use crate::bundle::envelope::{Envelope, few};
 use crate::bundle::sigstore::{BundleSigner, SigstoreBundle};
 use crate::x509::parse_chain_pem;
 
@@ -22,7 +22,8 @@ pub(super) struct Input {
     pub(super) helpers: Vec<X509>,
     /// The public key that the document names itself (PEM): good for integrity, not for trust.
     pub(super) own_key: Option<String>,
-    pub(super) timestamps: usize,
+    /// Timestamps over the signature, base64 of TimeStampResp.
+    pub(super) timestamps: Vec<String>,
     pub(super) log_entries: usize,
     /// SHA-256 of the payload as an answer claims it, hex.
     pub(super) claimed_digest: Option<String>,
@@ -68,7 +69,7 @@ struct AnswerBundle {
     #[serde(default)]
     certificate_chain: Vec<String>,
     signing_identity: Option<AnswerIdentity>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     timestamps: Vec<String>,
     sigstore_bundle: Option<SigstoreBundle>,
 }
@@ -106,34 +107,33 @@ pub(super) fn parse(document: &[u8]) -> Result<Input, String> {
     Err("the document is no DSSE envelope, no Sigstore bundle and no answer of the signer".into())
 }
 
-fn bare(envelope: Envelope) -> Input {
+pub(super) fn bare(envelope: Envelope) -> Input {
     Input {
         kind: "DSSE envelope",
         envelope,
         signer: Signer::Unnamed,
         helpers: Vec::new(),
         own_key: None,
-        timestamps: 0,
+        timestamps: Vec::new(),
         log_entries: 0,
         claimed_digest: None,
         consistent: true,
     }
 }
 
-fn from_sigstore(bundle: SigstoreBundle) -> Result<Input, String> {
+pub(super) fn from_sigstore(bundle: SigstoreBundle) -> Result<Input, String> {
     bundle.check_media_type()?;
     let signer = match bundle.signer()? {
         BundleSigner::Key(hint) => Signer::Key(hint),
         BundleSigner::Certificate(leaf) => Signer::Certificate(leaf),
     };
     let material = bundle.verification_material;
-    let timestamps = material
-        .timestamp_verification_data
-        .map_or(0, |data| data.rfc3161_timestamps.len());
+    let timestamps = material.timestamp_verification_data;
+    let timestamps = timestamps.map_or_else(Vec::new, |data| data.rfc3161_timestamps);
     Ok(Input {
         kind: "Sigstore bundle v0.3",
         signer,
-        timestamps,
+        timestamps: timestamps.into_iter().map(|t| t.signed_timestamp).collect(),
         log_entries: material.tlog_entries.len(),
         ..bare(bundle.dsse_envelope)
     })
@@ -151,7 +151,10 @@ fn from_answer(answer: Answer) -> Result<Input, String> {
         .map_or(Signer::Unnamed, |leaf| Signer::Certificate(Box::new(leaf)));
     let consistent = match bundle.sigstore_bundle {
         Some(second) => {
-            second.dsse_envelope == bundle.dsse && agrees(&signer, &from_sigstore(second)?.signer)
+            let second = from_sigstore(second)?;
+            second.envelope == bundle.dsse
+                && agrees(&signer, &second.signer)
+                && second.timestamps == bundle.timestamps
         }
         None => true,
     };
@@ -160,7 +163,7 @@ fn from_answer(answer: Answer) -> Result<Input, String> {
         signer,
         helpers: chain.collect(),
         own_key: bundle.signing_identity.and_then(|identity| identity.public_key),
-        timestamps: bundle.timestamps.len(),
+        timestamps: bundle.timestamps,
         claimed_digest: answer.statement_digest.map(|digest| digest.sha256),
         consistent,
         ..bare(bundle.dsse)

@@ -1,8 +1,10 @@
 //! Checks of the signed statement itself (in-toto attestation spec v1, `statement.md`).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use signer_actors::domain::canonical::{CanonicalError, canonicalize};
 use signer_actors::domain::statement::STATEMENT_TYPE;
@@ -15,7 +17,7 @@ use super::Check;
 struct Statement {
     #[serde(rename = "_type")]
     kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "subjects_within")]
     subject: Vec<Subject>,
     #[serde(default)]
     predicate_type: String,
@@ -27,8 +29,58 @@ struct Subject {
     name: Option<String>,
     #[serde(default)]
     uri: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "digests_within")]
     digest: BTreeMap<String, String>,
+}
+
+/// One more than there may be, and nothing of the rest: a short text must not become much in memory.
+fn subjects_within<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Subject>, D::Error> {
+    struct Subjects;
+    impl<'de> Visitor<'de> for Subjects {
+        type Value = Vec<Subject>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+            let mut kept = Vec::new();
+            while kept.len() <= MAX_SUBJECTS {
+                match access.next_element()? {
+                    Some(subject) => kept.push(subject),
+                    None => return Ok(kept),
+                }
+            }
+            while access.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(kept)
+        }
+    }
+    deserializer.deserialize_seq(Subjects)
+}
+
+/// As [`subjects_within`].
+fn digests_within<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Digests;
+    impl<'de> Visitor<'de> for Digests {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of strings")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+            let mut kept = BTreeMap::new();
+            while kept.len() <= MAX_DIGESTS {
+                match access.next_entry()? {
+                    Some((name, value)) => kept.insert(name, value),
+                    None => return Ok(kept),
+                };
+            }
+            while access.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            Ok(kept)
+        }
+    }
+    deserializer.deserialize_map(Digests)
 }
 
 /// Appends the checks of a payload to a report; returns the statement when it can be read.

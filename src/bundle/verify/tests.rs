@@ -14,18 +14,18 @@ use crate::x509::{Authorities, to_pem};
 
 const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-fn now() -> DateTime<Utc> {
+pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap()
 }
 
-fn statement() -> Value {
+pub(super) fn statement() -> Value {
     json!({
         "_type": "https://in-toto.io/Statement/v1", "predicate": { "a": 1 },
         "predicateType": "https://cyclonedx.org/bom", "subject": [{ "digest": { "sha256": DIGEST }, "name": "app" }],
     })
 }
 
-fn sign(key: &PrivateKey, payload: &[u8]) -> Envelope {
+pub(super) fn sign(key: &PrivateKey, payload: &[u8]) -> Envelope {
     let signature = key
         .sign(&Pae {
             payload_type: PAYLOAD_TYPE,
@@ -35,7 +35,7 @@ fn sign(key: &PrivateKey, payload: &[u8]) -> Envelope {
     Envelope::new(payload, &Signature(signature))
 }
 
-fn identity(key: &PrivateKey, chain: &[X509]) -> SigningIdentity {
+pub(super) fn identity(key: &PrivateKey, chain: &[X509]) -> SigningIdentity {
     let (id, public) = (KeyId::parse("release-2026").unwrap(), key.public());
     SigningIdentity {
         mode: if chain.is_empty() {
@@ -65,7 +65,7 @@ fn run(document: &impl Serialize, trust: Option<&Trust>, options: &Options) -> R
     verify(&serde_json::to_vec(document).unwrap(), trust, options).unwrap()
 }
 
-fn failing(report: &Report) -> Vec<&'static str> {
+pub(super) fn failing(report: &Report) -> Vec<&'static str> {
     assert_eq!(report.verified, report.checks.iter().all(|c| c.ok));
     report.checks.iter().filter(|c| !c.ok).map(|c| c.name).collect()
 }
@@ -199,13 +199,24 @@ fn states_of_published_keys_count() {
 
 /// A keyless document over the statement, its certificate issued at `from`.
 fn keyless(ca: &TestCa, from: DateTime<Utc>) -> SigstoreBundle {
+    keyless_with(ca, from, |_| Vec::new())
+}
+
+/// The same with timestamps, made of the signature.
+pub(super) fn keyless_with(
+    ca: &TestCa,
+    from: DateTime<Utc>,
+    timestamps: impl FnOnce(&[u8]) -> Vec<Vec<u8>>,
+) -> SigstoreBundle {
     let key = PrivateKey::generate_p256().unwrap();
     let leaf = ca.issue(key.public().pkey(), &LeafSpec::at(from));
     let envelope = sign(&key, statement().to_string().as_bytes());
-    SigstoreBundle::new(envelope, &identity(&key, &[leaf]), &[])
+    let timestamps = timestamps(&envelope.decode().unwrap().signature);
+    let timestamps: Vec<&[u8]> = timestamps.iter().map(Vec::as_slice).collect();
+    SigstoreBundle::new(envelope, &identity(&key, &[leaf]), &timestamps)
 }
 
-fn trusted_root(ca: &TestCa) -> Trust {
+pub(super) fn trusted_root(ca: &TestCa) -> Trust {
     let mut root = TrustedRoot::default();
     root.add_fulcio(
         "https://fulcio.example",

@@ -11,6 +11,7 @@ use crate::bundle::trusted_root::{
     CertificateAuthority, MEDIA_TYPE, PublishedKey, PublishedKeys, TimeRange, TrustedRoot,
 };
 use crate::crypto::{PublicKey, parse_public_pem};
+use crate::timestamp;
 use crate::x509::{Authorities, MAX_CERTIFICATES, parse_der};
 
 /// The longest trust file, in bytes.
@@ -23,6 +24,9 @@ const MAX_ENTRIES: usize = 256;
 pub struct Trust {
     pub(super) keys: Vec<TrustedKey>,
     pub(super) authorities: Vec<TrustedAuthority>,
+    pub(super) timestamp_authorities: Vec<TrustedTimestamps>,
+    /// Issuer and subject of the certificates that count; empty: all of the authorities.
+    pub(super) identities: Vec<(String, String)>,
 }
 
 /// A key with what limits its trust.
@@ -44,6 +48,13 @@ pub(super) struct TrustedAuthority {
     pub(super) valid_for: TimeRange,
 }
 
+/// A timestamp authority with the time it is trusted for.
+#[derive(Debug)]
+pub(super) struct TrustedTimestamps {
+    pub(super) authorities: timestamp::Authorities,
+    pub(super) valid_for: TimeRange,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Members<'a> {
@@ -55,21 +66,31 @@ struct Members<'a> {
 impl Trust {
     /// Reads a trust file: a public key or certificate authorities in PEM, a TrustedRoot, or published keys.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        if text.len() > MAX_TRUST_BYTES {
-            return Err(format!("the trust file is longer than {MAX_TRUST_BYTES} bytes"));
-        }
         let mut trust = Self::default();
-        if text.trim_ascii_start().starts_with(b"{") {
-            trust.add_json(text)?;
-        } else if text.windows(17).any(|w| w == b"BEGIN CERTIFICATE") {
-            trust.add_authorities(Authorities::from_pem(text)?, TimeRange::default());
-        } else {
-            trust.add_public_key(text)?;
-        }
+        trust.add(text)?;
         Ok(trust)
     }
 
-    fn add_json(&mut self, text: &[u8]) -> Result<(), String> {
+    /// Reads another trust file, of the same forms.
+    pub fn add(&mut self, text: &[u8]) -> Result<(), String> {
+        if text.len() > MAX_TRUST_BYTES {
+            return Err(format!("the trust file is longer than {MAX_TRUST_BYTES} bytes"));
+        }
+        if text.trim_ascii_start().starts_with(b"{") {
+            self.add_json(text)
+        } else if text.windows(17).any(|w| w == b"BEGIN CERTIFICATE") {
+            self.add_authorities(Authorities::from_pem(text)?, TimeRange::default());
+            Ok(())
+        } else {
+            self.add_public_key(text)
+        }
+    }
+
+    /// Adds a TrustedRoot or a list of published keys.
+    ///
+    /// # Errors
+    /// It is neither, or not usable.
+    pub fn add_json(&mut self, text: &[u8]) -> Result<(), String> {
         let members: Members<'_> =
             serde_json::from_slice(text).map_err(|_| "the trust file is not strict JSON")?;
         if members.keys.is_some() {
@@ -128,18 +149,30 @@ impl Trust {
         Ok(())
     }
 
-    /// Trusts a TrustedRoot's certificate authorities.
+    /// Trusts a TrustedRoot's certificate authorities and timestamp authorities.
     pub fn add_root(&mut self, root: &TrustedRoot) -> Result<(), String> {
-        if root.certificate_authorities.is_empty() || root.certificate_authorities.len() > MAX_ENTRIES {
+        let (certificates, timestamps) = (&root.certificate_authorities, &root.timestamp_authorities);
+        if !(1..=MAX_ENTRIES).contains(&certificates.len().saturating_add(timestamps.len())) {
             return Err(format!(
-                "a TrustedRoot must name 1 to {MAX_ENTRIES} certificate authorities"
+                "a TrustedRoot must name 1 to {MAX_ENTRIES} certificate or timestamp authorities"
             ));
         }
         for authority in &root.certificate_authorities {
             let certificates = decode_chain(authority)?;
             self.add_authorities(Authorities::new(certificates)?, authority.valid_for);
         }
+        for authority in timestamps {
+            self.timestamp_authorities.push(TrustedTimestamps {
+                authorities: timestamp::Authorities::new(decode_chain(authority)?)?,
+                valid_for: authority.valid_for,
+            });
+        }
         Ok(())
+    }
+
+    /// Of the authorities' certificates only those of this identity count, and of others that are added likewise.
+    pub fn add_identity(&mut self, issuer: &str, subject: &str) {
+        self.identities.push((issuer.to_owned(), subject.to_owned()));
     }
 
     /// Trusts certificate authorities for a time.

@@ -5,16 +5,20 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::finding::{Finding, Probe, of_warning, probe};
+use crate::adapters::audit_files::held::goes_on_from;
+use crate::adapters::audit_files::newest::newest_record_time;
 use crate::config::Settings;
-use crate::tlog::NoteSigner;
+use crate::tlog::{NoteSigner, VerifierKey};
 
 /// Below this an audit or state folder is as good as full, in bytes.
 const LITTLE_SPACE: u64 = 64 << 20;
 /// Below this the operator should know, in bytes.
 const SCARCE_SPACE: u64 = 1 << 30;
+/// How far the clock may be behind the newest audit record, in seconds: NTP may just have set it.
+const BEHIND: i64 = 5;
 /// No clock that is right shows less: 2026-01-01, in seconds of Unix time.
 const NOT_BEFORE: i64 = 1_767_225_600;
 
@@ -24,7 +28,10 @@ pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
     let audit = settings.audit.directory.clone();
     let state = settings.state.directory.clone();
     let checkpoints = NoteSigner::new(&settings.audit.origin, settings.audit.checkpoint_key.clone());
-    let checkpoints = checkpoints.map(|signer| signer.verifier().to_string());
+    let checkpoints = checkpoints.map(|signer| signer.verifier().clone());
+    let held = settings.audit.held_checkpoint.as_ref();
+    let held = held.map(|held| (held.bytes.clone(), checkpoints.clone()));
+    let (trail, folder_of_trail) = (audit.clone(), audit.clone());
     vec![
         probe(move || {
             let mut findings = vec![Finding::ok(
@@ -34,7 +41,12 @@ pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
             findings.extend(warnings.iter().map(of_warning));
             async move { findings }
         }),
-        probe(|| async { vec![clock(Utc::now())] }),
+        probe(move || {
+            // In this order: a service that runs beside this goes on writing.
+            let newest = newest_record_time(&trail);
+            let finding = clock(Utc::now(), newest);
+            async move { vec![finding] }
+        }),
         probe(move || async move {
             let metrics = metrics.map(|metrics| port("server.metrics_listen", metrics));
             [Some(port("server.listen", listen)), metrics]
@@ -51,8 +63,11 @@ pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
             }
         }),
         probe(move || {
-            let finding = checkpoint_key(&checkpoints);
-            async move { vec![finding] }
+            let mut findings = vec![checkpoint_key(&checkpoints)];
+            if let Some((held, Ok(key))) = &held {
+                findings.push(held_checkpoint(goes_on_from(&folder_of_trail, key, held)));
+            }
+            async move { findings }
         }),
         probe(move || {
             let state = state.clone();
@@ -62,7 +77,7 @@ pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
 }
 
 /// What auditors verify checkpoints with.
-fn checkpoint_key(vkey: &Result<String, String>) -> Finding {
+fn checkpoint_key(vkey: &Result<VerifierKey, String>) -> Finding {
     match vkey {
         Ok(vkey) => Finding::ok("audit checkpoint key", format!("its verifier key is {vkey}")),
         Err(what) => Finding::failure(
@@ -73,7 +88,33 @@ fn checkpoint_key(vkey: &Result<String, String>) -> Finding {
     }
 }
 
-fn clock(now: DateTime<Utc>) -> Finding {
+/// What `audit.held_checkpoint` says of the trail.
+fn held_checkpoint(proven: Result<u64, String>) -> Finding {
+    let what = "audit trail";
+    match proven {
+        Ok(size) => Finding::ok(
+            what,
+            format!("goes on from the checkpoint over {size} records that was kept elsewhere"),
+        ),
+        Err(why) => Finding::failure(what, why, "the service does not start with it: see docs/runbooks"),
+    }
+}
+
+/// Tokens, certificates and the order of records depend on the clock. The newest record says how late it is at least.
+fn clock(now: DateTime<Utc>, newest: Result<Option<DateTime<Utc>>, String>) -> Finding {
+    if let Ok(Some(newest)) = newest
+        && newest.signed_duration_since(now) > TimeDelta::seconds(BEHIND)
+    {
+        return Finding::warning(
+            "clock",
+            format!(
+                "shows {}, but the audit trail has a record of {}",
+                now.to_rfc3339(),
+                newest.to_rfc3339()
+            ),
+            "set the clock and keep it by NTP; if it is right now, it was wrong when the record was made",
+        );
+    }
     if now.timestamp() < NOT_BEFORE {
         let advice = "set the clock and keep it by NTP: tokens and certificates depend on it";
         Finding::failure("clock", format!("shows {now}, which is past"), advice)
@@ -230,7 +271,19 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_behind_the_audit_trail_is_seen() {
+        let at = |seconds| DateTime::from_timestamp(NOT_BEFORE + seconds, 0).expect("a time");
+        let level = |newest| clock(at(100), newest).level;
+        assert_eq!(level(Ok(Some(at(106)))), Level::Warning);
+        assert_eq!(level(Ok(Some(at(105)))), Level::Ok);
+        assert_eq!(level(Ok(Some(at(0)))), Level::Ok);
+        // What is wrong with the trail, others tell.
+        assert_eq!(level(Err("cannot list".into())), Level::Ok);
+    }
+
+    #[test]
     fn a_clock_of_another_age_is_seen() {
+        let clock = |now| clock(now, Ok(None));
         assert_eq!(clock(DateTime::UNIX_EPOCH).level, Level::Failure);
         let later = DateTime::from_timestamp(NOT_BEFORE, 0).expect("a time");
         assert_eq!(clock(later).level, Level::Ok);

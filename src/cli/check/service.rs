@@ -5,14 +5,24 @@ use std::sync::Arc;
 use super::finding::{Finding, Probe, probe};
 use crate::adapters::idempotency::Inspected;
 use crate::bootstrap::probes::{
-    Answer, idempotency_keys, key_sets, licence_file, shared_state, signing_keys,
+    Answer, idempotency_keys, key_sets, licence_file, shared_state, signing_keys, timestamp,
 };
 use crate::config::Settings;
 
 pub(super) fn probes(settings: &Settings) -> Vec<Box<dyn Probe>> {
     let settings = Arc::new(settings.clone());
     let (for_keys, for_state) = (Arc::clone(&settings), Arc::clone(&settings));
+    let for_timestamps = Arc::clone(&settings);
     vec![
+        probe(move || {
+            let settings = Arc::clone(&for_timestamps);
+            async move {
+                findings(
+                    timestamp(&settings).await.into_iter().collect(),
+                    "see docs/runbooks/timestamp-error.md",
+                )
+            }
+        }),
         probe(move || {
             let settings = Arc::clone(&for_state);
             async move {

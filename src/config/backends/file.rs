@@ -13,7 +13,7 @@ use super::life::{self, Life};
 use crate::crypto;
 
 /// A key in a PEM file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FileKey {
     /// Backend id and `keyId`.
     pub id: KeyId,
@@ -32,7 +32,7 @@ pub struct FileKey {
 }
 
 /// What is known of a key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum KeyMaterial {
     /// The private key; the passphrase when it is encrypted.
     Private {

@@ -7,13 +7,14 @@ use url::Url;
 
 use super::super::error::Problem;
 use super::super::files::{self, PublicFile};
+use super::super::layers::Layers;
 use super::super::reader::{Section, key, required};
 use super::super::secret::{Secret, Use};
 use super::super::{net, parse, pem};
 use super::key_id;
 
 /// Ephemeral keys certified by Fulcio.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Fulcio {
     /// Backend id.
     pub id: KeyId,
@@ -38,7 +39,7 @@ pub struct Fulcio {
 }
 
 /// Where the OIDC identity token of the service comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum FulcioIdentity {
     /// The token. A file is read again for each certificate: such tokens are rotated.
     Token(Secret),
@@ -47,7 +48,7 @@ pub enum FulcioIdentity {
 }
 
 /// A token endpoint, with client credentials.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TokenEndpoint {
     /// Its address.
     pub url: Url,
@@ -112,7 +113,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Option<Fulcio> {
              hold. Empty: they are not looked at.",
         ),
         8,
-        files::public,
+        log_key,
     );
     let require_sct = s.switch(key(
         "require_sct",
@@ -201,6 +202,12 @@ fn read_identity(s: &mut Section<'_>) -> Option<FulcioIdentity> {
             None
         }
     }
+}
+
+fn log_key(text: &str, layers: &Layers) -> Result<PublicFile, Problem> {
+    let file = files::public(text, layers)?;
+    pem::public_key(&file)?;
+    Ok(file)
 }
 
 /// Visible ASCII with single blanks between.

@@ -1,5 +1,6 @@
 //! `[[signing.backends]]`: one table for each backend, told apart by `kind`.
 
+mod aws;
 mod file;
 mod fulcio;
 mod life;
@@ -10,6 +11,7 @@ mod vault;
 use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::{KeyState, SigningMode};
 
+pub use self::aws::{Aws, AwsLogin};
 pub use self::file::{FileKey, KeyMaterial};
 pub use self::fulcio::{Fulcio, FulcioIdentity};
 pub use self::pkcs11::Pkcs11;
@@ -20,13 +22,13 @@ use super::parse;
 use super::reader::{Section, required};
 
 /// Kinds that this version has.
-pub(crate) const KINDS: &[&str] = &["fulcio", "file", "vault-transit", "pkcs11"];
+pub(crate) const KINDS: &[&str] = &["fulcio", "file", "vault-transit", "pkcs11", "aws-kms"];
 
 /// Kinds of the contract that this version does not have.
-const LATER: &[&str] = &["aws-kms", "gcp-kms", "azure-kv"];
+const LATER: &[&str] = &["gcp-kms", "azure-kv"];
 
 /// One signing backend.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Backend {
     /// Ephemeral keys certified by Fulcio.
     Fulcio(Fulcio),
@@ -75,7 +77,11 @@ impl Backend {
 
 /// Reads one table.
 pub(crate) fn read(s: &mut Section<'_>) -> Option<Backend> {
-    let kind = required("kind", "fulcio", "fulcio, file, vault-transit or pkcs11.");
+    let kind = required(
+        "kind",
+        "fulcio",
+        "fulcio, file, vault-transit, pkcs11 or aws-kms.",
+    );
     match s.text(kind, |text, _| kind_of(text))? {
         "fulcio" => fulcio::read(s).map(Backend::Fulcio),
         "file" => file::read(s).map(Backend::File),
@@ -87,7 +93,7 @@ fn kind_of(text: &str) -> Result<&'static str, Problem> {
     if LATER.contains(&text) {
         return Err(Problem::new(
             format!("{text} is not available in this version"),
-            "use kind fulcio, vault-transit, pkcs11, or file with an encrypted key",
+            "use one of the other kinds, such as file with an encrypted key",
         ));
     }
     let words: Vec<(&str, &'static str)> = KINDS.iter().map(|kind| (*kind, *kind)).collect();

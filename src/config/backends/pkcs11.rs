@@ -16,7 +16,7 @@ const MAX_LABEL: usize = 255;
 const MAX_ID: usize = 128;
 
 /// A key on a token that speaks PKCS #11. A token and a key are named, each in one way or in two.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pkcs11 {
     /// The maker's library.
     pub module: PathBuf,

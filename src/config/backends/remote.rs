@@ -9,6 +9,7 @@ use signer_actors::domain::signing::{Algorithm, KeyState};
 use super::super::files::{self, PublicFile};
 use super::super::pem;
 use super::super::reader::{Section, key, required};
+use super::aws::{self, Aws};
 use super::key_id;
 use super::life::{self, Life};
 use super::pkcs11::{self, Pkcs11};
@@ -16,7 +17,7 @@ use super::vault::{self, Vault};
 use crate::crypto;
 
 /// A key that another process or a device holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Remote {
     /// Backend id and `keyId`.
     pub id: KeyId,
@@ -39,12 +40,14 @@ pub struct Remote {
 }
 
 /// Where such a key is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Service {
     /// The transit engine of Vault or OpenBao.
     Vault(Vault),
     /// A token that speaks PKCS #11.
     Pkcs11(Pkcs11),
+    /// AWS KMS.
+    Aws(Aws),
 }
 
 /// Reads one table; `kind` is one of those that this knows.
@@ -55,6 +58,7 @@ pub(super) fn read(s: &mut Section<'_>, kind: &str) -> Option<Remote> {
     );
     let service = match kind {
         "pkcs11" => pkcs11::read(s).map(Service::Pkcs11),
+        "aws-kms" => aws::read(s).map(Service::Aws),
         _ => vault::read(s).map(Service::Vault),
     };
     let public_key = s.text(
@@ -85,6 +89,7 @@ pub(super) fn read(s: &mut Section<'_>, kind: &str) -> Option<Remote> {
     let Life { state, revoked_from } = life::life(s)?;
     let (public_key, algorithm) = (public_key?, algorithm?);
     let public_key_der = pinned(s, &public_key, algorithm)?;
+    check_algorithm(s, service.as_ref(), algorithm)?;
     Some(Remote {
         id: id?,
         service: service?,
@@ -96,6 +101,15 @@ pub(super) fn read(s: &mut Section<'_>, kind: &str) -> Option<Remote> {
         state,
         revoked_from,
     })
+}
+
+/// Ed25519 hashes twice, so everything travels: not every service takes it, nor as much as statements may have.
+fn check_algorithm(s: &mut Section<'_>, service: Option<&Service>, algorithm: Algorithm) -> Option<()> {
+    if let (Some(Service::Aws(_)), Algorithm::Ed25519) = (service, algorithm) {
+        let problem = "AWS KMS signs at most 4096 bytes with ed25519, and statements are often longer";
+        s.warn("algorithm", problem, "use a key for ECDSA, which gets a digest");
+    }
+    Some(())
 }
 
 fn pinned(s: &mut Section<'_>, file: &PublicFile, algorithm: Algorithm) -> Option<Vec<u8>> {

@@ -11,7 +11,7 @@ use super::super::secret::{Secret, Use};
 use super::super::{net, parse, pem};
 
 /// A key in the transit engine of Vault or OpenBao.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Vault {
     /// Address, without `/v1`.
     pub url: Url,
@@ -30,7 +30,7 @@ pub struct Vault {
 }
 
 /// How to sign in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum VaultLogin {
     /// With a token.
     Token(Secret),

@@ -209,10 +209,10 @@ fn check_witnesses_do_not_sign(s: &mut Section<'_>, policy: &Policy, tables: &Ta
         .iter()
         .chain(tables.signers.iter().map(|signer| &signer.key));
     let signers: Vec<_> = signers.filter_map(spki).collect();
-    for (index, log) in tables.logs.iter().enumerate() {
-        if spki(&log.key).is_some_and(|log| signers.contains(&log)) {
+    for (place, key) in log_keys(tables) {
+        if spki(key).is_some_and(|log| signers.contains(&log)) {
             s.refuse(
-                &format!("logs[{index}].key"),
+                &place,
                 "is a release key: it would witness its own signatures",
                 "name the key of the log",
             );
@@ -234,16 +234,26 @@ fn check_witnesses_do_not_sign(s: &mut Section<'_>, policy: &Policy, tables: &Ta
 
 /// A log whose key has leaked witnesses nothing: whoever holds the key writes any time into an entry.
 fn check_logs_are_not_revoked(s: &mut Section<'_>, policy: &Policy, tables: &Tables) {
-    for (index, log) in tables.logs.iter().enumerate() {
-        let digest = spki(&log.key).map(|spki| Sha256Digest::of(&spki));
+    for (place, key) in log_keys(tables) {
+        let digest = spki(key).map(|spki| Sha256Digest::of(&spki));
         if digest.is_some_and(|digest| policy.revoked_keys.contains(&digest)) {
             s.refuse(
-                &format!("logs[{index}].key"),
+                &place,
                 "is in release.revoked_keys: a log with a revoked key witnesses nothing",
                 "remove the log",
             );
         }
     }
+}
+
+/// Keys of logs of either kind, and where they stand.
+fn log_keys(tables: &Tables) -> Vec<(String, &PublicFile)> {
+    let named = |table: &str, index: usize| format!("{table}[{index}].key");
+    let logs = tables.logs.iter().enumerate();
+    let ct_logs = tables.ct_logs.iter().enumerate();
+    logs.map(|(index, log)| (named("logs", index), &log.key))
+        .chain(ct_logs.map(|(index, log)| (named("ct_logs", index), &log.key)))
+        .collect()
 }
 
 fn spki(file: &PublicFile) -> Option<pem::Spki> {

@@ -30,7 +30,7 @@ pub enum ReleaseWitness {
 }
 
 /// A release key with a life.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseKey {
     /// Public key, PEM.
     pub key: PublicFile,
@@ -56,7 +56,7 @@ pub struct ReleaseIdentity {
 }
 
 /// A transparency log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseLog {
     /// Public key, PEM.
     pub key: PublicFile,
@@ -66,27 +66,42 @@ pub struct ReleaseLog {
     pub life: ReleaseLife,
 }
 
+/// A certificate transparency log.
+#[derive(Clone, Debug)]
+pub struct ReleaseCtLog {
+    /// Public key, PEM.
+    pub key: PublicFile,
+    /// When its promises count.
+    pub life: ReleaseLife,
+}
+
 const SIGNERS_DOC: &str =
     "Release keys that count for a time only, or only with witnesses; others stand in release.keys.";
 const IDENTITIES_DOC: &str =
     "Who may sign releases with a certificate: issuer and subject must both be equal.";
 const LOGS_DOC: &str = "Transparency logs (Rekor) whose entries tell when a release was signed.";
 
+const CT_LOGS_DOC: &str = "Certificate transparency logs, one of which must have promised each certificate of \
+     release.identities (SCT, RFC 6962). Without any, promises are not looked at.";
+
 /// The tables of the policy, which stand behind the keys of the section.
 pub(super) struct Tables {
     pub(super) signers: Vec<ReleaseKey>,
     pub(super) identities: Vec<ReleaseIdentity>,
     pub(super) logs: Vec<ReleaseLog>,
+    pub(super) ct_logs: Vec<ReleaseCtLog>,
 }
 
 pub(super) fn read(s: &mut Section<'_>) -> Option<Tables> {
     let signers = s.tables("signers", SIGNERS_DOC, 64, &[], read_signer);
     let identities = s.tables("identities", IDENTITIES_DOC, 64, &[], read_identity);
     let logs = s.tables("logs", LOGS_DOC, 16, &[], read_log);
+    let ct_logs = s.tables("ct_logs", CT_LOGS_DOC, 16, &[], read_ct_log);
     Some(Tables {
         signers: signers?,
         identities: identities?,
         logs: logs?,
+        ct_logs: ct_logs?,
     })
 }
 
@@ -176,6 +191,22 @@ fn read_identity(s: &mut Section<'_>) -> Option<ReleaseIdentity> {
         roots: roots?,
         life: life?,
         require: require?,
+    })
+}
+
+fn read_ct_log(s: &mut Section<'_>) -> Option<ReleaseCtLog> {
+    let file = s.text(
+        required("key", "ctfe.pub", "File with the log's public key in PEM."),
+        public_key,
+    );
+    let life = life(
+        s,
+        "Promises before this moment (RFC 3339) do not count; empty: no bound.",
+        "Promises after this moment do not count; empty: no bound.",
+    );
+    Some(ReleaseCtLog {
+        key: file?,
+        life: life?,
     })
 }
 

@@ -6,6 +6,9 @@ use super::LOCAL;
 use super::site::{Site, p256};
 use crate::config::{Backend, Remote, Service, VaultLogin};
 
+/// Where errors of [`with`]'s backend are.
+pub(super) const LOCAL_KEY: &str = "signing.backends[1]";
+
 const VAULT: &str = r#"
 [[signing.backends]]
 kind = "vault-transit"
@@ -19,7 +22,7 @@ role_id = "signer"
 secret_id = "file:secret-id"
 "#;
 
-fn site() -> Site {
+pub(super) fn site() -> Site {
     let site = Site::new();
     site.write("vault.pub", &p256().public_key_to_pem().unwrap());
     site.write("secret-id", b"7b5a1c5e-secret-id\n");
@@ -28,7 +31,7 @@ fn site() -> Site {
     site
 }
 
-fn with(text: &str) -> String {
+pub(super) fn with(text: &str) -> String {
     let local = LOCAL.replacen("[signing]", "[signing]\ndefault_key = \"local\"", 1);
     format!("{local}\n{text}")
 }
@@ -141,7 +144,7 @@ fn what_a_key_in_vault_must_not_be() {
     ] {
         assert!(VAULT.contains(from), "{from}");
         let errors = site.errors(&with(&VAULT.replacen(from, to, 1)));
-        let expected = format!("signing.backends[1]{expected}");
+        let expected = format!("{LOCAL_KEY}{expected}");
         assert!(
             errors.iter().any(|error| error.starts_with(&expected)),
             "{to}: {errors:#?}"

@@ -1,6 +1,8 @@
 //! The configuration as a whole: layers, every error at once, rules between keys.
 
 mod backends;
+mod clouds;
+mod fulcio;
 mod rules;
 mod site;
 

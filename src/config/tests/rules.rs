@@ -166,6 +166,21 @@ fn values_out_of_bounds_are_refused() {
             "release.revoked[0]: \"sha256:0\" is not an image digest",
         ),
         ("[release]", "tls_roots = \"release.pub\"", "release.tls_roots: "),
+        (
+            "[release]",
+            "lookup_qps = 0",
+            "release.lookup_qps: 0 is out of bounds",
+        ),
+        (
+            "[release]",
+            "concurrency = 1",
+            "release.concurrency: 1 is out of bounds",
+        ),
+        (
+            "[release]",
+            "circuit_pause = \"31s\"",
+            "release.circuit_pause: is longer than circuit_longest_pause",
+        ),
         ("[audit]", "linger = \"1s\"", "audit.linger: 1s is out of bounds"),
         (
             "[audit]",
@@ -304,8 +319,13 @@ fn a_shared_store_is_whole_or_refused() {
         ),
         (
             "[auth.dpop]",
-            "lease_ttl = \"61s\"\n[auth.dpop]",
-            "state.lease_ttl: 61s is out of bounds",
+            "lease_ttl = \"301s\"\n[auth.dpop]",
+            "state.lease_ttl: 301s is out of bounds",
+        ),
+        (
+            "[auth.dpop]",
+            "lease_ttl = \"9999ms\"\n[auth.dpop]",
+            "state.lease_ttl: is shorter than server.request_timeout, 10s",
         ),
         (
             "[auth.dpop]",
@@ -342,16 +362,57 @@ fn a_shared_store_is_whole_or_refused() {
 }
 
 #[test]
+fn timestamps_need_an_authority_with_a_certificate_of_its_own() {
+    let site = Site::new();
+    let stamper = crate::dev::timestamps::Stamper::generate().unwrap();
+    site.write("tsa.pem", stamper.chain_pem().unwrap().as_bytes());
+    site.write("tsa-root.pem", &stamper.root_pem());
+    let table = |lines: &str| format!("[timestamp]\n{lines}\n[log]");
+    let good = "url = \"https://tsa.example/api/v1/timestamp\"\nchain = \"tsa.pem\"";
+    let settings = site
+        .load(&LOCAL.replace("[log]", &table(good)))
+        .expect("it makes sense");
+    let timestamp = settings.timestamp.expect("an authority");
+    assert_eq!(timestamp.timeout, std::time::Duration::from_secs(2));
+    assert!(site.load(LOCAL).expect("it makes sense").timestamp.is_none());
+    for (lines, expected) in [
+        (
+            "url = \"https://tsa.example\"",
+            "timestamp.chain: is empty, and there is a url",
+        ),
+        (
+            "chain = \"tsa.pem\"",
+            "timestamp.url: is empty, and there is a chain",
+        ),
+        (
+            "url = \"http://tsa.example\"\nchain = \"tsa.pem\"",
+            "timestamp.url: ",
+        ),
+        (
+            "url = \"https://tsa.example\"\nchain = \"tsa-root.pem\"",
+            "timestamp.chain: ",
+        ),
+        (
+            &format!("{good}\ntimeout = \"9600ms\""),
+            "timestamp.timeout: leaves less than 500 ms of server.request_timeout",
+        ),
+        (
+            &format!("{good}\ntls_roots = \"release.pub\""),
+            "timestamp.tls_roots: ",
+        ),
+    ] {
+        check(&site, LOCAL, "[log]", &table(lines), expected);
+    }
+    // Who signs does not say when.
+    site.private("signing.pem", stamper.key());
+    let expected = "signing.backends[0].key: is the same key as one in timestamp.chain";
+    check(&site, LOCAL, "[log]", &table(good), expected);
+}
+
+#[test]
 fn parts_that_this_version_lacks_are_named() {
     let site = Site::new();
-    check(
-        &site,
-        LOCAL,
-        "[log]",
-        "[timestamp]\nurl = \"https://tsa.example\"\n[log]",
-        "timestamp.url: timestamps are not available",
-    );
-    for kind in ["aws-kms", "gcp-kms", "azure-kv"] {
+    for kind in ["gcp-kms", "azure-kv"] {
         let errors = site.errors(&LOCAL.replace("kind = \"file\"", &format!("kind = {kind:?}")));
         let expected = format!("signing.backends[0].kind: {kind} is not available in this version");
         assert!(
@@ -723,6 +784,14 @@ fn release_signers_and_witnesses_make_sense() {
             "release.logs: is empty, and signatures must carry a log entry",
         ),
         (log("key2 = 1"), "release.logs[0].key2: "),
+        (
+            tables("[[release.ct_logs]]\nkey = \"release.pub\""),
+            "release.ct_logs[0].key: is a release key",
+        ),
+        (
+            tables("[[release.ct_logs]]\nkey = \"no-such-file\""),
+            "release.ct_logs[0].key: cannot read",
+        ),
         (
             tables("[[release.logs]]\nkey = \"release.pub\""),
             "release.logs[0].key: is a release key",

@@ -126,6 +126,11 @@ impl<'a> Members<'a> {
             let detail = format!("{path} is not valid JSON at line {line}, column {column}");
             BodyError::new(BodyErrorKind::Json, detail)
         })?;
+        Self::of(path, (list, more))
+    }
+
+    /// What a visitor has read of an object.
+    pub(super) fn of(path: &str, (list, more): Listed<'a>) -> Result<Self, BodyError> {
         let members = Self {
             path: path.to_owned(),
             list,
@@ -191,10 +196,13 @@ fn shown(name: &str) -> String {
     if word { format!(" {name}") } else { String::new() }
 }
 
-struct MembersVisitor;
+/// Names and values of an object's first members, and whether there are more.
+pub(super) type Listed<'a> = (Vec<(String, &'a RawValue)>, bool);
+
+pub(super) struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = (Vec<(String, &'de RawValue)>, bool);
+    type Value = Listed<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")

@@ -1,10 +1,13 @@
 //! What travels in bodies: strict readers of requests, writers of responses (contract §2).
 
 pub mod audit_response;
+pub mod batch_request;
+pub mod batch_response;
 pub mod body;
 pub mod sign_request;
 pub mod sign_response;
 pub mod told;
+pub mod verify_request;
 pub mod verify_response;
 
 use chrono::{DateTime, SecondsFormat, Utc};

@@ -82,7 +82,7 @@ fn key() -> ReleaseSigner {
 fn a_signature_answers_as_the_contract_says() {
     let (identity, entitlement) = (identity(), entitlement());
     let signature = Signature(vec![0xfb, 0xff]);
-    let timestamps = [b"foobar".to_vec()];
+    let timestamps = [&b"foobar"[..]];
     let id = AuditId(uuid::Uuid::nil());
     let response = |identity, timestamps, sigstore| {
         let response = SignResponse {

@@ -129,19 +129,19 @@ pub fn parse_sign_request(body: &[u8]) -> Result<SignBody<'_>, BodyError> {
         poe: members.optional("poe").map(poe).transpose()?,
         options: members
             .optional("options")
-            .map(options)
+            .map(|raw| options(raw, OPTIONS))
             .transpose()?
             .unwrap_or_default(),
     })
 }
 
 /// A member's name for errors, if it is one of ours.
-fn path_of(name: &str) -> String {
+pub(super) fn path_of(name: &str) -> String {
     let known = MEMBERS.iter().find(|known| **known == name);
     known.map_or_else(|| "an unknown member".to_owned(), |known| (*known).to_owned())
 }
 
-fn scan_member(path: &str, value: &RawValue) -> Result<(), BodyError> {
+pub(super) fn scan_member(path: &str, value: &RawValue) -> Result<(), BodyError> {
     let kind = if path == "subject" {
         BodyErrorKind::Subject
     } else {
@@ -150,7 +150,7 @@ fn scan_member(path: &str, value: &RawValue) -> Result<(), BodyError> {
     scan(value, path, 1, kind)
 }
 
-fn object(predicate: &RawValue) -> Result<&RawValue, BodyError> {
+pub(super) fn object(predicate: &RawValue) -> Result<&RawValue, BodyError> {
     if predicate.get().starts_with('{') {
         return Ok(predicate);
     }
@@ -158,14 +158,14 @@ fn object(predicate: &RawValue) -> Result<&RawValue, BodyError> {
     Err(BodyError::new(BodyErrorKind::Predicate, detail))
 }
 
-fn image_digest(raw: &RawValue) -> Result<ImageDigest, BodyError> {
+pub(super) fn image_digest(raw: &RawValue) -> Result<ImageDigest, BodyError> {
     ImageDigest::parse(&string(raw, "scannerImageDigest")?).ok_or_else(|| {
         let detail = "scannerImageDigest must be sha256: and 64 lowercase hexadecimal digits";
         BodyError::new(BodyErrorKind::Digest, detail)
     })
 }
 
-fn poe(raw: &RawValue) -> Result<Poe, BodyError> {
+pub(super) fn poe(raw: &RawValue) -> Result<Poe, BodyError> {
     let members = Members::read(raw.get(), "poe", BodyErrorKind::Request)?;
     members.only(&["format", "value"], BodyErrorKind::Request)?;
     if string(members.required("format")?, "poe.format")? != "jwt" {
@@ -180,9 +180,10 @@ fn poe(raw: &RawValue) -> Result<Poe, BodyError> {
     Ok(Poe(value))
 }
 
-fn options(raw: &RawValue) -> Result<SignOptions, BodyError> {
+/// `known`: the options that there are.
+pub(super) fn options(raw: &RawValue, known: &[&str]) -> Result<SignOptions, BodyError> {
     let members = Members::read(raw.get(), "options", BodyErrorKind::Request)?;
-    members.only(OPTIONS, BodyErrorKind::Request)?;
+    members.only(known, BodyErrorKind::Request)?;
     let flag = |name, path| members.optional(name).map(|raw| boolean(raw, path)).transpose();
     Ok(SignOptions {
         mode: members.optional("signingMode").map(signing_mode).transpose()?,
@@ -234,7 +235,7 @@ fn expiry(raw: &RawValue) -> Result<Duration, BodyError> {
         })
 }
 
-fn subjects(raw: &RawValue) -> Result<Vec<Subject>, BodyError> {
+pub(super) fn subjects(raw: &RawValue) -> Result<Vec<Subject>, BodyError> {
     let list = elements(raw, MAX_SUBJECTS).ok_or_else(|| {
         let detail =
             format!("subject must be an array of 1 to {MAX_SUBJECTS} subjects: split a larger request");

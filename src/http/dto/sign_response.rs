@@ -53,7 +53,7 @@ impl<'a> Bundle<'a> {
         identity: &'a SigningIdentity,
         payload: &'a str,
         signature: &'a Signature,
-        timestamps: &'a [Vec<u8>],
+        timestamps: &[&'a [u8]],
         sigstore: Option<&'a RawValue>,
     ) -> Self {
         Self {

@@ -84,7 +84,11 @@ async fn checks(state: &AppState) -> BTreeMap<String, Check> {
     );
     checks.insert(
         "audit".to_owned(),
-        say(*services.audit_healthy.borrow(), "the trail cannot be written"),
+        if services.audit_stalls() {
+            say(false, "the trail takes too long to write")
+        } else {
+            say(*services.audit_healthy.borrow(), "the trail cannot be written")
+        },
     );
     if let Some(up) = &services.shared_up {
         checks.insert(
@@ -111,7 +115,17 @@ async fn checks(state: &AppState) -> BTreeMap<String, Check> {
         };
         checks.insert(format!("repository:{}", repository.name), check);
     }
-    for backend in services.backends.iter() {
+    // Told, and no reason to be taken out: other replicas ask the same authority, and requests may do without it.
+    if let Some(timestamps) = &services.timestamps {
+        let check = Check {
+            good: timestamps.health.borrow().refused_until.is_none(),
+            needed: false,
+            bad: "circuit open: it has been of no use for a while",
+        };
+        checks.insert("timestamp".to_owned(), check);
+    }
+    let signers = services.signers();
+    for backend in &signers.backends {
         let now = services.clock.now();
         let open = backend
             .open
@@ -120,8 +134,7 @@ async fn checks(state: &AppState) -> BTreeMap<String, Check> {
             .is_some_and(|key| key.lives_for(std::time::Duration::ZERO, now));
         // A key that the default mode does not need may be closed without making the replica useless.
         // One that signs no more never opens.
-        let in_use =
-            backend.info.mode == services.policy.default_mode || backend.info.mode == SigningMode::Kms;
+        let in_use = backend.info.mode == signers.defaults.mode || backend.info.mode == SigningMode::Kms;
         let needed = in_use && backend.info.state == KeyState::Active;
         checks.insert(
             format!("signer:{}", backend.info.id),
@@ -144,9 +157,14 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
     services.idempotency.observe();
     services.referrer.observe();
     services
+        .signers()
         .backends
         .iter()
         .for_each(|backend| backend.mailbox.observe());
+    services
+        .timestamps
+        .iter()
+        .for_each(|timestamps| timestamps.mailbox.observe());
     services.audit.observe();
     HttpResponse::Ok()
         .content_type(CONTENT_TYPE)

@@ -6,15 +6,17 @@ use std::time::Duration;
 use actix_web::http::header::{ContentType, HeaderMap, HeaderName};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde_json::value::RawValue;
 use signer_actors::domain::caller::{Scope, SenderBinding};
 use signer_actors::domain::code::Code;
 use signer_actors::domain::idempotency::IdempotencyKey;
 use signer_actors::domain::statement::StatementDraft;
+use signer_actors::domain::subject::Subject;
 use signer_actors::entitlement::Poe;
 use signer_actors::pipeline::state::{Authenticated, Released, Session};
 use signer_actors::pipeline::{
     Answer, Context, Failure, GateVerdict, Idempotent, Probe, Refusal, SignOptions, SignRequest, Stage,
-    probe, sign,
+    note_refused, probe, sign,
 };
 use signer_actors::runtime::Deadline;
 
@@ -26,7 +28,7 @@ use crate::bundle::sigstore::SigstoreBundle;
 use crate::http::body;
 use crate::http::budget::HeldBytes;
 use crate::http::dto::body::{BodyError, BodyErrorKind};
-use crate::http::dto::sign_request::{ReturnBundle, parse_sign_request};
+use crate::http::dto::sign_request::{self as dto_request, ReturnBundle, parse_sign_request};
 use crate::http::dto::sign_response as dto;
 use crate::http::dto::told::{place_of_payload, whole};
 use crate::http::problem::{Outcome, Problem, insert_rate};
@@ -41,30 +43,97 @@ pub async fn sign_dsse(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    body::check_headers(&request, &state.limits)?;
-    let (session, context) = authenticate(&state, &request, Scope::Sign).await?;
+    let received = receive(&state, &request, payload).await?;
+    let asked = match read(&state, &request, &received.bytes) {
+        Ok(asked) => asked,
+        Err(problem) => return Err(recorded(&state, &received.session, &received.context, problem).await),
+    };
+    let Received {
+        session,
+        context,
+        bytes,
+        held,
+    } = received;
+    drop(bytes);
+    let context = Context {
+        deadline: Deadline::after(state.limits.request_timeout),
+        ..context
+    };
+    run_to_its_end(state, session, asked, context, held).await
+}
+
+/// What a body asks for.
+fn read(state: &AppState, request: &HttpRequest, bytes: &[u8]) -> Result<Asked, Problem> {
+    let mut asked = parse(state, bytes)?;
+    if !asked.dry_run {
+        let returned = asked.return_bundle.as_str();
+        asked.request.idempotency =
+            idempotency_key(request.headers())?.map(|key| Idempotent { key, returned });
+    }
+    Ok(asked)
+}
+
+/// A body, and whose it is.
+pub(super) struct Received {
+    pub(super) session: Session<Authenticated>,
+    pub(super) context: Context,
+    pub(super) bytes: Bytes,
+    pub(super) held: HeldBytes,
+}
+
+/// Takes a request to sign in: its caller first, then its body.
+pub(super) async fn receive(
+    state: &AppState,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<Received, Problem> {
+    body::check_headers(request, &state.limits)?;
+    let (session, context) = authenticate(state, request, Scope::Sign).await?;
+    match read_body(state, request, payload, &session).await {
+        Ok((bytes, held)) => Ok(Received {
+            session,
+            context,
+            bytes,
+            held,
+        }),
+        Err(problem) => Err(recorded(state, &session, &context, problem).await),
+    }
+}
+
+/// The refusal of a caller who is known, as it is recorded (contract §8).
+pub(super) async fn recorded(
+    state: &AppState,
+    session: &Session<Authenticated>,
+    context: &Context,
+    problem: Problem,
+) -> Problem {
+    // Reading may have taken all the time there was.
+    let context = Context {
+        deadline: Deadline::after(state.limits.request_timeout),
+        ..context.clone()
+    };
+    let (stage, code) = (problem.stage(), problem.code());
+    problem.recorded_as(note_refused(&state.services, session, stage, code, &context).await)
+}
+
+/// The body, whole and as the proof names it.
+async fn read_body(
+    state: &AppState,
+    request: &HttpRequest,
+    payload: Payload,
+    session: &Session<Authenticated>,
+) -> Result<(Bytes, HeldBytes), Problem> {
     // Without a proof, over mTLS, there is nothing to name the body in; TLS keeps it whole.
     let proven = !matches!(session.principal().binding(), SenderBinding::Mtls(_));
     if state.body_hash_required && proven && session.principal().body().is_none() {
         return Err(Failure::new(Stage::Authentication, Refusal::BodyUnbound).into());
     }
     let held = state.bodies.begin(session.principal().token().tenant.as_str());
-    let (bytes, held) = body::read(&request, payload, &state.limits, held).await?;
+    let (bytes, held) = body::read(request, payload, &state.limits, held).await?;
     if !session.covers_body(&bytes) {
         return Err(Failure::new(Stage::Body, Refusal::BodyMismatch).into());
     }
-    let mut asked = parse(&bytes)?;
-    drop(bytes);
-    if !asked.dry_run {
-        let returned = asked.return_bundle.as_str();
-        asked.request.idempotency =
-            idempotency_key(request.headers())?.map(|key| Idempotent { key, returned });
-    }
-    let context = Context {
-        deadline: Deadline::after(state.limits.request_timeout),
-        ..context
-    };
-    run_to_its_end(state, session, asked, context, held).await
+    Ok((bytes, held))
 }
 
 /// The one `Idempotency-Key` (contract §2.1).
@@ -88,27 +157,48 @@ struct Asked {
     dry_run: bool,
 }
 
-fn parse(bytes: &[u8]) -> Result<Asked, Problem> {
+fn parse(state: &AppState, bytes: &[u8]) -> Result<Asked, Problem> {
     let body = parse_sign_request(bytes)?;
-    let draft =
-        StatementDraft::new(body.subjects, body.predicate_type, body.predicate).map_err(BodyError::from)?;
+    let draft = draft_of(state, body.subjects, body.predicate_type, body.predicate)?;
     let options = body.options;
     Ok(Asked {
+        return_bundle: options.return_bundle.unwrap_or_default(),
+        dry_run: options.dry_run.unwrap_or(false),
         request: SignRequest {
             draft,
             scanner: body.scanner,
-            poe: body.poe.and_then(|poe| Poe::new(poe.as_str())),
-            options: SignOptions {
-                mode: options.mode,
-                key: options.key_id,
-                min_life: options.expiry.unwrap_or(DEFAULT_EXPIRY),
-                timestamp: options.timestamp,
-            },
+            poe: poe_of(body.poe),
+            options: pipeline_options(options),
             idempotency: None,
         },
-        return_bundle: options.return_bundle.unwrap_or_default(),
-        dry_run: options.dry_run.unwrap_or(false),
     })
+}
+
+/// The statement that is asked for, its predicate in the shape of its type.
+pub(super) fn draft_of(
+    state: &AppState,
+    subjects: Vec<Subject>,
+    predicate_type: String,
+    predicate: &RawValue,
+) -> Result<StatementDraft, BodyError> {
+    let draft = StatementDraft::new(subjects, predicate_type, predicate)?;
+    if !state.services.policy.predicate_checks {
+        return Ok(draft);
+    }
+    Ok(draft.of_its_shape()?)
+}
+
+pub(super) fn poe_of(poe: Option<dto_request::Poe>) -> Option<Poe> {
+    poe.and_then(|poe| Poe::new(poe.as_str()))
+}
+
+pub(super) fn pipeline_options(options: dto_request::SignOptions) -> SignOptions {
+    SignOptions {
+        mode: options.mode,
+        key: options.key_id,
+        min_life: options.expiry.unwrap_or(DEFAULT_EXPIRY),
+        timestamp: options.timestamp,
+    }
 }
 
 impl From<BodyError> for Problem {
@@ -152,7 +242,7 @@ async fn run_to_its_end(
 
 /// A panic of the task goes on here, so that it is counted, logged with the correlation id and answered where every
 /// handler's is: in [`around`](crate::http::around). The panic hook, which told where it happened, is not run again.
-async fn outcome_of<T>(task: JoinHandle<Result<T, Problem>>) -> Result<T, Problem> {
+pub(super) async fn outcome_of<T>(task: JoinHandle<Result<T, Problem>>) -> Result<T, Problem> {
     match task.await.map_err(JoinError::try_into_panic) {
         Ok(result) => result,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
@@ -166,10 +256,11 @@ async fn outcome_of<T>(task: JoinHandle<Result<T, Problem>>) -> Result<T, Proble
 }
 
 /// The answer without its payload. Only what the signature came with is in it, nothing of this attempt to get it.
-fn tell(origin: &str, released: &Released, return_bundle: ReturnBundle) -> Result<Bytes, Failure> {
+pub(super) fn tell(origin: &str, released: &Released, return_bundle: ReturnBundle) -> Result<Bytes, Failure> {
     let unformed = |_| Failure::new(Stage::Signing, Refusal::Unformed);
     let (statement, identity) = (released.statement(), released.key().identity());
     let payload = place_of_payload(released.audit_id());
+    let timestamps: Vec<&[u8]> = released.timestamp().iter().map(|t| &t.response[..]).collect();
     let sigstore = match return_bundle {
         ReturnBundle::Dsse => None,
         ReturnBundle::Sigstore => {
@@ -177,12 +268,18 @@ fn tell(origin: &str, released: &Released, return_bundle: ReturnBundle) -> Resul
                 payload: payload.clone(),
                 ..Envelope::new(&[], released.signature())
             };
-            let bundle = SigstoreBundle::new(envelope, identity, &[]);
+            let bundle = SigstoreBundle::new(envelope, identity, &timestamps);
             Some(serde_json::value::to_raw_value(&bundle).map_err(unformed)?)
         }
     };
     let told = serde_json::to_vec(&dto::SignResponse {
-        bundle: dto::Bundle::new(identity, &payload, released.signature(), &[], sigstore.as_deref()),
+        bundle: dto::Bundle::new(
+            identity,
+            &payload,
+            released.signature(),
+            &timestamps,
+            sigstore.as_deref(),
+        ),
         statement_digest: statement.digest.into(),
         policy: released.session().grant().entitlement().into(),
         release: dto::Release::new(released.release().report(), released.release().bound()),

@@ -36,12 +36,20 @@ impl Observer for Metrics {
         }
     }
 
+    fn batch(&self, items: usize) {
+        self.batch_items.observe(items as f64);
+    }
+
+    fn batch_item(&self, code: &'static str) {
+        self.batch_results.with_label_values(&[code]).inc();
+    }
+
     fn actor_panicked(&self, actor: &'static str) {
         self.actor_panics.with_label_values(&[actor]).inc();
     }
 
     fn mailbox(&self, actor: &'static str, in_use: usize, capacity: usize) {
-        let gauge = |known: &Known<IntGauge, 7>, all: &IntGaugeVec, value: usize| {
+        let gauge = |known: &Known<IntGauge, 8>, all: &IntGaugeVec, value: usize| {
             let value = i64::try_from(value).unwrap_or(i64::MAX);
             match known.get(actor) {
                 Some(child) => child.set(value),
@@ -108,12 +116,30 @@ impl Observer for Metrics {
         self.audit_publish_failures.inc();
     }
 
+    fn stranger_refused(&self, recorded: bool) {
+        let result = if recorded { "recorded" } else { "left_out" };
+        if let Some(child) = self.strangers.get(result) {
+            child.inc();
+        }
+    }
+
     fn clock_went_back(&self) {
         self.clock_steps_back.inc();
     }
 
     fn audit_failed(&self) {
         self.audit_failures.inc();
+    }
+
+    fn timestamp(&self, outcome: &'static str, elapsed: Duration) {
+        if let Some(child) = self.timestamps.get(outcome) {
+            child.inc();
+        }
+        self.timestamp_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    fn timestamp_circuit(&self, open: bool) {
+        self.timestamp_circuit.set(i64::from(open));
     }
 
     fn release_lookup(&self, repository: &str, outcome: &'static str, elapsed: Duration) {

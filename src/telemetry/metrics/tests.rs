@@ -24,9 +24,14 @@ fn busy() -> Metrics {
     metrics.key_set("authority", DateTime::from_timestamp(1_790_000_000, 0).unwrap());
     metrics.audit_synced(5, Duration::from_millis(1));
     metrics.audit_failed();
+    metrics.stranger_refused(true);
+    metrics.stranger_refused(false);
+    metrics.stranger_refused(false);
     metrics.licence_file(7, DateTime::from_timestamp(1_800_000_001, 0).unwrap());
     metrics.licence_file_refused();
     metrics.clock_went_back();
+    metrics.timestamp("granted", Duration::from_millis(3));
+    metrics.timestamp_circuit(true);
     metrics.release_lookup("r.example/scanner", "trusted", Duration::from_millis(20));
     metrics.release_refresh("renewed");
     metrics.release_circuit("r.example/scanner", false);
@@ -34,9 +39,12 @@ fn busy() -> Metrics {
     metrics.state("spend", Duration::from_millis(1), None);
     metrics.state("admit", Duration::ZERO, Some("down"));
     metrics.state_up(true);
+    metrics.batch(3);
+    metrics.batch_item("ok");
     metrics.idempotency("taken");
     metrics.idempotency_store("claim", Duration::ZERO, false);
     metrics.idempotency_up(true);
+    metrics.reloaded(Reload::Applied, DateTime::UNIX_EPOCH);
     metrics.idempotency_entries(1);
     metrics.leases_held(3);
     metrics.leases_held(-1);
@@ -89,10 +97,16 @@ fn observations_are_rendered() {
         "signer_audit_records_total 5",
         "signer_audit_sync_seconds_count 1",
         "signer_audit_failures_total 1",
+        r#"signer_audit_unauthenticated_refusals_total{result="recorded"} 1"#,
+        r#"signer_audit_unauthenticated_refusals_total{result="left_out"} 2"#,
         "signer_licence_file_version 7",
         "signer_licence_file_expiry_timestamp_seconds 1800000001",
         "signer_licence_file_refusals_total 1",
         "signer_clock_steps_back_total 1",
+        r#"signer_timestamps_total{outcome="granted"} 1"#,
+        r#"signer_timestamps_total{outcome="unusable"} 0"#,
+        "signer_timestamp_seconds_count 1",
+        "signer_timestamp_circuit_open 1",
         r#"signer_build_info{version="1.2.3"} 1"#,
     ] {
         assert!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use signer_actors::domain::code::Code;
 
 use super::fakes;
-use crate::support::{Answer, Call, Child, Draft, RETIRED_KEY, Raw, Says, TestApp, World};
+use crate::support::{Answer, Call, Child, Draft, RETIRED_KEY, Raw, Says, TIMESTAMPS, TestApp, World};
 
 type Provoke = for<'a> fn(&'a TestApp) -> Pin<Box<dyn Future<Output = Answer> + 'a>>;
 
@@ -19,13 +19,6 @@ pub(super) struct Case {
     pub(super) remedy: &'static str,
     pub(super) provoke: Provoke,
 }
-
-/// Codes that this version never answers, and why.
-pub(super) const NOT_MET: &[(Code, u16, &str)] = &[(
-    Code::TimestampError,
-    502,
-    "no timestamp authority can be configured; asking for one is `invalid_request`",
-)];
 
 macro_rules! cases {
     ($($code:ident $status:literal $stage:literal, $meaning:literal, $remedy:literal, |$app:ident| $provoke:expr;)+) => {
@@ -189,7 +182,7 @@ cases! {
         "correct what `detail` names; write such numbers as strings",
         |app| app.sign().json(|body| body["predicate"] = "text".into()).send().await;
     RateLimited 429 "quota",
-        "the plan's rate is used up",
+        "the plan's rate is used up; at stage `release` the tenant names unknown images too fast (`release.lookup_qps`)",
         "wait for `Retry-After`",
         |app| {
             let call = || app.sign().tenant("slow", [1, 1, 4, 1000]);
@@ -242,6 +235,14 @@ cases! {
             let app = TestApp::within(world).await;
             app.sign().option("signingMode", "keyless").send().await
         };
+    TimestampError 502 "timestamp",
+        "the timestamp authority did not answer, or gave no timestamp over the signature; the signature does not leave",
+        "try again; if it stays, the operator looks at the authority",
+        |_app| {
+            let app = TestApp::with(TIMESTAMPS).await;
+            app.timestamps.answers(400);
+            app.sign().send().await
+        };
     AuthorityUnavailable 503 "authentication",
         "the Authority's keys cannot be fetched",
         "try again shortly",
@@ -269,7 +270,7 @@ cases! {
             app.sign().option("signingMode", "keyless").send().await
         };
     AuditUnavailable 503 "audit",
-        "the audit trail cannot be written, so nothing is signed",
+        "the audit trail cannot be written, so nothing is signed; or a record is not published yet",
         "try again shortly; the operator looks at the disk",
         |_app| audit_unavailable().await;
     Overloaded 503 "authentication",
@@ -284,8 +285,8 @@ cases! {
             app.referrers("").send().await
         };
     StateUnavailable 503 "authentication",
-        "the state that replicas share cannot be reached, so nobody knows what was used; nothing is signed",
-        "try again shortly; the operator looks at the store",
+        "what is shared by replicas, or the store of idempotency keys, cannot be reached, so nobody knows what was used or answered before; nothing is signed",
+        "try again shortly, or without `Idempotency-Key`; the operator looks at the store",
         |_app| TestApp::within(crate::shared::world(9).await).await.sign().send().await;
     ShuttingDown 503 "http",
         "this replica ends",

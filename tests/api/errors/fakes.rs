@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::Arbiter;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use signer::http::Limits;
 use signer::http::connection::Patience;
@@ -78,8 +77,8 @@ pub(super) fn brittle() -> String {
         body_hash_required: false,
         proxies: Default::default(),
         bodies: signer::http::budget::BodyBudget::new(8 << 20),
-        trusted_root: Bytes::new(),
-        published_keys: Bytes::new(),
+        documents: tokio::sync::watch::Sender::default().subscribe(),
+        verifying: Arc::new(tokio::sync::Semaphore::new(1)),
     };
     let api = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let base = format!("http://{}", api.local_addr().unwrap());

@@ -4,7 +4,7 @@ use openssl::pkey::{PKey, Private};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, Draft, ORIGIN, SIGN, World, jwk, thumbprint};
+use super::{Answer, BATCH, Draft, ORIGIN, SIGN, World, jwk, thumbprint};
 
 type Edit = Box<dyn FnOnce(&mut Draft)>;
 
@@ -47,6 +47,20 @@ impl<'a> Call<'a> {
             "poe": { "format": "jwt", "value": call.poe },
         });
         call.content_type = Some("application/json".to_owned());
+        call
+    }
+
+    /// `POST /sign/dsse/batch` of these items.
+    pub(crate) fn batch(world: &'a World, items: Vec<Value>) -> Self {
+        let single = Self::sign(world);
+        let mut call = Self::new(world, Method::POST, BATCH);
+        call.json = json!({
+            "items": items,
+            "scannerImageDigest": single.json["scannerImageDigest"],
+            "poe": single.json["poe"],
+        });
+        call.poe = single.poe;
+        call.content_type = single.content_type;
         call
     }
 

@@ -89,9 +89,24 @@ impl Child {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
+        self.send("-TERM");
+    }
+
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        self.send("-HUP");
+    }
+
+    fn send(&self, signal: &str) {
         let pid = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Where operators look.
+    pub(crate) fn operations(&self) -> String {
+        let ready: Value = serde_json::from_str(self.said.last().unwrap()).unwrap();
+        format!("http://{}", ready["metrics"].as_str().unwrap())
     }
 
     /// Sends SIGKILL and reaps.

@@ -21,14 +21,18 @@ pub(crate) use mint::{
 };
 pub(crate) use raw::Raw;
 pub(crate) use wire::Wire;
-pub(crate) use world::{AUDIT_ORIGIN, KEY, OTHER_KEY, RETIRED_KEY, World, journal_groups};
+pub(crate) use world::{AUDIT_ORIGIN, KEY, OTHER_KEY, RETIRED_KEY, TIMESTAMPS, World, journal_groups};
 
 use std::time::Duration;
 
 /// `POST` here to sign.
 pub(crate) const SIGN: &str = "/api/v1/signer/sign/dsse";
+/// `POST` here to sign many.
+pub(crate) const BATCH: &str = "/api/v1/signer/sign/dsse/batch";
 /// `GET` here to check a scanner image.
 pub(crate) const REFERRERS: &str = "/api/v1/signer/verify/referrers";
+/// `POST` here to verify an envelope.
+pub(crate) const VERIFY: &str = "/api/v1/signer/verify/dsse";
 /// What proofs must name: unlike where the tests connect to.
 pub(crate) const ORIGIN: &str = "https://signer.test";
 

@@ -21,12 +21,17 @@ pub(crate) const AUDIT_ORIGIN: &str = "signer.test/audit/1";
 /// A key that signs no more.
 pub(crate) const RETIRED_KEY: &str = "main-2025";
 
+/// Changes to the configuration: there is a timestamp authority.
+pub(crate) const TIMESTAMPS: &str =
+    "timestamp = { url = \"http://localhost/timestamps\", chain = \"timestamps.pem\", timeout = \"1s\" }\n";
+
 /// Everything around the service.
 pub(crate) struct World {
     /// Registry, certificate authority and the service's own identity.
     pub(crate) neighbours: Neighbours,
     pub(crate) registry: Wire,
     pub(crate) fulcio: Wire,
+    pub(crate) timestamps: Wire,
     pub(crate) licensing: Licensing,
     pub(crate) mint: Mint,
     pub(crate) folder: TempDir,
@@ -57,10 +62,12 @@ impl World {
         let neighbours = neighbours(Options::default()).await.unwrap();
         let registry = Wire::to(&neighbours.registry.running.base_url);
         let fulcio = Wire::to(&neighbours.fulcio.running.base_url);
+        let timestamps = Wire::to(&neighbours.timestamps.running.base_url);
         let mut world = Self {
             mint: Mint::new(neighbours.registry.scanner_digest.clone()),
             registry,
             fulcio,
+            timestamps,
             licensing: Licensing::start(),
             folder: TempDir::new().unwrap(),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
@@ -71,7 +78,9 @@ impl World {
         world.write_files();
         let mut config: Table = edit(world.standard()).parse().unwrap();
         merge(&mut config, changes.parse().unwrap());
-        world.config = config.to_string();
+        world.config = config
+            .to_string()
+            .replace("http://localhost/timestamps", &world.timestamps.running.base_url);
         world
     }
 
@@ -91,6 +100,7 @@ impl World {
         }
         let checkpoints = openssl::pkey::PKey::generate_ed25519().unwrap();
         self.write("audit.key", checkpoints.private_key_to_pem_pkcs8().unwrap());
+        self.write("timestamps.pem", &self.neighbours.timestamps.chain_pem);
         self.write("retired.pub", p256().public_key_to_pem().unwrap());
         self.write("release.pub", &self.neighbours.registry.release_public_pem);
         self.write("foreign.pub", p256().public_key_to_pem().unwrap());

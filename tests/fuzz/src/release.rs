@@ -15,9 +15,10 @@ use signer_actors::domain::digest::ImageDigest;
 pub const IMAGE: &str = "sha256:9fc99f15a5df75173da85585aaf5ffbc00a7bd0d2a2099179dc465f8ffdad4c9";
 
 /// The release key, and one that nobody trusts.
-pub static KEYS: LazyLock<[PKey<Private>; 2]> = LazyLock::new(|| [key(), key()]);
+pub static KEYS: LazyLock<[PKey<Private>; 2]> = LazyLock::new(|| [new_key(), new_key()]);
 
-fn key() -> PKey<Private> {
+/// An ECDSA key on P-256.
+pub fn new_key() -> PKey<Private> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
     PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key")
 }

@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         envelope = Envelope.from_dict(document)
         envelope.verify([key], 1)
         statement = json.loads(envelope.payload)
-        kind, predicate = statement["_type"], statement["predicateType"]
+        kind, predicate = statement.get("_type", "no statement"), statement.get("predicateType", "no predicate")
     except Exception as error:  # a judge answers, whatever it meets
         print(f"NOT VERIFIED by securesystemslib: {type(error).__name__}: {error}")
         return 1

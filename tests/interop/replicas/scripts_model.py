@@ -96,7 +96,7 @@ def judge(redis: Redis, text: dict, seconds: float) -> dict:
         "admit": text["birth"] + text["rate"] + text["admit"],
         "charge": text["birth"] + text["rate"] + text["charge"],
         "renew": text["birth"] + text["renew"],
-        **{name: text["birth"] + text["keys"] + text[name] for name in ("claim", "keep", "give_up")},
+        **{name: text["birth"] + text["keys"] + text[name] for name in ("claim", "begin", "keep", "give_up")},
     }
     redis("FLUSHALL")
     model, counts, calls = Model(), {}, 0
@@ -208,7 +208,7 @@ def judge(redis: Redis, text: dict, seconds: float) -> dict:
 
     keys = keys_model.KeyCalls(redis, run, lambda: model)
     acts = [spend, spend, admit, admit, admit, admit, charge, renew, release, meet, lose]
-    acts += [keys.claim, keys.claim, keys.claim, keys.keep, keys.give_up, keys.give_up]
+    acts += [keys.claim, keys.claim, keys.claim, keys.begin, keys.begin, keys.keep, keys.give_up, keys.give_up, keys.set_back]
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         act = random.choice(acts)
@@ -235,7 +235,7 @@ def main(port: int, folder: Path, *options: str) -> None:
         counts = judge(redis, text, 8)
         for needed in ["spend ok", "spend spent", "spend older", "spend full", "spend clock", "admit ok",
                        "admit settling", "charge ok", "renew ok", "meet ok", "claim ok", "claim again", "claim kept",
-                       "claim busy", "claim other", "claim full", "keep ok", "keep taken", "give_up ok"]:
+                       "claim busy", "claim other", "claim full", "begin ok", "begin taken", "keep ok", "keep taken", "give_up ok"]:
             assert counts.get(needed, 0) > 20, f"{needed} hardly happened: {counts}"
         print(f"EQUAL: {sum(counts.values())} calls, {counts}")
         return

@@ -151,6 +151,9 @@ timeout = "500ms"
 lease_ttl = "{world.lease_ttl}s"
 directory = "{trails}/state"
 [release]
+# Loads here name a new image with every request, so that the registry holds them.
+lookup_qps = 100000
+lookup_burst = 100000
 repositories = ["{world.registry.addresses[number]}/stellaops/scanner"]
 keys = ["{world.data}/p256.pub"]
 plain_http = ["{world.registry.addresses[number]}"]

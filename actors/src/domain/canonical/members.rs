@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::noted::Noted;
+
 /// One member, already written. Offsets count from where the canonical text begins; 16 bytes, for there may be
 /// millions.
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +87,13 @@ impl Members {
     }
 
     /// Puts the members of a finished object in order and forgets them. `text` is the canonical text so far, which
-    /// ends with the last member.
-    pub(super) fn close(&mut self, object: Object, text: &mut Text<'_>) -> Result<(), Duplicate> {
+    /// ends with the last member. Where they end up is told to `noted`.
+    pub(super) fn close(
+        &mut self,
+        object: Object,
+        text: &mut Text<'_>,
+        noted: Option<&mut Noted<'_>>,
+    ) -> Result<(), Duplicate> {
         let names = Names {
             text: text.so_far(),
             unescaped: self.unescaped.as_bytes(),
@@ -103,6 +110,19 @@ impl Members {
                 return Err(Duplicate);
             }
             rewrite(&self.keyed, start, text, &mut self.moved);
+            if let Some(noted) = noted {
+                let mut at = start;
+                for (_, member) in &self.keyed {
+                    let end = at + (member.end - member.start) as usize;
+                    noted.note(text.so_far(), at..end);
+                    // Behind the comma.
+                    at = end + 1;
+                }
+            }
+        } else if let Some(noted) = noted {
+            for member in members {
+                noted.note(text.so_far(), member.start as usize..member.end as usize);
+            }
         }
         self.stack.truncate(object.members);
         self.unescaped.truncate(object.unescaped);
@@ -140,6 +160,11 @@ impl<'o> Text<'o> {
     /// Length of the canonical text.
     pub(super) fn len(&self) -> usize {
         self.out.len() - self.before
+    }
+
+    /// Length of what its buffer held before.
+    pub(super) fn before(&self) -> usize {
+        self.before
     }
 
     fn so_far(&self) -> &[u8] {

@@ -1,9 +1,10 @@
 //! RFC 8785 canonical JSON, as a stream: text in, canonical bytes out, no tree in between.
 //!
 //! `stream` walks the text and writes as it goes; `members` puts an object's members in order where the text did
-//! not; `scanner` reads tokens; `number` and `string` write them.
+//! not; `noted` keeps where some of the outermost ones are; `scanner` reads tokens; `number` and `string` write them.
 
 mod members;
+mod noted;
 mod number;
 mod scanner;
 mod stream;
@@ -12,7 +13,9 @@ mod string;
 mod tests;
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
+use noted::Noted;
 use number::Numbers;
 use stream::Stream;
 
@@ -65,8 +68,21 @@ pub enum CanonicalError {
 /// the value. Time is linear in the text but for the sorting of members, memory beyond `out` is a fraction of it.
 /// On an error `out` is as it was.
 pub fn canonicalize(text: &str, depth: usize, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
+    canonicalize_noting(text, depth, out, &[]).map(drop)
+}
+
+/// As [`canonicalize`], and says for each of these names where in `out` the value of that member of the outermost object
+/// is; nothing where it has none, or is no object. `wanted` is in byte order, each name at most 32 bytes of ASCII that
+/// JSON does not escape.
+pub fn canonicalize_noting(
+    text: &str,
+    depth: usize,
+    out: &mut Vec<u8>,
+    wanted: &[&'static str],
+) -> Result<Vec<Option<Range<usize>>>, CanonicalError> {
     let start = out.len();
-    let result = Stream::new(text, Numbers::Canonical, out).document(depth);
+    let noted = (!wanted.is_empty()).then(|| Noted::new(wanted));
+    let result = Stream::new(text, Numbers::Canonical, out, noted).document(depth);
     if result.is_err() {
         out.truncate(start);
     }
@@ -77,7 +93,9 @@ pub fn canonicalize(text: &str, depth: usize, out: &mut Vec<u8>) -> Result<(), C
 /// other means, which may be less strict (duplicate names, depth, lone surrogates).
 pub fn strict_scan(text: &str, depth: usize) -> Result<(), CanonicalError> {
     let mut scratch = Vec::with_capacity(text.len());
-    Stream::new(text, Numbers::Verbatim, &mut scratch).document(depth)
+    Stream::new(text, Numbers::Verbatim, &mut scratch, None)
+        .document(depth)
+        .map(drop)
 }
 
 /// Appends a string as RFC 8785 §3.2.2.2 serialises it, quotes included.

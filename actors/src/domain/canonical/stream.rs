@@ -1,6 +1,9 @@
 //! The walk over a text: one function per kind of value.
 
+use std::ops::Range;
+
 use super::members::{Duplicate, Members, Text, TooLong};
+use super::noted::Noted;
 use super::number::{self, Numbers};
 use super::scanner::Scanner;
 use super::string;
@@ -8,30 +11,48 @@ use super::{CanonicalError, MAX_DEPTH, MAX_NAME_BYTES};
 
 /// A text on its way to canonical form. Nested values are nested calls, at most [`MAX_DEPTH`] of them.
 #[derive(Debug)]
-pub(super) struct Stream<'t, 'o> {
+pub(super) struct Stream<'t, 'o, 'n> {
     scanner: Scanner<'t>,
     numbers: Numbers,
     text: Text<'o>,
     members: Members,
+    noted: Option<Noted<'n>>,
+    /// The depth of what is inside of the outermost object.
+    outermost: usize,
 }
 
-impl<'t, 'o> Stream<'t, 'o> {
-    pub(super) fn new(text: &'t str, numbers: Numbers, out: &'o mut Vec<u8>) -> Self {
+impl<'t, 'o, 'n> Stream<'t, 'o, 'n> {
+    pub(super) fn new(
+        text: &'t str,
+        numbers: Numbers,
+        out: &'o mut Vec<u8>,
+        noted: Option<Noted<'n>>,
+    ) -> Self {
         Self {
             scanner: Scanner::new(text),
             numbers,
             text: Text::behind(out),
             members: Members::default(),
+            noted,
+            outermost: 0,
         }
     }
 
-    /// The whole text: one value.
-    pub(super) fn document(mut self, depth: usize) -> Result<(), CanonicalError> {
+    /// The whole text: one value. Where its noted members are in the buffer.
+    pub(super) fn document(mut self, depth: usize) -> Result<Vec<Option<Range<usize>>>, CanonicalError> {
         self.scanner.skip_whitespace();
+        // An array's elements are deeper than this already, so no object inside of one is taken for the outermost.
+        self.outermost = match self.scanner.peek() {
+            Some(b'{') => depth.saturating_add(1),
+            _ => 0,
+        };
         self.value(depth)?;
         self.scanner.skip_whitespace();
         match self.scanner.peek() {
-            None => Ok(()),
+            None => Ok(match self.noted {
+                Some(noted) => noted.behind(self.text.before()),
+                None => Vec::new(),
+            }),
             Some(_) => self.scanner.fail("text follows the value"),
         }
     }
@@ -112,8 +133,9 @@ impl<'t, 'o> Stream<'t, 'o> {
                 }
             }
             let offset = self.scanner.offset();
+            let noted = self.noted.as_mut().filter(|_| depth == self.outermost);
             self.members
-                .close(object, &mut self.text)
+                .close(object, &mut self.text, noted)
                 .map_err(|Duplicate| CanonicalError::DuplicateName { offset })?;
         }
         self.text.out.push(b'}');

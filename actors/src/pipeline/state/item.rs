@@ -9,6 +9,7 @@ use crate::domain::ids::AuditId;
 use crate::domain::signing::Signature;
 use crate::domain::statement::{Statement, StatementDraft};
 use crate::evidence::{IntentReceipt, Permit, ReleaseEvidence, SigningWarrant};
+use crate::ports::Timestamp;
 use crate::quota::RateStatus;
 use crate::signer::OpenKey;
 
@@ -50,14 +51,23 @@ pub struct Signed {
     receipt: Receipt,
 }
 
+/// It has the timestamp that was wanted, if any. It must not leave yet.
+#[derive(Debug)]
+pub struct Timestamped {
+    signed: Signed,
+    timestamp: Option<Timestamp>,
+}
+
 impl sealed::Sealed for Admitted {}
 impl sealed::Sealed for ReleaseVerified {}
 impl sealed::Sealed for Recorded {}
 impl sealed::Sealed for Signed {}
+impl sealed::Sealed for Timestamped {}
 impl ItemState for Admitted {}
 impl ItemState for ReleaseVerified {}
 impl ItemState for Recorded {}
 impl ItemState for Signed {}
+impl ItemState for Timestamped {}
 
 /// One statement on its way to a signature. It owns its permit until it ends, whoever still waits for it.
 #[derive(Debug)]
@@ -223,6 +233,10 @@ impl Item<Recorded> {
 }
 
 impl Item<Signed> {
+    pub(crate) fn key(&self) -> &OpenKey {
+        &self.state.key
+    }
+
     pub(crate) fn signature(&self) -> &Signature {
         &self.state.signature
     }
@@ -235,8 +249,28 @@ impl Item<Signed> {
         self.state.receipt
     }
 
+    /// With the timestamp that was wanted; `None`: none was.
+    pub(crate) fn timestamped(self, timestamp: Option<Timestamp>) -> Item<Timestamped> {
+        self.moved(|signed| Timestamped { signed, timestamp })
+    }
+}
+
+impl Item<Timestamped> {
+    pub(crate) fn signature(&self) -> &Signature {
+        &self.state.signed.signature
+    }
+
+    pub(crate) fn audit_id(&self) -> AuditId {
+        self.state.signed.audit_id
+    }
+
+    pub(crate) fn receipt(&self) -> Receipt {
+        self.state.signed.receipt
+    }
+
     /// The outcome is durable (that is what the receipt says): the signature may leave, and the permit is given back.
     pub(crate) fn released(self, _outcome: Receipt) -> Released {
+        let Timestamped { signed, timestamp } = self.state;
         let Signed {
             statement,
             release,
@@ -244,7 +278,7 @@ impl Item<Signed> {
             signature,
             audit_id,
             ..
-        } = self.state;
+        } = signed;
         Released {
             session: self.session,
             rate: self.rate,
@@ -252,6 +286,7 @@ impl Item<Signed> {
             release,
             key,
             signature,
+            timestamp,
             audit_id,
         }
     }
@@ -266,6 +301,7 @@ pub struct Released {
     release: ReleaseEvidence,
     key: OpenKey,
     signature: Signature,
+    timestamp: Option<Timestamp>,
     audit_id: AuditId,
 }
 
@@ -298,6 +334,11 @@ impl Released {
     /// The signature.
     pub fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    /// The timestamp over it, verified; `None`: none was wanted.
+    pub fn timestamp(&self) -> Option<&Timestamp> {
+        self.timestamp.as_ref()
     }
 
     /// Its name in the trail.

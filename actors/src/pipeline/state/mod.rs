@@ -1,7 +1,7 @@
 //! States that cannot be skipped or forged.
 //!
 //! A [`Session`] (who, entitled to what) goes `Unverified` → `Authenticated` → `Entitled`. An [`Item`] (one statement of
-//! a request) goes `Admitted` → `ReleaseVerified` → `Recorded` → `Signed` and ends as [`Released`]. Fields are private,
+//! a request) goes `Admitted` → `ReleaseVerified` → `Recorded` → `Signed` → `Timestamped` and ends as [`Released`]. Fields are private,
 //! transitions are private to this crate and consume both the state before and the evidence of the gate between.
 //!
 //! What a state has not earned, it does not have:
@@ -64,7 +64,7 @@
 mod item;
 mod session;
 
-pub use item::{Admitted, Item, ItemState, Recorded, ReleaseVerified, Released, Signed};
+pub use item::{Admitted, Item, ItemState, Recorded, ReleaseVerified, Released, Signed, Timestamped};
 pub use session::{Authenticated, Entitled, Session, SessionState, Unverified};
 
 mod sealed {

@@ -1,5 +1,7 @@
 //! Who asks, and entitled to what.
 
+use std::sync::Arc;
+
 use super::sealed;
 use crate::domain::caller::Credentials;
 use crate::domain::digest::Sha256Digest;
@@ -23,7 +25,7 @@ pub struct Authenticated {
 /// The tenant is entitled to what is asked.
 #[derive(Debug)]
 pub struct Entitled {
-    principal: Principal,
+    principal: Arc<Principal>,
     grant: Grant,
 }
 
@@ -68,8 +70,29 @@ impl Session<Authenticated> {
     }
 
     pub(crate) fn entitled(self, grant: Grant) -> Session<Entitled> {
+        self.of_items().entitled(grant)
+    }
+
+    /// For the items of a batch, which are one caller's.
+    pub(crate) fn of_items(self) -> OfItems {
+        OfItems(Arc::new(self.0.principal))
+    }
+}
+
+/// A known caller of several items, each to be entitled by itself.
+#[derive(Debug)]
+pub(crate) struct OfItems(Arc<Principal>);
+
+impl OfItems {
+    /// Who asks.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.0
+    }
+
+    /// One item's.
+    pub(crate) fn entitled(&self, grant: Grant) -> Session<Entitled> {
         Session(Entitled {
-            principal: self.0.principal,
+            principal: Arc::clone(&self.0),
             grant,
         })
     }

@@ -155,7 +155,7 @@ async fn a_panic_anywhere_costs_one_request_at_most() {
                     .await
             }
             3 => services.referrer.crash().await,
-            4 => services.backends[0].mailbox.crash().await,
+            4 => services.signers().backends[0].mailbox.crash().await,
             _ => services.audit.crash().await,
         }
         rig.sign()

@@ -1,6 +1,7 @@
 //! Every refusal of the flow, alone and against every later one.
 
 use super::*;
+use crate::ports::TimestampSourceError;
 
 /// One thing that is wrong, and what it is answered with.
 struct Fault {
@@ -102,15 +103,15 @@ fn in_order() -> Vec<Fault> {
         fault("predicate of the plan", Entitlement, PredicateNotAllowed, |w| {
             without(w, "predicate:")
         }),
-        fault("retired", Entitlement, ModeNotEntitled, |w| {
-            w.fakes.keyful.info.state = KeyState::Retired
-        }),
         fault(
             "predicate of the service",
             Entitlement,
             PredicateNotAllowed,
             |w| w.tuning.policy.predicate_types.clear(),
         ),
+        fault("retired", Entitlement, ModeNotEntitled, |w| {
+            w.fakes.keyful.info.state = KeyState::Retired
+        }),
         fault("rate", Quota, RateLimited, |w| w.entitlement.limits.burst = 0),
         fault("concurrency", Quota, ConcurrencyLimited, |w| {
             w.entitlement.limits.concurrency = 0
@@ -310,8 +311,15 @@ fn others() -> Vec<Fault> {
         fault("wrong signature", Signing, SigningBackendError, |w| {
             w.fakes.keyful.corrupt.set(true)
         }),
+        fault("no timestamp", Timestamp, TimestampError, |w| {
+            let authority = testing::FakeTimestamps::default();
+            authority
+                .answer
+                .set(Err(TimestampSourceError::Unusable("over something else".into())));
+            w.fakes.timestamps = Some(authority);
+        }),
     ];
-    for fault in all.iter_mut().rev().take(2) {
+    for fault in all.iter_mut().rev().take(3) {
         fault.calls = 1;
     }
     all
@@ -391,7 +399,6 @@ fn every_code_of_the_flow_is_in_the_table() {
         "idempotency_in_flight",
         "invalid_subject",
         "invalid_predicate",
-        "timestamp_error",
         "state_unavailable",
         "shutting_down",
     ];

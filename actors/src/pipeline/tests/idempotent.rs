@@ -50,10 +50,16 @@ impl Rig {
 
 #[actix::test]
 async fn a_retry_is_answered_as_before_and_neither_signed_nor_charged() {
-    let rig = keyed(|world| world.entitlement.limits.burst = 1);
+    let rig = keyed(|world| {
+        (world.entitlement.limits.qps, world.entitlement.limits.burst) = (1, 1);
+    });
     let first = rig.ask().await.expect("a signature");
     assert!(!first.is_replay() && first.rate().is_some());
+    // Replays have a rate of their own, equal to the plan's.
     for _ in 0..3 {
+        rig.world.fakes.clock.advance(Duration::from_secs(1));
+        let other = rig.ask_other(|request| request.idempotency = None).await;
+        other.expect("the plan's token is there, however often was replayed");
         let again = rig.ask().await.expect("the same");
         assert!(again.is_replay() && again.rate().is_none());
         assert_eq!(again.told(), first.told());
@@ -62,9 +68,11 @@ async fn a_retry_is_answered_as_before_and_neither_signed_nor_charged() {
     }
     assert_eq!(
         (rig.signed(), rig.trail().len()),
-        (1, 2),
-        "and the trail is as it was"
+        (4, 8),
+        "the others', and the first"
     );
+    let beyond = rig.ask().await;
+    assert_eq!(why(&beyond), (Stage::Quota, Code::RateLimited), "but no faster");
     let other = rig.ask_other(|request| request.idempotency = key("k-2")).await;
     assert_eq!(
         why(&other),
@@ -374,6 +382,108 @@ async fn who_may_have_been_taken_over_does_not_answer_either() {
     rig.world.fakes.clock.advance(Duration::from_secs(20));
     rig.world.fakes.keyful.sign_open.set(true);
     assert_eq!(why(&first.await), (Stage::Idempotency, Code::StateUnavailable));
+}
+
+/// The service as it is configured later, with the same store.
+fn later(first: &Rig, change: impl FnOnce(&mut World)) -> Rig {
+    keyed(|world| {
+        world.fakes.keys = first.keys().clone();
+        world.tuning.defaults.mode = SigningMode::Keyless;
+        change(world);
+    })
+}
+
+#[actix::test]
+async fn what_a_retired_key_has_signed_goes_on_to_count() {
+    let first = keyed(|_| ());
+    let answer = first.ask().await.expect("a signature");
+    let rig = later(&first, |world| world.fakes.keyful.info.state = KeyState::Retired);
+    let again = rig.ask().await.expect("the same");
+    assert_eq!(
+        (again.is_replay(), again.told(), rig.signed()),
+        (true, answer.told(), 0)
+    );
+}
+
+#[actix::test]
+async fn whoever_named_the_key_gets_its_answer_again_and_no_new_one() {
+    let named = |world: &mut World| {
+        world.options.mode = Some(SigningMode::Kms);
+        world.options.key = KeyId::parse("file");
+    };
+    let first = keyed(named);
+    let answer = first.ask().await.expect("a signature");
+    let retired = later(&first, |world| {
+        named(world);
+        world.fakes.keyful.info.state = KeyState::Retired;
+    });
+    assert_eq!(retired.ask().await.expect("the same").told(), answer.told());
+    let refused = (Stage::Entitlement, Code::ModeNotEntitled);
+    for idempotency in [None, key("k-2")] {
+        let other = retired
+            .ask_other(|request| request.idempotency = idempotency)
+            .await;
+        assert_eq!(why(&other), refused);
+    }
+    until(|| first.keys().len() == 1).await;
+    let revoked = later(&first, |world| {
+        named(world);
+        world.fakes.keyful.info.state = KeyState::Revoked;
+    });
+    assert_eq!(why(&revoked.ask().await), refused, "nor the old one");
+}
+
+#[actix::test]
+async fn what_a_revoked_or_unknown_key_has_signed_is_signed_anew() {
+    type Change = fn(&mut World);
+    let changes: [Change; 3] = [
+        |world| world.fakes.keyful.info.state = KeyState::Revoked,
+        |world| world.fakes.keyful.info.id = KeyId::parse("file-2").expect("an id"),
+        |world| world.fakes.keyful.info.key = Some(Sha256Digest([9; 32])),
+    ];
+    for change in changes {
+        let first = keyed(|_| ());
+        let void = first.ask().await.expect("a signature");
+        let rig = later(&first, change);
+        let anew = rig.ask().await.expect("a signature");
+        assert!(!anew.is_replay() && anew.rate().is_some(), "it is charged");
+        assert_eq!(rig.retry_of(), Some(void.audit_id().to_string()));
+        let again = rig.ask().await.expect("the same");
+        assert_eq!((again.is_replay(), again.told()), (true, anew.told()));
+        assert_eq!(rig.world.fakes.keyless.signed.load(Ordering::SeqCst), 1);
+    }
+}
+
+/// Not even if the one that would sign anew fails: the next one is told of the void answer again.
+#[actix::test]
+async fn what_is_void_stays_so() {
+    let first = keyed(|_| ());
+    let void = first.ask().await.expect("a signature");
+    let rig = later(&first, |world| world.fakes.keyful.info.state = KeyState::Revoked);
+    let keyless = &rig.world.fakes.keyless;
+    keyless.refuse.set(Some(BackendError::Failed("500".into())));
+    assert!(rig.ask().await.is_err());
+    keyless.refuse.set(None);
+    until(|| first.keys().calls.get().contains(&"give_up")).await;
+    rig.ask().await.expect("a signature");
+    assert_eq!(rig.retry_of(), Some(void.audit_id().to_string()));
+}
+
+/// What the trail says of a failure may be lost with the machine; then the next one has to know of this attempt.
+#[actix::test]
+async fn a_failure_that_is_not_on_record_is_named_to_the_next() {
+    let rig = keyed(|world| {
+        world.tuning.audit_linger = Duration::from_millis(2);
+        world.fakes.log.syncs_work.set(false);
+        let failed = BackendError::Failed("500".into());
+        world.fakes.keyful.refuse.set(Some(failed));
+    });
+    assert!(rig.ask().await.is_err());
+    rig.world.fakes.log.syncs_work.set(true);
+    rig.world.fakes.keyful.refuse.set(None);
+    until(|| rig.keys().calls.get().contains(&"give_up")).await;
+    rig.ask().await.expect("a signature");
+    assert!(rig.retry_of().is_some());
 }
 
 #[actix::test]

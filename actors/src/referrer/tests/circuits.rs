@@ -89,20 +89,59 @@ async fn it_closes_with_the_first_answer() {
 #[actix::test]
 async fn a_probe_that_nobody_waited_for_keeps_nobody_out() {
     let bench = two();
-    bench.says(A, unavailable());
-    bench.says(B, Err(ReleaseError::NotFound));
+    bench.says(A, Err(ReleaseError::NotFound));
+    bench.says(B, unavailable());
     bench.cold(0..5).await;
+    assert_eq!(bench.open(), [B]);
     bench.pass(1);
-    bench.says(B, Ok(testing::report(Verdict::Trusted)));
-    // The answers come in this order: B's counts before A's has come, or after it.
+    bench.says(A, Ok(testing::report(Verdict::Trusted)));
+    // A's answer counts before B's has come, which never does.
+    bench.releases.held.set(Some(B.to_owned()));
     for n in 20..30 {
         assert_eq!(bench.cold(n..n + 1).await, [Ok((Verdict::Trusted, false))]);
         bench.pass(40);
     }
-    bench.says(A, Ok(testing::report(Verdict::Trusted)));
-    bench.says(B, Err(ReleaseError::NotFound));
+    bench.releases.held.set(None);
+    bench.says(A, Err(ReleaseError::NotFound));
+    bench.says(B, Ok(testing::report(Verdict::Trusted)));
     assert_eq!(bench.cold(30..31).await, [Ok((Verdict::Trusted, false))]);
     assert!(bench.open().is_empty());
+}
+
+#[actix::test]
+async fn of_several_that_trust_the_first_configured_gives_the_tag() {
+    let tagged = |tag: &str| {
+        let mut report = testing::report(Verdict::Trusted);
+        report.release_tag = Some(tag.to_owned());
+        Ok(report)
+    };
+    let bench = two();
+    bench.says(A, tagged("2026.10"));
+    bench.says(B, tagged("2026.09"));
+    for (n, slow) in [A, B].into_iter().enumerate() {
+        bench.releases.held.set(Some(slow.to_owned()));
+        let check = Check {
+            tenant: testing::tenant("acme"),
+            digest: image(n as u8),
+            repository: None,
+        };
+        let mut ask = Box::pin(bench.mailbox.ask(check, Deadline::after(Duration::from_secs(5))));
+        assert!((&mut ask).now_or_never().is_none());
+        let asked = |repository| bench.asked(repository) > n;
+        testing::until(|| asked(if slow == A { B } else { A })).await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        let early = (&mut ask).now_or_never();
+        assert_eq!(early.is_none(), slow == A, "{slow} is waited for");
+        bench.releases.held.set(None);
+        let checked = match early {
+            Some(checked) => checked,
+            None => ask.await,
+        };
+        let report = checked.expect("the actor answers").expect("a verdict").report;
+        assert_eq!(report.release_tag.as_deref(), Some("2026.10"), "{slow} is slower");
+    }
 }
 
 #[actix::test]

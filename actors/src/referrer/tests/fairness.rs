@@ -48,9 +48,9 @@ async fn those_who_wait_are_bounded_in_all_and_by_tenant() {
     let bench = bench(8);
     assert_eq!(bench.check().await, Ok((Verdict::Trusted, false)));
     bench.releases.open.set(false);
-    // A quarter of the mailbox for one tenant, a half for all.
+    // A half of the mailbox for all, and for each tenant as many as it leaves to others.
     let mut waiting = Vec::new();
-    for (tenant, expected) in [("a", 512), ("b", 512), ("c", 0)] {
+    for (tenant, expected) in [("a", 512), ("b", 256), ("c", 128), ("d", 64)] {
         let mut asks: Vec<_> = (0..600)
             .map(|n| Box::pin(bench.ask_as(tenant, many(n), None)))
             .collect();
@@ -82,6 +82,98 @@ async fn those_who_wait_are_bounded_in_all_and_by_tenant() {
         bench.ask_as("c", many(9999), None).await,
         Ok(Ok((Verdict::Trusted, false)))
     );
+}
+
+#[actix::test]
+async fn two_tenants_cannot_take_every_place() {
+    let bench = bench(8);
+    bench.releases.open.set(false);
+    let mut asks: Vec<_> = (0..2000)
+        .map(|n| Box::pin(bench.ask_as(["a", "b"][n as usize % 2], many(n), None)))
+        .collect();
+    let mut waiting = 0;
+    for ask in &mut asks {
+        assert_eq!(ask.now_or_never(), None);
+    }
+    testing::until(|| bench.mailbox.in_use() < 1000).await;
+    for ask in &mut asks {
+        match unconstrained(ask).now_or_never() {
+            Some(came) => assert_eq!(came, Ok(Err(ReferrerError::Overloaded))),
+            None => waiting += 1,
+        }
+    }
+    // In step: two thirds of the half of the mailbox, and no more.
+    assert!((680..=684).contains(&waiting), "{waiting}");
+    let mut modest = Box::pin(bench.ask_as("modest", image(7), None));
+    assert!((&mut modest).now_or_never().is_none());
+    bench.releases.open.set(true);
+    assert_eq!(modest.await, Ok(Ok((Verdict::Trusted, false))));
+}
+
+#[actix::test]
+async fn images_that_nobody_knows_are_looked_up_at_a_rate_for_each_tenant() {
+    let bench = bench_with(ReferrerPolicy {
+        lookups: LookupRate { qps: 1, burst: 5 },
+        ..testing::tuning().referrer
+    });
+    let too_many = Ok(Err(ReferrerError::TooManyImages { retry_after: 1 }));
+    let mut came = Vec::new();
+    for n in 0..50 {
+        came.push(bench.ask_as("mallory", many(n), None).await);
+    }
+    assert!(
+        came.iter()
+            .take(5)
+            .all(|came| *came == Ok(Ok((Verdict::Trusted, false))))
+    );
+    assert!(came.iter().skip(5).all(|came| *came == too_many));
+    assert_eq!(bench.checks(), 5);
+    // What is remembered costs nothing, nor does what another looks up just now.
+    for n in 0..5 {
+        assert_eq!(
+            bench.ask_as("mallory", many(n), None).await,
+            Ok(Ok((Verdict::Trusted, true)))
+        );
+    }
+    bench.releases.open.set(false);
+    let mut modest = Box::pin(bench.ask_as("modest", many(77), None));
+    assert!((&mut modest).now_or_never().is_none());
+    let mut shared = Box::pin(bench.ask_as("mallory", many(77), None));
+    assert!((&mut shared).now_or_never().is_none());
+    testing::until(|| bench.checks() == 6).await;
+    bench.releases.open.set(true);
+    assert_eq!(modest.await, Ok(Ok((Verdict::Trusted, false))));
+    assert_eq!(shared.await, Ok(Ok((Verdict::Trusted, false))));
+    bench.pass(1);
+    assert_eq!(
+        bench.ask_as("mallory", many(78), None).await,
+        Ok(Ok((Verdict::Trusted, false)))
+    );
+    assert_eq!(bench.ask_as("mallory", many(79), None).await, too_many);
+}
+
+#[actix::test]
+async fn a_tenant_beyond_its_rate_opens_no_circuit() {
+    let bench = bench_with(ReferrerPolicy {
+        lookups: LookupRate { qps: 1, burst: 4 },
+        ..testing::tuning().referrer
+    });
+    // The registry throttles whoever asks for what it does not know.
+    bench
+        .releases
+        .answer
+        .set(Err(ReleaseError::Unavailable("429".into())));
+    bench
+        .releases
+        .about
+        .set([(image(7), Ok(testing::report(Verdict::Trusted)))].into());
+    for n in 0..100 {
+        let came = bench.ask_as("mallory", many(n), None).await;
+        assert!(matches!(came, Ok(Err(_))));
+    }
+    assert_eq!(bench.checks(), 4);
+    assert!(bench.health.borrow().iter().all(|repository| !repository.open));
+    assert_eq!(bench.check().await, Ok((Verdict::Trusted, false)));
 }
 
 #[actix::test]

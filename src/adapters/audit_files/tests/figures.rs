@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use futures_util::future::join_all;
-use signer_actors::audit::{Append, Audit, Durability};
+use signer_actors::audit::{Append, Audit, Durability, Writing};
 use signer_actors::domain::audit::AuditRecord;
 use signer_actors::ports::{AuditLog, AuditLogError, SystemClock, Unobserved};
 use signer_actors::runtime::{Deadline, start};
@@ -19,12 +19,13 @@ use super::*;
 use crate::adapters::audit_files::Settings;
 use crate::adapters::audit_files::verify::{Expected, verify_dir};
 
-fn open_at(directory: PathBuf) -> FileAuditLog {
+fn open_at(directory: PathBuf, keep_bytes: u64) -> FileAuditLog {
     let settings = Settings {
         directory,
         segment_bytes: Settings::SEGMENT_BYTES,
-        keep_bytes: Settings::KEEP_BYTES,
+        keep_bytes,
         interval: Duration::from_secs(1),
+        held: None,
     };
     let silent = slog::Logger::root(slog::Discard, slog::o!());
     FileAuditLog::open(&settings, signer(), Arc::new(Unobserved), silent)
@@ -39,7 +40,8 @@ fn a_million_records() {
     let directory = PathBuf::from(std::env::var("SIGNER_TRAIL").expect("a folder"));
     let count = std::env::var("SIGNER_TRAIL_RECORDS").map_or(1_000_000, |count| count.parse().unwrap());
     let begun = Instant::now();
-    let mut log = open_at(directory.clone());
+    let (all_of_it, usual) = (u64::MAX, Settings::KEEP_BYTES);
+    let mut log = open_at(directory.clone(), all_of_it);
     let all: Vec<u64> = (0..count / 2).collect();
     for group in all.chunks(250) {
         let records = group.iter().flat_map(|n| {
@@ -54,9 +56,18 @@ fn a_million_records() {
     println!("written: {:?}", begun.elapsed());
     drop(log);
     println!("published: {:?}", begun.elapsed());
+    // As after a time without checkpoints: every record is read from the journal again.
     let begun = Instant::now();
-    drop(open_at(directory.clone()));
-    println!("opened and closed again: {:?}", begun.elapsed());
+    let mut log = open_at(directory.clone(), usual);
+    println!("opened with all of them in the journal: {:?}", begun.elapsed());
+    // What is published next drops what need not be kept.
+    log.append(&[refusal(count)]).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    let begun = Instant::now();
+    let log = open_at(directory.clone(), usual);
+    println!("opened with what is kept in the journal: {:?}", begun.elapsed());
+    drop(log);
     let begun = Instant::now();
     let key = key();
     let summary = verify_dir(
@@ -87,7 +98,8 @@ async fn group_commit_beside_one_sync_each_and_no_trail() {
         ("no trail, 2 ms", Duration::from_millis(2), false),
     ] {
         let log: Box<dyn AuditLog> = if files {
-            Box::new(open_at(folder.path().join(name.replace([' ', ','], "-"))))
+            let folder = folder.path().join(name.replace([' ', ','], "-"));
+            Box::new(open_at(folder, Settings::KEEP_BYTES))
         } else {
             Box::new(Nothing)
         };
@@ -124,6 +136,7 @@ async fn measure(name: &str, log: Box<dyn AuditLog>, linger: Duration) {
         silent,
         linger,
         watch::Sender::new(true),
+        Writing::default(),
     );
     let mailbox = start(&arbiter.handle(), 4096, vitals, move || actor);
     let record = |bytes: Vec<u8>| -> AuditRecord { serde_json::from_slice(&bytes).unwrap() };

@@ -1,5 +1,6 @@
 mod disk;
 mod figures;
+mod held;
 mod publish;
 mod recovery;
 mod tamper;

@@ -280,6 +280,7 @@ fn a_directory_is_private_and_has_one_owner() {
         segment_bytes: 2000,
         keep_bytes: 0,
         interval: Duration::from_secs(3600),
+        held: None,
     };
     let open = || {
         let silent = slog::Logger::root(slog::Discard, slog::o!());

@@ -52,6 +52,7 @@ fn claim(tenant: &str, key: &str, request: u8, attempt: u128) -> Claim {
         key: ScopedKey::new(&scope, &key),
         request: Sha256Digest([request; 32]),
         attempt: id(attempt),
+        void: None,
     }
 }
 

@@ -8,7 +8,12 @@ use super::*;
 /// What may happen next.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Claim { key: u8, tenant: bool, request: u8 },
+    Claim {
+        key: u8,
+        tenant: bool,
+        request: u8,
+        void: bool,
+    },
     Begin(usize),
     Keep(usize),
     GiveUp(usize, End),
@@ -20,7 +25,8 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let end = prop_oneof![Just(End::Nothing), Just(End::Unknown)];
     prop_oneof![
-        6 => (0..4u8, any::<bool>(), 0..2u8).prop_map(|(key, tenant, request)| Event::Claim { key, tenant, request }),
+        6 => (0..4u8, any::<bool>(), 0..2u8, any::<bool>())
+            .prop_map(|(key, tenant, request, void)| Event::Claim { key, tenant, request, void }),
         4 => (0..6usize).prop_map(Event::Begin),
         4 => (0..6usize).prop_map(Event::Keep),
         3 => ((0..6usize), end).prop_map(|(which, end)| Event::GiveUp(which, end)),
@@ -42,11 +48,21 @@ async fn run(events: Vec<Event>, capacity: usize) {
         let (this, now) = (store.as_ref().expect("open"), clock.monotonic());
         let attempt = |which: usize| attempts.get(which % attempts.len().max(1)).copied();
         match event {
-            Event::Claim { key, tenant, request } => {
+            Event::Claim {
+                key,
+                tenant,
+                request,
+                void,
+            } => {
                 let tenant = if tenant { "acme" } else { "globex" };
-                let claim = claim(tenant, &format!("k{key}"), request, number as u128 + 1);
-                let found = this.claim(claim).await.expect("an answer");
+                let mut claim = claim(tenant, &format!("k{key}"), request, number as u128 + 1);
+                let mut found = this.claim(claim).await.expect("an answer");
                 assert_eq!(found, model.claim(claim, now), "{event:?}");
+                if let (true, Claimed::Kept { attempt, .. }) = (void, &found) {
+                    claim.void = Some(*attempt);
+                    found = this.claim(claim).await.expect("an answer");
+                    assert_eq!(found, model.claim(claim, now), "{event:?}");
+                }
                 if matches!(found, Claimed::Taken { .. }) {
                     attempts.insert(0, claim);
                 }

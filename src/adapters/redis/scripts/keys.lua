@@ -1,6 +1,6 @@
--- Every script about an idempotency key goes on with this part. KEYS: birth; the key: `request`, `attempt`, `earlier` (one
--- before it whose end is not known), `till` (when the attempt has ended at the latest, in ms), `answer`; all keys, and the
--- tenant's, by the time at which they expire. ARGV: the key's name in the latter; the attempt.
+-- Every script about an idempotency key goes on with this part. KEYS: birth; the key: `request`, `attempt`, `begun` (if it may
+-- have signed), `earlier` (one before it whose end is not known), `till` (when the attempt has ended at the latest) and `life`
+-- (how long it may take), both in ms, `answer`; all keys, and the tenant's, by the time at which they expire. ARGV: the key's name in the latter; the attempt.
 local id, attempt = ARGV[1], ARGV[2]
 
 local function live(ttl)

@@ -193,6 +193,7 @@ fn script_of(command: &[String]) -> Option<String> {
         ("Charges one call", "charge"),
         ("Makes leases live on", "renew"),
         ("Claims a key for an attempt", "claim"),
+        ("Notes that an attempt is about to sign", "begin"),
         ("Keeps an answer", "keep"),
         ("Ends an attempt without an answer", "give_up"),
         ("Asks for the birth alone", "meet"),

@@ -24,6 +24,7 @@ fn claim() -> Claim {
         key: ScopedKey::new(&scope, &key),
         request: Sha256Digest([1; 32]),
         attempt: AuditId(Uuid::from_u128(1)),
+        void: None,
     }
 }
 
@@ -97,21 +98,22 @@ async fn what_makes_no_sense_is_no_answer() {
 #[tokio::test]
 async fn answers_are_kept_for_the_owner() {
     let bench = bench(Mood::Good).await;
+    assert_eq!(bench.state.begin(claim()).await, Ok(Ownership::Own));
     let kept = IdempotencyStore::keep(&bench.state, claim(), Bytes::from_static(b"answer")).await;
     assert_eq!(kept, Ok(Ownership::Own));
-    assert_eq!(bench.state.begin(claim()).await, Ok(Ownership::Own));
     assert_eq!(bench.state.give_up(claim(), End::Unknown).await, Ok(()));
     let seen = bench.fake.seen();
     let count = |name: &str| seen.iter().filter(|seen| *seen == name).count();
     // Each was loaded once, too.
     assert_eq!(
-        (count("keep"), count("give_up"), count("claim")),
-        (2, 2, 1),
+        (count("begin"), count("keep"), count("give_up"), count("claim")),
+        (2, 2, 2, 1),
         "one round trip each"
     );
     bench.fake.set(Mood::Word("taken"));
     let late = IdempotencyStore::keep(&bench.state, claim(), Bytes::new()).await;
     assert_eq!(late, Ok(Ownership::TakenOver));
+    assert_eq!(bench.state.begin(claim()).await, Ok(Ownership::TakenOver));
     bench.fake.set(Mood::Word("whatever"));
     assert!(
         IdempotencyStore::keep(&bench.state, claim(), Bytes::new())

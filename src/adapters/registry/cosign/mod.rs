@@ -9,6 +9,7 @@ mod evidence;
 mod keys;
 mod policy;
 mod rekor;
+mod sct;
 mod signers;
 mod simple_signing;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::super::settings::Settings;
 use super::super::trust::{Identity, Life, Requirement};
 use super::evidence::Evidence;
 use super::keys::ReleaseKey;
+use super::sct::CtLogs;
 use super::witness::{Witnessed, Witnesses};
 use super::{Maker, Signature, shown};
 use crate::x509::{Authorities, Leaf};
@@ -21,6 +22,7 @@ pub(super) struct Signers {
     revoked: Vec<Sha256Digest>,
     require: Vec<Requirement>,
     witnesses: Witnesses,
+    ct_logs: CtLogs,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,7 @@ impl Signers {
             revoked: settings.revoked_keys.clone(),
             require: settings.require.clone(),
             witnesses: Witnesses::new(settings)?,
+            ct_logs: CtLogs::new(settings)?,
         };
         let own = signers.keys.iter().flat_map(|key| &key.require);
         let own = own.chain(
@@ -66,12 +69,13 @@ impl Signers {
                     .into(),
             );
         }
-        if signers.keys.iter().any(|key| signers.witnesses.has_key(&key.key)) {
+        let is_log = |key: &Key| signers.witnesses.has_key(&key.key) || signers.ct_logs.has_key(&key.key);
+        if signers.keys.iter().any(is_log) {
             return Err(
                 "a release key is also a transparency log's: a witness must not be the signer".into(),
             );
         }
-        if signers.witnesses.has_any(&signers.revoked) {
+        if signers.witnesses.has_any(&signers.revoked) || signers.ct_logs.has_any(&signers.revoked) {
             return Err("the key of a transparency log is revoked: remove the log".into());
         }
         Ok(signers)
@@ -138,7 +142,8 @@ impl Signers {
             certificate: Some(&der),
         };
         let heard = self.witnesses.hear(evidence, signature, &maker, now)?;
-        certify(&known.roots, &leaf, chain, &heard, now)?;
+        let path = certify(&known.roots, &leaf, chain, &heard, now)?;
+        self.ct_logs.check(&der, path.get(1), now)?;
         heard.satisfies(self.require.iter().chain(&known.identity.require).copied())?;
         check_life(known.identity.life, &heard, now, "the release identity")?;
         Ok(ReleaseSigner::Certificate {
@@ -249,7 +254,7 @@ fn identities(settings: &Settings) -> Result<Vec<Known>, String> {
     Ok(all)
 }
 
-/// The leaf's path must hold when it signed, as far as that is known, otherwise now: an expired certificate without a
+/// The leaf's path, which must hold when it signed, as far as that is known, otherwise now: an expired certificate without a
 /// believed time of signing may have signed yesterday with a stolen key.
 fn certify(
     roots: &Authorities,
@@ -257,9 +262,9 @@ fn certify(
     chain: &[X509],
     heard: &Witnessed,
     now: DateTime<Utc>,
-) -> Result<(), String> {
+) -> Result<Vec<X509>, String> {
     let verified = roots.verify(&leaf.certificate, chain, heard.time().unwrap_or(now));
-    verified.map(drop).map_err(|reason| {
+    verified.map_err(|reason| {
         let when = match heard.time() {
             Some(time) => format!("at the verified time of signing, {}", time.to_rfc3339()),
             None => {

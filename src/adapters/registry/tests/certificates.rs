@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use signer_actors::domain::release::ReleaseSigner;
 use signer_actors::domain::release::Verdict::{Trusted, Untrusted};
 
-use super::super::{Identity, Life, TransparencyLog};
+use super::super::{CertificateLog, Identity, Life, TransparencyLog};
 use super::Expect::Is;
 use super::fake::Fake;
 use super::forge::{Authority, Leaf};
@@ -183,6 +183,42 @@ async fn certificates_that_do_not_count() {
         for (layout, outcome) in certified.outcomes().await {
             assert_outcome(&format!("{layout:?}: {reason}"), &outcome, Is(Untrusted));
             let given = outcome.unwrap().signatures[0].reason.clone().unwrap();
+            assert!(given.contains(reason), "{layout:?}: {given}");
+        }
+    }
+}
+
+/// Where certificate transparency logs are configured, one of them has to have promised the certificate.
+#[actix_web::test]
+async fn certificates_need_a_promise_of_a_configured_log() {
+    for (promised, configured, expected, reason) in [
+        (true, Some(true), Trusted, ""),
+        (true, None, Trusted, ""),
+        (false, None, Trusted, ""),
+        (true, Some(false), Untrusted, "of a log that is not configured"),
+        (
+            false,
+            Some(true),
+            Untrusted,
+            "carries no signed certificate timestamp",
+        ),
+    ] {
+        let (log, other) = (forge::key(), forge::key());
+        let mut certified = Certified::new();
+        certified.leaf.ct_log = promised.then(|| log.clone());
+        for layout in LAYOUTS {
+            let mut world = certified.world(layout);
+            let believed = configured.map(|right| if right { &log } else { &other });
+            world.settings.ct_logs = believed
+                .map(|key| CertificateLog {
+                    key: forge::pem(key),
+                    life: Life::default(),
+                })
+                .into_iter()
+                .collect();
+            let outcome = world.outcome().await;
+            assert_outcome(&format!("{layout:?}: {reason}"), &outcome, Is(expected));
+            let given = outcome.unwrap().signatures[0].reason.clone().unwrap_or_default();
             assert!(given.contains(reason), "{layout:?}: {given}");
         }
     }

@@ -159,6 +159,8 @@ pub(crate) struct Leaf {
     pub(crate) issuer_v1: Option<String>,
     pub(crate) code_signing: bool,
     pub(crate) days: u32,
+    /// The certificate transparency log that promises it.
+    pub(crate) ct_log: Option<PKey<Private>>,
 }
 
 impl Default for Leaf {
@@ -169,6 +171,7 @@ impl Default for Leaf {
             issuer_v1: None,
             code_signing: true,
             days: 1,
+            ct_log: None,
         }
     }
 }
@@ -197,7 +200,20 @@ impl Authority {
     }
 
     pub(crate) fn issue(&self, key: &PKey<Private>, leaf: &Leaf) -> X509 {
+        let start = chrono::Utc::now().timestamp();
+        let plain = self.issue_at(start, key, leaf, None);
+        let Some(log) = &leaf.ct_log else { return plain };
+        let list = promises(log, &self.root, &plain);
+        self.issue_at(start, key, leaf, Some(&list))
+    }
+
+    fn issue_at(&self, start: i64, key: &PKey<Private>, leaf: &Leaf, promises: Option<&[u8]>) -> X509 {
         let mut builder = certificate("", "root", key, leaf.days);
+        let end = start + i64::from(leaf.days) * 86_400;
+        builder
+            .set_not_before(&Asn1Time::from_unix(start).unwrap())
+            .unwrap();
+        builder.set_not_after(&Asn1Time::from_unix(end).unwrap()).unwrap();
         let mut names = SubjectAlternativeName::new();
         for subject in &leaf.subjects {
             names.uri(subject);
@@ -230,9 +246,36 @@ impl Authority {
         if let Some(issuer) = &leaf.issuer_v1 {
             extension("1.3.6.1.4.1.57264.1.1", issuer.as_bytes());
         }
+        if let Some(list) = promises {
+            let length = (list.len() as u16).to_be_bytes();
+            let wrapped = match length {
+                [0, short @ 0..=0x7f] => [&[4, short], list].concat(),
+                [0, long] => [&[4, 0x81, long], list].concat(),
+                _ => unreachable!("one promise is short"),
+            };
+            extension("1.3.6.1.4.1.11129.2.4.2", &wrapped);
+        }
         builder.sign(&self.key, MessageDigest::sha256()).unwrap();
         builder.build()
     }
+}
+
+/// A log's promise of a certificate, in a list (RFC 6962 §3.2, §3.3).
+fn promises(log: &PKey<Private>, issuer: &X509, plain: &X509) -> Vec<u8> {
+    let der = plain.to_der().unwrap();
+    // Both SEQUENCEs are longer than 255 bytes: two octets of length each.
+    let length = usize::from(u16::from_be_bytes([der[6], der[7]]));
+    let tbs = &der[4..8 + length];
+    let spki = issuer.public_key().unwrap().public_key_to_der().unwrap();
+    let millis = (chrono::Utc::now().timestamp_millis() as u64).to_be_bytes();
+    let head = [&[0, 0][..], &millis, &[0, 1], &openssl::sha::sha256(&spki)].concat();
+    let signed = [&head[..], &(tbs.len() as u32).to_be_bytes()[1..], tbs, &[0, 0]].concat();
+    let signature = STANDARD.decode(sign(log, &signed)).unwrap();
+    let id = openssl::sha::sha256(&log.public_key_to_der().unwrap());
+    let size = (signature.len() as u16).to_be_bytes();
+    let promise = [&[0][..], &id, &millis, &[0, 0, 4, 3], &size, &signature].concat();
+    let vector = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
+    vector(&vector(&promise))
 }
 
 fn certificate(subject: &str, issuer: &str, key: &PKey<Private>, days: u32) -> X509Builder {

@@ -198,6 +198,18 @@ pub(super) fn rows() -> Vec<Row> {
             "the registry filtered a listing",
         ),
         (
+            "filter claimed as drafts had it",
+            |w| annotate(w, "org.opencontainers.referrers.filtersApplied"),
+            Doubt,
+            "the registry filtered a listing",
+        ),
+        (
+            "filter claimed as zot 1.4 has it",
+            |w| annotate(w, "org.opencontainers.references.filtersApplied"),
+            Doubt,
+            "the registry filtered a listing",
+        ),
+        (
             "second page withheld",
             |w| second_page(w, Reply::status(403)),
             Doubt,
@@ -501,6 +513,10 @@ fn add_header(world: &mut World, name: &str, value: &str) {
     let path = world.listing.clone();
     let reply = world.reply(&path).clone().with(name, value);
     world.routes.insert(path, reply);
+}
+
+fn annotate(world: &mut World, name: &'static str) {
+    world.edit_json(&world.listing.clone(), |v| v["annotations"] = json!({ name: "" }));
 }
 
 fn filtered(world: &mut World) {

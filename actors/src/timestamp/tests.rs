@@ -1,0 +1,186 @@
+//! The actor with a fake authority.
+
+use std::sync::atomic::Ordering;
+
+use actix::Arbiter;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+
+use super::*;
+use crate::runtime::{AskError, Mailbox, start};
+use crate::testing::{self, FakeClock, FakeIds, FakeTimestamps, until};
+
+struct Bench {
+    source: FakeTimestamps,
+    clock: FakeClock,
+    mailbox: Mailbox<Timestamps>,
+    health: watch::Receiver<TimestampHealth>,
+}
+
+/// Two questions at once; left alone for a second after three failures.
+fn bench() -> Bench {
+    let (source, clock, vitals) = (FakeTimestamps::default(), FakeClock::default(), testing::vitals());
+    let published = watch::Sender::new(TimestampHealth::default());
+    let health = published.subscribe();
+    let actor = Timestamps::new(TimestampParts {
+        source: Arc::new(source.clone()),
+        clock: Arc::new(clock.clone()),
+        ids: Arc::new(FakeIds::default()),
+        observer: Arc::clone(&vitals.observer),
+        log: vitals.log.clone(),
+        policy: testing::tuning().timestamp,
+        published,
+    });
+    Bench {
+        mailbox: start(&Arbiter::current(), 64, vitals, move || actor),
+        source,
+        clock,
+        health,
+    }
+}
+
+impl Bench {
+    async fn obtain_within(&self, patience: Duration) -> Result<Result<Timestamp, TimestampError>, AskError> {
+        let until = Deadline::after(patience);
+        let signature = Signature(b"signature".to_vec());
+        // The asker's own patience is longer, so that it is seen what the actor says.
+        let asked = self
+            .mailbox
+            .ask(Obtain { signature, until }, Deadline::after(patience * 10));
+        asked.await
+    }
+
+    async fn obtain(&self) -> Result<Timestamp, TimestampError> {
+        self.obtain_within(Duration::from_secs(5))
+            .await
+            .expect("the actor answers")
+    }
+
+    fn asked(&self) -> u32 {
+        self.source.asked.load(Ordering::SeqCst)
+    }
+
+    fn is_open(&self) -> bool {
+        self.health.borrow().refused_until.is_some()
+    }
+}
+
+fn unavailable() -> Result<i64, TimestampSourceError> {
+    Err(TimestampSourceError::Unavailable("down".into()))
+}
+
+fn unusable() -> Result<i64, TimestampSourceError> {
+    Err(TimestampSourceError::Unusable("another nonce".into()))
+}
+
+#[actix::test]
+async fn a_timestamp_is_over_the_signature() {
+    let bench = bench();
+    let timestamp = bench.obtain().await.expect("a timestamp");
+    assert_eq!(&timestamp.response[..], b"signature");
+    assert_eq!(timestamp.time, testing::NOW());
+}
+
+#[actix::test]
+async fn no_answer_is_asked_for_again_and_a_wrong_one_is_not() {
+    tokio::time::pause();
+    let bench = bench();
+    bench.source.answer.set(unavailable());
+    let mut obtaining = Box::pin(bench.obtain());
+    assert!((&mut obtaining).now_or_never().is_none());
+    until(|| bench.asked() == 1).await;
+    // Back before the second time.
+    bench.source.answer.set(Ok(0));
+    assert!(obtaining.await.is_ok());
+    assert_eq!(bench.asked(), 2);
+    bench.source.answer.set(unusable());
+    assert_eq!(bench.obtain().await, Err(TimestampError::Unusable));
+    assert_eq!(bench.asked(), 3);
+}
+
+#[actix::test]
+async fn nobody_is_asked_again_for_who_has_no_time_left() {
+    tokio::time::pause();
+    let bench = bench();
+    bench.source.answer.set(unavailable());
+    // The first pause is 100 ms at least.
+    let answer = bench.obtain_within(Duration::from_millis(90)).await;
+    assert_eq!(answer, Ok(Err(TimestampError::Unavailable)));
+    assert_eq!(bench.asked(), 1);
+    bench.source.open.set(false);
+    let answer = bench.obtain_within(Duration::from_millis(90)).await;
+    assert_eq!(
+        answer,
+        Ok(Err(TimestampError::Unavailable)),
+        "silence ends with the patience"
+    );
+}
+
+#[actix::test]
+async fn questions_at_once_are_few_and_all_get_their_turn() {
+    let bench = bench();
+    bench.source.open.set(false);
+    let all = join_all((0..9).map(|_| bench.obtain()));
+    let opened = async {
+        until(|| bench.asked() == 2).await;
+        bench.source.open.set(true);
+    };
+    let (answers, ()) = futures_util::future::join(all, opened).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(bench.source.most.load(Ordering::SeqCst), 2);
+}
+
+#[actix::test]
+async fn an_authority_of_no_use_is_left_alone_until_one_question_finds_it_well() {
+    let bench = bench();
+    bench.source.answer.set(unusable());
+    for asked in 1..=3 {
+        assert!(!bench.is_open());
+        assert_eq!(bench.obtain().await, Err(TimestampError::Unusable));
+        assert_eq!(bench.asked(), asked);
+    }
+    assert!(bench.is_open());
+    assert_eq!(bench.obtain().await, Err(TimestampError::Unavailable));
+    assert_eq!(bench.asked(), 3, "it is left alone");
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(bench.obtain().await, Err(TimestampError::Unusable));
+    assert_eq!(bench.asked(), 4);
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(
+        bench.obtain().await,
+        Err(TimestampError::Unavailable),
+        "for longer"
+    );
+    bench.clock.advance(Duration::from_secs(1));
+    bench.source.answer.set(Ok(0));
+    assert!(bench.obtain().await.is_ok());
+    assert!(!bench.is_open());
+}
+
+#[actix::test]
+async fn a_panic_leaves_a_healthy_actor() {
+    let bench = bench();
+    bench.source.bomb.arm();
+    assert_eq!(bench.obtain().await, Err(TimestampError::Unusable));
+    bench.mailbox.crash().await;
+    assert!(bench.obtain().await.is_ok());
+    // Who waited is told.
+    bench.source.open.set(false);
+    let all = join_all((0..4).map(|_| bench.obtain_within(Duration::from_secs(5))));
+    let crash = async {
+        until(|| bench.source.asked.load(Ordering::SeqCst) == 4).await;
+        bench.mailbox.crash().await;
+        bench.source.open.set(true);
+    };
+    let (answers, ()) = futures_util::future::join(all, crash).await;
+    let count = |wanted: fn(&Result<Result<Timestamp, TimestampError>, AskError>) -> bool| {
+        answers.iter().filter(|answer| wanted(answer)).count()
+    };
+    assert_eq!(
+        count(|answer| matches!(answer, Ok(Ok(_)))),
+        2,
+        "work under way goes on"
+    );
+    assert_eq!(count(|answer| *answer == Err(AskError::Abandoned)), 2);
+    assert!(bench.obtain().await.is_ok());
+}
