@@ -55,7 +55,7 @@ pub struct Endpoint {
 pub(super) enum Tokens {
     Credential(CredentialSource),
     Endpoint {
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         wire: Wire,
         /// The last token and until when it is used.
         kept: Mutex<Option<(Zeroizing<String>, Instant)>>,
@@ -95,7 +95,7 @@ impl Tokens {
             return Err("the token_url must be https: the client's secret travels with each request".into());
         }
         Ok(Self::Endpoint {
-            endpoint,
+            endpoint: Box::new(endpoint),
             wire: Wire::new("the token endpoint", None)?,
             kept: Mutex::new(None),
         })
