@@ -17,7 +17,8 @@ use crate::backends::{aws, azure, file, fulcio, gcp, pkcs11, remote, vault};
 use crate::bundle::trusted_root::{PublishedKey, PublishedKeys, TrustedRoot};
 use crate::bundle::verify::Trust;
 use crate::config::{
-    Backend, FileKey, Fulcio, KeyMaterial, Pkcs11, Remote, Secret, SecretRef, Service, Vault, VaultLogin,
+    Backend, FileKey, Fulcio, FulcioIdentity, KeyMaterial, Pkcs11, Remote, Secret, SecretRef, Service, Vault,
+    VaultLogin,
 };
 use crate::http::state::Documents;
 
@@ -41,6 +42,7 @@ pub(super) fn build(
             Backend::Fulcio(settings) => {
                 let backend = keyless(settings, clock)?;
                 root.add_fulcio(settings.url.as_str(), backend.authorities())?;
+                root.add_ct_logs(backend.ct_logs())?;
                 trust.add_identity(&settings.expect_issuer, &settings.expect_subject);
                 all.push(Arc::new(backend));
             }
@@ -77,12 +79,24 @@ pub(super) fn build(
 }
 
 fn keyless(settings: &Fulcio, clock: &Arc<dyn Clock>) -> Result<FulcioBackend, String> {
-    let identity = credential(&settings.identity_token);
+    let identity = match &settings.identity {
+        FulcioIdentity::Token(token) => fulcio::Identity::Credential(credential(token)),
+        FulcioIdentity::Endpoint(endpoint) => fulcio::Identity::Endpoint(fulcio::Endpoint {
+            url: endpoint.url.clone(),
+            client_id: endpoint.client_id.clone(),
+            client_secret: credential(&endpoint.client_secret),
+            scope: endpoint.scope.clone(),
+            audience: endpoint.audience.clone(),
+            resource: endpoint.resource.clone(),
+        }),
+    };
     let settings = fulcio::Settings {
         id: settings.id.clone(),
         url: settings.url.clone(),
         roots_pem: settings.roots.bytes.clone(),
         identity,
+        ct_keys: settings.ct_keys.iter().map(|key| key.bytes.clone()).collect(),
+        require_sct: settings.require_sct,
         expect_issuer: settings.expect_issuer.clone(),
         expect_subject: settings.expect_subject.clone(),
         certificate_reuse: settings.certificate_reuse,

@@ -6,10 +6,13 @@ use chrono::{DateTime, Utc};
 use openssl::nid::Nid;
 use openssl::x509::{X509, X509NameRef};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 use signer_actors::domain::signing::{Algorithm, KeyState, SigningIdentity};
 
 use super::sigstore::Certificate;
+use crate::crypto::PublicKey;
+use crate::x509::sct::{CtLog, CtLogs};
 use crate::x509::{Authorities, to_utc};
 
 /// Media type of trusted roots; sigstore-go refuses 0.2.
@@ -27,7 +30,7 @@ pub struct TrustedRoot {
     /// Authorities of keyless certificates.
     #[serde(default)]
     pub certificate_authorities: Vec<CertificateAuthority>,
-    /// Certificate logs: none is ours.
+    /// Certificate logs that were configured.
     #[serde(default)]
     pub ctlogs: Vec<Box<RawValue>>,
     /// Timestamp authorities.
@@ -110,6 +113,34 @@ impl TrustedRoot {
                 .push(CertificateAuthority::new(uri, &path)?);
         }
         Ok(())
+    }
+
+    /// Adds certificate logs whose promises verifiers may look at (`TransparencyLogInstance`).
+    pub fn add_ct_logs(&mut self, logs: &CtLogs) -> Result<(), String> {
+        for key in logs.logs().iter().map(CtLog::key) {
+            let log = json!({
+                "hashAlgorithm": "SHA2_256",
+                "publicKey": {
+                    "rawBytes": STANDARD.encode(key.der()),
+                    "keyDetails": key_details(key),
+                    "validFor": { "start": DateTime::UNIX_EPOCH },
+                },
+                "logId": { "keyId": STANDARD.encode(key.fingerprint().0) },
+            });
+            let log = to_raw_value(&log).map_err(|_| "a certificate log cannot be published")?;
+            self.ctlogs.push(log);
+        }
+        Ok(())
+    }
+}
+
+/// `PublicKeyDetails` (`sigstore_common.proto`) of a certificate log's key.
+fn key_details(key: &PublicKey) -> &'static str {
+    match (key.algorithm(), key.pkey().bits()) {
+        (Algorithm::RsaPkcs1Sha256, 4096) => "PKIX_RSA_PKCS1V15_4096_SHA256",
+        (Algorithm::RsaPkcs1Sha256, 3072) => "PKIX_RSA_PKCS1V15_3072_SHA256",
+        (Algorithm::RsaPkcs1Sha256, _) => "PKIX_RSA_PKCS1V15_2048_SHA256",
+        _ => "PKIX_ECDSA_P256_SHA_256",
     }
 }
 

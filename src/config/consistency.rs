@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use openssl::pkey::{PKey, Public};
+
 use super::Draft;
 use super::auth::{AuthorityKeys, NoncePolicy};
 use super::backends::Backend;
@@ -112,8 +114,27 @@ pub(crate) fn keys_of_release(release: &Release) -> Vec<Named> {
     all
 }
 
+/// Keys of the logs that Fulcio writes to.
+fn certificate_log_keys(draft: &Draft) -> Vec<Named> {
+    let backends = draft.signing.iter().flat_map(|signing| &signing.backends);
+    let mut all = Vec::new();
+    for (index, backend) in backends.enumerate() {
+        if let Backend::Fulcio(fulcio) = backend {
+            let keys = fulcio
+                .ct_keys
+                .iter()
+                .filter_map(|file| pem::public_key(file).ok());
+            let named =
+                |key: PKey<Public>| Some((format!("signing.backends[{index}].ct_keys"), pem::spki(&key)?));
+            all.extend(keys.filter_map(named));
+        }
+    }
+    all
+}
+
 fn other_keys(draft: &Draft) -> Vec<Named> {
     let mut all = release_keys(draft);
+    all.extend(certificate_log_keys(draft));
     all.extend(checkpoint_key(draft).map(|spki| ("audit.checkpoint_key".to_owned(), spki)));
     if let Some(Some(timestamp)) = &draft.timestamp {
         let certificates = pem::certificates(&timestamp.chain).unwrap_or_default();

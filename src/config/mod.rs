@@ -31,7 +31,9 @@ mod tests;
 
 pub use auth::{Auth, AuthorityKeys, BodyHashPolicy, Dpop, NoncePolicy};
 pub use backends::{Aws, AwsLogin, Azure, AzureApplication, AzureLogin, Gcp, GcpLogin};
-pub use backends::{Backend, FileKey, Fulcio, KeyMaterial, Pkcs11, Remote, Service, Vault, VaultLogin};
+pub use backends::{
+    Backend, FileKey, Fulcio, FulcioIdentity, KeyMaterial, Pkcs11, Remote, Service, Vault, VaultLogin,
+};
 pub(crate) use consistency::keys_of_release;
 pub use entitlement::{Entitlement, LicensingKeys, Standing};
 pub use error::{ConfigError, Source, Warning};

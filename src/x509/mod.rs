@@ -7,6 +7,7 @@ pub(crate) mod der;
 pub(crate) mod fields;
 mod leaf;
 pub(crate) mod precertificate;
+pub mod sct;
 #[cfg(test)]
 pub(crate) mod test_pki;
 #[cfg(test)]

@@ -1,19 +1,24 @@
 //! Fulcio's HTTP interface, version 2: bounded, without redirects, without proxies.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openssl::x509::X509;
+use reqwest::header::RETRY_AFTER;
 use reqwest::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
-use signer_actors::ports::BackendError;
 use url::Url;
 
 use super::challenge::Configuration;
+use super::retry::Trouble;
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 128 * 1024;
 /// The most certificates in an answer.
 const MAX_CHAIN: usize = 8;
+/// How long a connection may take to come about: the rest of the deadline is for another try.
+const CONNECT: Duration = Duration::from_secs(2);
 /// How much of Fulcio's own words an error repeats, in characters.
 const MAX_QUOTE: usize = 200;
 
@@ -60,8 +65,21 @@ struct CertificateAnswer {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct SignedCertificate {
     chain: Chain,
+    /// Beside the certificate: what the log answered, in base64.
+    #[serde(default)]
+    signed_certificate_timestamp: String,
+}
+
+/// What Fulcio issued.
+#[derive(Debug)]
+pub(super) struct Issued {
+    /// Leaf first.
+    pub(super) chain: Vec<X509>,
+    /// The promise of a certificate log that came beside the certificate; empty: none.
+    pub(super) detached: Vec<u8>,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +102,7 @@ impl Client {
             .retry(reqwest::retry::never())
             .referer(false)
             .tls_version_min(reqwest::tls::Version::TLS_1_2)
+            .connect_timeout(CONNECT)
             .no_proxy()
             // A certificate every few minutes: no connection is worth keeping, and none outlives its runtime.
             .pool_max_idle_per_host(0);
@@ -107,13 +126,13 @@ impl Client {
         serde_json::from_slice(&read_bounded(answer).await.ok()?).ok()
     }
 
-    /// Asks for a certificate over a public key (PEM). The chain comes leaf first.
+    /// Asks for a certificate over a public key (PEM).
     pub(super) async fn certify(
         &self,
         token: &str,
         public_key: &str,
         proof: &[u8],
-    ) -> Result<Vec<X509>, BackendError> {
+    ) -> Result<Issued, Trouble> {
         let request = CertificateRequest {
             credentials: Credentials {
                 oidc_identity_token: token,
@@ -128,15 +147,16 @@ impl Client {
         };
         let endpoint = self
             .endpoint("signingCert")
-            .ok_or_else(|| failed("Fulcio's url cannot have a path"))?;
+            .ok_or_else(|| Trouble::lasting("Fulcio's url cannot have a path"))?;
         let answer = self.http.post(endpoint).json(&request).send().await;
-        let answer = answer.map_err(|error| unavailable(describe(&error)))?;
+        let answer = answer.map_err(|error| Trouble::passing(describe(&error), None))?;
         let status = answer.status();
+        let after = retry_after(&answer);
         let body = read_bounded(answer).await;
         if !status.is_success() {
-            return Err(refusal(status, body.as_deref().unwrap_or_default(), token));
+            return Err(refusal(status, after, body.as_deref().unwrap_or_default(), token));
         }
-        parse_chain(&body?)
+        parse_issued(&body?)
     }
 
     fn endpoint(&self, name: &str) -> Option<Url> {
@@ -149,33 +169,36 @@ impl Client {
     }
 }
 
-async fn read_bounded(mut answer: Response) -> Result<Vec<u8>, BackendError> {
+async fn read_bounded(mut answer: Response) -> Result<Vec<u8>, Trouble> {
     let mut body = Vec::new();
     while let Some(chunk) = answer
         .chunk()
         .await
-        .map_err(|error| unavailable(describe(&error)))?
+        .map_err(|error| Trouble::passing(describe(&error), None))?
     {
         if body.len().saturating_add(chunk.len()) > MAX_ANSWER {
-            return Err(failed("Fulcio's answer is too long"));
+            return Err(Trouble::lasting("Fulcio's answer is too long"));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
 }
 
-fn parse_chain(body: &[u8]) -> Result<Vec<X509>, BackendError> {
+fn parse_issued(body: &[u8]) -> Result<Issued, Trouble> {
     let answer: CertificateAnswer = serde_json::from_slice(body)
-        .map_err(|_| failed("Fulcio's answer is not the JSON of a certificate"))?;
+        .map_err(|_| Trouble::lasting("Fulcio's answer is not the JSON of a certificate"))?;
     let signed = answer
         .signed_certificate_embedded_sct
         .or(answer.signed_certificate_detached_sct);
-    let chain = signed
-        .ok_or_else(|| failed("Fulcio's answer holds no certificate"))?
-        .chain
-        .certificates;
+    let signed = signed.ok_or_else(|| Trouble::lasting("Fulcio's answer holds no certificate"))?;
+    let detached = STANDARD.decode(signed.signed_certificate_timestamp);
+    let detached =
+        detached.map_err(|_| Trouble::lasting("Fulcio's answer holds an SCT that cannot be read"))?;
+    let chain = signed.chain.certificates;
     if chain.is_empty() || chain.len() > MAX_CHAIN {
-        return Err(failed("Fulcio's answer holds no certificate, or too many"));
+        return Err(Trouble::lasting(
+            "Fulcio's answer holds no certificate, or too many",
+        ));
     }
     let read = |pem: &String| {
         let mut certificates = X509::stack_from_pem(pem.as_bytes()).ok()?;
@@ -185,12 +208,13 @@ fn parse_chain(body: &[u8]) -> Result<Vec<X509>, BackendError> {
             None
         }
     };
-    let certificates: Option<Vec<X509>> = chain.iter().map(read).collect();
-    certificates.ok_or_else(|| failed("a certificate in Fulcio's answer cannot be read"))
+    let chain: Option<Vec<X509>> = chain.iter().map(read).collect();
+    let chain = chain.ok_or_else(|| Trouble::lasting("a certificate in Fulcio's answer cannot be read"))?;
+    Ok(Issued { chain, detached })
 }
 
 /// A status outside 2xx. What may pass by itself is `Unavailable`: throttling and the server's own trouble.
-fn refusal(status: StatusCode, body: &[u8], token: &str) -> BackendError {
+fn refusal(status: StatusCode, after: Option<Duration>, body: &[u8], token: &str) -> Trouble {
     let said = serde_json::from_slice::<Status>(body)
         .ok()
         .and_then(|said| quotable(&said.message, token));
@@ -199,10 +223,16 @@ fn refusal(status: StatusCode, body: &[u8], token: &str) -> BackendError {
         None => format!("Fulcio answered {}", status.as_u16()),
     };
     if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-        BackendError::Unavailable(text)
+        Trouble::passing(text, after)
     } else {
-        BackendError::Failed(text)
+        Trouble::lasting(text)
     }
+}
+
+/// `Retry-After` in seconds (RFC 9110 §10.2.3); a date is not worth the trouble.
+fn retry_after(answer: &Response) -> Option<Duration> {
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// Fulcio's message, shortened and plain; nothing if it repeats any part of the token.
@@ -229,14 +259,6 @@ fn describe(error: &reqwest::Error) -> &'static str {
     } else {
         "the connection to Fulcio broke off"
     }
-}
-
-fn failed(text: &str) -> BackendError {
-    BackendError::Failed(text.to_owned())
-}
-
-fn unavailable(text: &str) -> BackendError {
-    BackendError::Unavailable(text.to_owned())
 }
 
 #[cfg(test)]

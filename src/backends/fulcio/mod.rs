@@ -5,6 +5,8 @@
 
 mod challenge;
 mod client;
+mod identity;
+mod retry;
 
 use std::future::ready;
 use std::sync::Arc;
@@ -16,13 +18,18 @@ use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::{Algorithm, KeyState, Signature, SigningIdentity, SigningMode};
 use signer_actors::evidence::SigningWarrant;
 use signer_actors::ports::{BackendError, BackendInfo, Clock, PortFuture, SigningBackend, SigningKey};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
-use super::credential::CredentialSource;
 use crate::crypto::{Pae, PrivateKey};
 use crate::urls::is_private;
+use crate::x509::sct::{CtLog, CtLogs};
 use crate::x509::{Authorities, Leaf, to_pem};
-use client::Client;
+use client::{Client, Issued};
+use identity::Tokens;
+pub use identity::{Endpoint, Identity};
+use retry::{Tries, Trouble};
 
 /// A certificate is never used in the last seconds of its life (contract §7).
 const LAST_SECONDS: TimeDelta = TimeDelta::seconds(60);
@@ -30,6 +37,8 @@ const LAST_SECONDS: TimeDelta = TimeDelta::seconds(60);
 const CLOCK_LAG: TimeDelta = TimeDelta::seconds(10);
 /// How much of the deadline Fulcio's configuration may take: it is only a help.
 const CONFIGURATION_SHARE: u32 = 3;
+/// How much of the deadline one question for the identity token may take: the rest is for another, and for Fulcio.
+const TOKEN_SHARE: u32 = 2;
 /// How many hex digits of the key's fingerprint name an ephemeral key.
 const KEY_ID_DIGITS: usize = 32;
 
@@ -43,11 +52,15 @@ pub struct Settings {
     /// Trust anchors for the certificates it issues, PEM; may hold intermediates too.
     pub roots_pem: Vec<u8>,
     /// The service's identity.
-    pub identity: CredentialSource,
+    pub identity: Identity,
     /// The OIDC issuer that certificates must name.
     pub expect_issuer: String,
     /// The subject alternative name that certificates must have: a URI or an e-mail address.
     pub expect_subject: String,
+    /// Keys of the certificate logs that Fulcio writes to, PEM; none: promises of logs (SCT) are not looked at.
+    pub ct_keys: Vec<Vec<u8>>,
+    /// Certificates without a promise of one of these logs are refused.
+    pub require_sct: bool,
     /// How long a certificate is used at most.
     pub certificate_reuse: Duration,
     /// How long obtaining a certificate may take altogether.
@@ -64,10 +77,25 @@ pub struct FulcioBackend {
 
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    settings: Known,
+    tokens: Tokens,
+    ct_logs: CtLogs,
+    /// Until then Fulcio asked to be left alone.
+    alone_until: Mutex<Option<Instant>>,
     authorities: Authorities,
     client: Client,
     clock: Arc<dyn Clock>,
+}
+
+/// What remains of the settings.
+#[derive(Debug)]
+struct Known {
+    id: KeyId,
+    expect_issuer: String,
+    expect_subject: String,
+    require_sct: bool,
+    certificate_reuse: Duration,
+    timeout: Duration,
 }
 
 impl FulcioBackend {
@@ -81,10 +109,27 @@ impl FulcioBackend {
                 "expect_issuer and expect_subject must be set: they are what verifiers will see".into(),
             );
         }
+        if settings.require_sct && settings.ct_keys.is_empty() {
+            return Err(
+                "require_sct needs ct_keys: the keys of the certificate logs that are believed".into(),
+            );
+        }
+        let logs = settings.ct_keys.iter().map(|pem| CtLog::new(pem, None, None));
+        let ct_logs = CtLogs::new(logs.collect::<Result<_, _>>()?);
         let authorities = Authorities::from_pem(&settings.roots_pem)?;
-        let client = Client::new(settings.url.clone(), &settings.tls_roots_pem)?;
+        let client = Client::new(settings.url, &settings.tls_roots_pem)?;
         let shared = Shared {
-            settings,
+            tokens: Tokens::new(settings.identity)?,
+            ct_logs,
+            alone_until: Mutex::new(None),
+            settings: Known {
+                id: settings.id,
+                expect_issuer: settings.expect_issuer,
+                expect_subject: settings.expect_subject,
+                require_sct: settings.require_sct,
+                certificate_reuse: settings.certificate_reuse,
+                timeout: settings.timeout,
+            },
             authorities,
             client,
             clock,
@@ -97,6 +142,11 @@ impl FulcioBackend {
     /// The configured trust anchors and intermediates, for `/trust`.
     pub fn authorities(&self) -> &Authorities {
         &self.shared.authorities
+    }
+
+    /// The configured certificate logs, for `/trust`.
+    pub fn ct_logs(&self) -> &CtLogs {
+        &self.shared.ct_logs
     }
 }
 
@@ -118,7 +168,7 @@ impl SigningBackend for FulcioBackend {
     fn open(&self) -> PortFuture<Result<Arc<dyn SigningKey>, BackendError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let key = tokio::time::timeout(shared.settings.timeout, shared.obtain()).await;
+            let key = timeout(shared.settings.timeout, shared.obtain()).await;
             let key =
                 key.map_err(|_| BackendError::Unavailable("Fulcio did not answer in time".into()))??;
             Ok(Arc::new(key) as Arc<dyn SigningKey>)
@@ -127,27 +177,61 @@ impl SigningBackend for FulcioBackend {
 }
 
 impl Shared {
-    /// A key pair, a proof that we hold it, a certificate over it, and every check of that certificate.
+    /// Asks until there is a certificate, while another try may help and the deadline leaves time for it.
     async fn obtain(&self) -> Result<FulcioKey, BackendError> {
-        let token = self.settings.identity.read("identity token").await;
-        let token = token.map_err(BackendError::Unavailable)?;
-        let key = PrivateKey::generate_p256().map_err(BackendError::Failed)?;
-        let share = self.settings.timeout / CONFIGURATION_SHARE;
-        let configuration = tokio::time::timeout(share, self.client.configuration())
-            .await
-            .ok()
-            .flatten();
-        let subject = &self.settings.expect_subject;
-        let challenge = challenge::challenge(&token, configuration.as_ref(), subject);
-        let challenge = challenge.map_err(BackendError::Failed)?;
-        let proof = key.sign(challenge.as_bytes()).map_err(BackendError::Failed)?;
-        let chain = self.client.certify(&token, key.public().pem(), &proof).await?;
-        self.accept(key, chain, self.clock.now())
-            .map_err(BackendError::Failed)
+        let begun = Instant::now();
+        let mut tries = Tries::default();
+        loop {
+            self.is_welcome().await?;
+            let trouble = match self.ask().await {
+                Ok(key) => return Ok(key),
+                Err(trouble) => trouble,
+            };
+            if let Some(after) = trouble.after {
+                *self.alone_until.lock().await = Instant::now().checked_add(after);
+            }
+            let left = self.settings.timeout.saturating_sub(begun.elapsed());
+            match tries.next(&trouble, retry::chance()) {
+                Some(wait) if wait < left => sleep(wait).await,
+                _ => return Err(trouble.error),
+            }
+        }
     }
 
-    fn accept(&self, key: PrivateKey, chain: Vec<X509>, now: DateTime<Utc>) -> Result<FulcioKey, String> {
-        let mut chain = chain.into_iter();
+    /// Who is asked to come later comes later, the next opening included.
+    async fn is_welcome(&self) -> Result<(), BackendError> {
+        let until = *self.alone_until.lock().await;
+        if until.is_some_and(|until| Instant::now() < until) {
+            return Err(BackendError::Unavailable(
+                "Fulcio asked to be left alone for a while".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// A token, a key pair, a proof that we hold it, a certificate over it, and every check of that certificate.
+    async fn ask(&self) -> Result<FulcioKey, Trouble> {
+        let token = timeout(self.settings.timeout / TOKEN_SHARE, self.tokens.get()).await;
+        let token =
+            token.map_err(|_| Trouble::passing("the identity token did not come in time", None))??;
+        let key = PrivateKey::generate_p256().map_err(Trouble::lasting)?;
+        let share = self.settings.timeout / CONFIGURATION_SHARE;
+        let configuration = timeout(share, self.client.configuration()).await.ok().flatten();
+        let subject = &self.settings.expect_subject;
+        let challenge = challenge::challenge(&token, configuration.as_ref(), subject);
+        let challenge = challenge.map_err(Trouble::lasting)?;
+        let proof = key.sign(challenge.as_bytes()).map_err(Trouble::lasting)?;
+        let issued = self.client.certify(&token, key.public().pem(), &proof).await;
+        if issued.as_ref().is_err_and(|trouble| !trouble.passes) {
+            // It may be the token that is refused; a new one costs little.
+            self.tokens.forget().await;
+        }
+        self.accept(key, issued?, self.clock.now())
+            .map_err(Trouble::lasting)
+    }
+
+    fn accept(&self, key: PrivateKey, issued: Issued, now: DateTime<Utc>) -> Result<FulcioKey, String> {
+        let mut chain = issued.chain.into_iter();
         let leaf = Leaf::read(chain.next().ok_or("Fulcio's answer holds no certificate")?)?;
         if !leaf.public_key.public_eq(key.public().pkey()) {
             return Err("Fulcio's certificate is over another key than ours".into());
@@ -160,6 +244,7 @@ impl Shared {
         };
         let rest: Vec<X509> = chain.collect();
         let path = self.authorities.verify(&leaf.certificate, &rest, at)?;
+        self.check_promises(&leaf, path.get(1), &issued.detached, now)?;
         key.self_test()?;
         let reuse = TimeDelta::from_std(self.settings.certificate_reuse).unwrap_or(TimeDelta::MAX);
         let last = leaf.not_after - LAST_SECONDS;
@@ -175,6 +260,26 @@ impl Shared {
             identity,
             replace_at,
         })
+    }
+
+    /// Where logs are configured, what they promise must hold; whether a certificate must be promised at all is for the
+    /// operator to say, as a Fulcio may run without a log.
+    fn check_promises(
+        &self,
+        leaf: &Leaf,
+        issuer: Option<&X509>,
+        beside: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<(), String> {
+        if !self.ct_logs.is_any() {
+            return Ok(());
+        }
+        let der = leaf.certificate.to_der();
+        let der = der.map_err(|_| "the certificate has no DER form")?;
+        if self.ct_logs.check(&der, issuer, beside, now)? || !self.settings.require_sct {
+            return Ok(());
+        }
+        Err("the certificate carries no signed certificate timestamp, and require_sct wants one".into())
     }
 }
 
@@ -253,5 +358,9 @@ impl SigningKey for FulcioKey {
     }
 }
 
+#[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
+mod retry_tests;
 #[cfg(test)]
 mod tests;

@@ -10,13 +10,14 @@ use tokio::net::{TcpListener, TcpStream};
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::backends::credential::CredentialSource;
 use crate::crypto::{PublicKey, algorithms_of};
 use crate::x509::test_pki::{Change, ISSUER, LeafSpec, Name, SUBJECT, TestCa};
 
 const CONFIGURATION: &str =
     r#"{"issuers":[{"issuerUrl":"https://authority.example","challengeClaim":"sub"}]}"#;
 
-fn token() -> String {
+pub(super) fn token() -> String {
     let payload =
         r#"{"iss":"https://authority.example","sub":"signer-service","email":"signer@stellaops.example"}"#;
     format!(
@@ -57,8 +58,8 @@ async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
 }
 
 /// Answers `configuration` by itself and leaves `signingCert` to the script: status line with headers, and body. No
-/// answer at all if the script gives none.
-async fn fake<F>(script: F) -> Url
+/// answer at all if the script gives none, and a connection that breaks off if the status line is empty.
+pub(super) async fn fake<F>(script: F) -> Url
 where
     F: Fn(Value) -> Option<(&'static str, Vec<u8>)> + Send + Sync + 'static,
 {
@@ -76,6 +77,7 @@ where
                 _ => Some(("404 Not Found", Vec::new())),
             };
             match answer {
+                Some(("", _)) => drop(stream),
                 Some((head, body)) => {
                     let length = body.len();
                     let head =
@@ -89,21 +91,23 @@ where
     Url::parse(&url).unwrap()
 }
 
-fn settings(url: Url, roots_pem: Vec<u8>) -> Settings {
+pub(super) fn settings(url: Url, roots_pem: Vec<u8>) -> Settings {
     Settings {
         id: KeyId::parse("keyless").unwrap(),
         url,
         roots_pem,
-        identity: CredentialSource::Static(Zeroizing::new(token())),
+        identity: Identity::Credential(CredentialSource::Static(Zeroizing::new(token()))),
         expect_issuer: ISSUER.into(),
         expect_subject: SUBJECT.into(),
+        ct_keys: Vec::new(),
+        require_sct: false,
         certificate_reuse: Duration::from_secs(300),
         timeout: Duration::from_secs(10),
         tls_roots_pem: Vec::new(),
     }
 }
 
-async fn open(settings: Settings) -> Result<Arc<dyn SigningKey>, BackendError> {
+pub(super) async fn open(settings: Settings) -> Result<Arc<dyn SigningKey>, BackendError> {
     FulcioBackend::new(settings, Arc::new(SystemClock::default()))
         .unwrap()
         .open()
@@ -111,7 +115,7 @@ async fn open(settings: Settings) -> Result<Arc<dyn SigningKey>, BackendError> {
 }
 
 /// The public key of a request, its proof of possession verified.
-fn requested_key(request: &Value) -> PKey<Public> {
+pub(super) fn requested_key(request: &Value) -> PKey<Public> {
     assert_eq!(request["credentials"]["oidcIdentityToken"], token());
     let public = &request["publicKeyRequest"];
     assert_eq!(public["publicKey"]["algorithm"], "ECDSA");
@@ -129,7 +133,7 @@ fn requested_key(request: &Value) -> PKey<Public> {
     pkey
 }
 
-fn answer(form: &str, certificates: &[X509]) -> Vec<u8> {
+pub(super) fn answer(form: &str, certificates: &[X509]) -> Vec<u8> {
     let pems: Vec<String> = certificates.iter().map(|c| to_pem(c).unwrap()).collect();
     json!({ form: { "chain": { "certificates": pems } } })
         .to_string()

@@ -7,7 +7,7 @@ use reqwest::{Client, StatusCode, redirect};
 use url::Url;
 
 use super::finding::{Finding, Probe, probe};
-use crate::config::{AuthorityKeys, Backend, LicensingKeys, Settings, Standing};
+use crate::config::{AuthorityKeys, Backend, FulcioIdentity, LicensingKeys, Settings, Standing};
 
 /// Time for one answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,6 +63,9 @@ fn targets(settings: &Settings) -> Vec<(String, Url, Expect)> {
     for backend in &settings.signing.backends {
         if let Backend::Fulcio(fulcio) = backend {
             add("Fulcio", Some(fulcio.url.clone()), Expect::Presence);
+            if let FulcioIdentity::Endpoint(endpoint) = &fulcio.identity {
+                add("token endpoint", Some(endpoint.url.clone()), Expect::Presence);
+            }
         }
     }
     all

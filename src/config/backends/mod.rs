@@ -16,7 +16,7 @@ use signer_actors::domain::signing::{KeyState, SigningMode};
 pub use self::aws::{Aws, AwsLogin};
 pub use self::azure::{Azure, AzureApplication, AzureLogin};
 pub use self::file::{FileKey, KeyMaterial};
-pub use self::fulcio::Fulcio;
+pub use self::fulcio::{Fulcio, FulcioIdentity};
 pub use self::gcp::{Gcp, GcpLogin};
 pub use self::pkcs11::Pkcs11;
 pub use self::remote::{Remote, Service};

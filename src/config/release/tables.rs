@@ -67,7 +67,7 @@ pub struct ReleaseLog {
 }
 
 /// A certificate transparency log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseCtLog {
     /// Public key, PEM.
     pub key: PublicFile,

@@ -2,6 +2,7 @@
 
 mod backends;
 mod clouds;
+mod fulcio;
 mod rules;
 mod site;
 

@@ -1,13 +1,12 @@
 //! Certificates of Sigstore's instances and their logs (`testdata/README.md`).
 
-use openssl::pkey::{PKey, Private};
-use openssl::sign::Signer;
+use chrono::TimeDelta;
 use openssl::x509::X509;
 use serde::Deserialize;
 
 use super::super::decode_base64;
 use super::*;
-use crate::adapters::registry::{CertificateLog, Repository};
+use crate::adapters::registry::{CertificateLog, Life, Repository};
 use crate::x509::Authorities;
 
 #[derive(Deserialize)]
@@ -144,86 +143,4 @@ fn promises_have_their_time() {
         log.life.not_after = Some(frozen.now - TimeDelta::days(1));
     }
     frozen.refused("outside the life of the log's key");
-}
-
-/// A list with promises of these bytes.
-fn list(promises: &[Vec<u8>]) -> Vec<u8> {
-    let vector = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
-    vector(
-        &promises
-            .iter()
-            .flat_map(|promise| vector(promise))
-            .collect::<Vec<u8>>(),
-    )
-}
-
-#[test]
-fn lists_are_read_strictly() {
-    let promise = [
-        &[0][..],
-        &[7; 32],
-        &1_u64.to_be_bytes(),
-        &[0, 0],
-        &[4, 3],
-        &[0, 1, 9],
-    ]
-    .concat();
-    let expected = Promise {
-        log: &[7; 32],
-        millis: 1,
-        extensions: &[],
-        scheme: [4, 3],
-        signature: &[9],
-    };
-    assert_eq!(
-        read_list(&list(std::slice::from_ref(&promise))),
-        Some(vec![expected])
-    );
-    assert!(read_list(&list(&vec![promise.clone(); MAX_PROMISES])).is_some());
-    let second_version = [&[1], &promise[1..]].concat();
-    let longer = [&promise[..], &[0]].concat();
-    for bad in [
-        Vec::new(),
-        list(&[]),
-        list(&[Vec::new()]),
-        list(&[second_version]),
-        list(&[longer]),
-        list(&[promise[..promise.len() - 1].to_vec()]),
-        list(&vec![promise.clone(); MAX_PROMISES + 1]),
-        [list(std::slice::from_ref(&promise)), vec![0]].concat(),
-        list(std::slice::from_ref(&promise))[..20].to_vec(),
-    ] {
-        assert_eq!(read_list(&bad), None, "{bad:02x?}");
-    }
-}
-
-#[test]
-fn only_schemes_of_logs_count() {
-    let key: PKey<Private> = PKey::generate_ed25519().unwrap();
-    let log = CtLog {
-        key: ReleaseKey::new(PKey::public_key_from_der(&key.public_key_to_der().unwrap()).unwrap()).unwrap(),
-        life: Life::default(),
-    };
-    let mut promise = Promise {
-        log: &[0; 32],
-        millis: 1,
-        extensions: &[],
-        scheme: [8, 7],
-        signature: &[],
-    };
-    let (issuer, tbs) = (Sha256Digest::of(b"issuer"), b"tbs");
-    let signed = promise.signed(issuer, tbs).unwrap();
-    let signature = Signer::new_without_digest(&key)
-        .unwrap()
-        .sign_oneshot_to_vec(&signed)
-        .unwrap();
-    promise.signature = &signature;
-    let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
-    assert!(log.check(&promise, issuer, tbs, now).is_err());
-    promise.scheme = [4, 3];
-    assert_eq!(
-        log.check(&promise, issuer, tbs, now),
-        Ok(()),
-        "all but the scheme is in order"
-    );
 }
