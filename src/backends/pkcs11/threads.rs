@@ -62,7 +62,11 @@ impl Threads {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| RemoteError::Unavailable("the threads have ended".into()))?;
         let (sender, receiver) = oneshot::channel();
-        self.submit(place, move || drop(sender.send(work())))?;
+        self.submit(move || {
+            // Free before the answer is there: whoever has it may want the place next.
+            let answer = in_place(place, work);
+            drop(sender.send(answer));
+        })?;
         // The sender goes without an answer when the work panics.
         receiver
             .await
@@ -73,21 +77,14 @@ impl Threads {
     pub(super) fn run_if_free(&self, work: impl FnOnce() + Send + 'static) {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             // Without a thread it is left undone.
-            drop(self.submit(place, work));
+            drop(self.submit(move || in_place(place, work)));
         }
     }
 
-    fn submit(
-        &self,
-        place: OwnedSemaphorePermit,
-        work: impl FnOnce() + Send + 'static,
-    ) -> Result<(), RemoteError> {
+    /// The job has a place, and gives it back.
+    fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), RemoteError> {
         let unavailable = |text: &str| RemoteError::Unavailable(text.to_owned());
-        let job = Box::new(move || {
-            // Given back when the work ends, however it ends.
-            let _place = place;
-            work();
-        });
+        let job = Box::new(job);
         self.start_one()
             .map_err(|_| unavailable("no thread can be started for the PKCS #11 module"))?;
         // There are never more jobs than places, so there is room.
@@ -117,6 +114,12 @@ impl Threads {
         }
         started.map(drop)
     }
+}
+
+/// The place is given back when the work ends, however it ends.
+fn in_place<T>(place: OwnedSemaphorePermit, work: impl FnOnce() -> T) -> T {
+    let _place = place;
+    work()
 }
 
 /// Until the pool is gone.
