@@ -271,6 +271,27 @@ mod tests {
         assert_eq!(serde_json::to_value(&root).unwrap(), expected);
     }
 
+    /// The log of Sigstore's public instance, as its own trusted root has it (sigstore/root-signing, `trusted_root.json`),
+    /// but for the time.
+    #[test]
+    fn certificate_logs_are_published_as_sigstore_does() {
+        let raw = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEiPSlFi0CmFTfEjCUqF9HuCEcYXNKAaYalIJmBZ8yyezPjTqhxrKBpMnaocVtLJBI1eM3uXnQzQGAJdJ4gs9Fyw==";
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{raw}\n-----END PUBLIC KEY-----\n");
+        let logs = CtLogs::new(vec![CtLog::new(pem.as_bytes(), None, None).unwrap()]);
+        let mut root = TrustedRoot::default();
+        root.add_ct_logs(&logs).unwrap();
+        let expected = json!([{
+            "hashAlgorithm": "SHA2_256",
+            "publicKey": {
+                "rawBytes": raw,
+                "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+                "validFor": { "start": "1970-01-01T00:00:00Z" },
+            },
+            "logId": { "keyId": "3T0wasbHETJjGR4cmWc3AqJKXrjePK3/h4pygC8p7o4=" },
+        }]);
+        assert_eq!(serde_json::to_value(&root).unwrap()["ctlogs"], expected);
+    }
+
     #[test]
     fn ranges_include_their_bounds() {
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
