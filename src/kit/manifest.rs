@@ -41,7 +41,7 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listed {
-    /// Relative, with `/`; see [`is_path`].
+    /// Relative: a name, or a folder and a name, with `/`; ASCII letters, digits, `.`, `_`, `-`.
     pub path: String,
     /// SHA-256 of its bytes, hex.
     pub sha256: String,

@@ -40,7 +40,7 @@ pub(crate) const KINDS: &[&str] = &[
 #[derive(Clone, Debug, PartialEq)]
 pub enum Backend {
     /// Ephemeral keys certified by Fulcio.
-    Fulcio(Fulcio),
+    Fulcio(Box<Fulcio>),
     /// A key in a PEM file.
     File(FileKey),
     /// A key that another process or a device holds.
@@ -92,7 +92,7 @@ pub(crate) fn read(s: &mut Section<'_>) -> Option<Backend> {
         "fulcio, file, vault-transit, pkcs11, aws-kms, gcp-kms or azure-kv.",
     );
     match s.text(kind, |text, _| kind_of(text))? {
-        "fulcio" => fulcio::read(s).map(Backend::Fulcio),
+        "fulcio" => fulcio::read(s).map(|fulcio| Backend::Fulcio(Box::new(fulcio))),
         "file" => file::read(s).map(Backend::File),
         kind => remote::read(s, kind).map(|remote| Backend::Remote(Box::new(remote))),
     }

@@ -25,7 +25,7 @@ fn with(lines: &str) -> String {
 fn fulcio(site: &Site, text: &str) -> Fulcio {
     let settings = site.load(text).expect("a good configuration");
     match settings.signing.backends.into_iter().next() {
-        Some(Backend::Fulcio(fulcio)) => fulcio,
+        Some(Backend::Fulcio(fulcio)) => *fulcio,
         other => panic!("{other:?}"),
     }
 }
