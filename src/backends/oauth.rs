@@ -6,10 +6,11 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::remote::RemoteError;
-use super::wire::{Wire, quotable};
+use super::wire::{Answer, Wire, quotable};
 
 /// The longest token, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -110,6 +111,25 @@ impl AccessToken {
             value.map_err(|_| RemoteError::Failed("the token has characters that no header has".into()))?;
         value.set_sensitive(true);
         Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
+    }
+
+    /// Asks a service with this token, and reads its answer. `what` names the question in errors; `refusal` says what any
+    /// status but 200 means.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        wire: &Wire,
+        request: RequestBuilder,
+        what: &str,
+        refusal: impl FnOnce(&Answer) -> RemoteError,
+    ) -> Result<T, RemoteError> {
+        let answer = wire.send(request.headers(self.header()?)).await?;
+        if answer.status != StatusCode::OK {
+            return Err(refusal(&answer));
+        }
+        serde_json::from_slice(&answer.body).map_err(|_| {
+            let text = "the answer is not what the interface promises";
+            RemoteError::Failed(format!("{what}: {text}"))
+        })
     }
 
     /// For [`quotable`].

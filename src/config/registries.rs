@@ -39,7 +39,7 @@ impl CredentialScope {
 }
 
 /// How to log in to one registry, or to one repository in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RegistryCredential {
     /// What they are for: as in `repositories`.
     pub scope: CredentialScope,

@@ -16,7 +16,7 @@ pub use self::asking::Asking;
 pub use self::tables::{ReleaseCtLog, ReleaseIdentity, ReleaseKey, ReleaseLife, ReleaseLog, ReleaseWitness};
 
 /// How a scanner's image is verified (contract §6).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Release {
     /// Repositories as `host[:port]/name`, in the order in which they are asked; at least one.
     pub repositories: Vec<String>,

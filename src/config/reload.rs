@@ -54,18 +54,54 @@ impl Signing {
 impl Release {
     /// Whether images are judged as with the other.
     pub(crate) fn judges_alike(&self, other: &Self) -> bool {
-        self.keys == other.keys
-            && self.signers == other.signers
-            && self.identities == other.identities
-            && self.roots == other.roots
-            && self.threshold == other.threshold
-            && self.revoked == other.revoked
-            && self.revoked_keys == other.revoked_keys
-            && self.timestamp_roots == other.timestamp_roots
-            && self.logs == other.logs
-            && self.ct_logs == other.ct_logs
-            && self.require == other.require
-            && self.tag_annotation == other.tag_annotation
+        *self == self.judging_as(other)
+    }
+
+    /// These settings with the trust of others. Taken apart as a whole: each new field is put on one side or the other.
+    fn judging_as(&self, other: &Self) -> Self {
+        let Self {
+            keys,
+            signers,
+            identities,
+            roots,
+            threshold,
+            revoked,
+            revoked_keys,
+            timestamp_roots,
+            logs,
+            ct_logs,
+            require,
+            tag_annotation,
+            repositories: _,
+            binding: _,
+            cache_ttl: _,
+            negative_ttl: _,
+            cache_capacity: _,
+            timeout: _,
+            asking: _,
+            tls_roots: _,
+            plain_http: _,
+            private_networks: _,
+            extra_hosts: _,
+            credentials: _,
+            verify_qps: _,
+            verify_burst: _,
+        } = other.clone();
+        Self {
+            keys,
+            signers,
+            identities,
+            roots,
+            threshold,
+            revoked,
+            revoked_keys,
+            timestamp_roots,
+            logs,
+            ct_logs,
+            require,
+            tag_annotation,
+            ..self.clone()
+        }
     }
 }
 
@@ -77,19 +113,7 @@ impl Settings {
         all.signing.backends.clone_from(&other.signing.backends);
         all.signing.default_mode = other.signing.default_mode;
         all.signing.default_key.clone_from(&other.signing.default_key);
-        let (to, from) = (&mut all.release, &other.release);
-        to.keys.clone_from(&from.keys);
-        to.signers.clone_from(&from.signers);
-        to.identities.clone_from(&from.identities);
-        to.roots.clone_from(&from.roots);
-        to.threshold = from.threshold;
-        to.revoked.clone_from(&from.revoked);
-        to.revoked_keys.clone_from(&from.revoked_keys);
-        to.timestamp_roots.clone_from(&from.timestamp_roots);
-        to.logs.clone_from(&from.logs);
-        to.ct_logs.clone_from(&from.ct_logs);
-        to.require.clone_from(&from.require);
-        to.tag_annotation.clone_from(&from.tag_annotation);
+        all.release = self.release.judging_as(&other.release);
         all
     }
 }
@@ -97,6 +121,9 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::files::PublicFile;
+    use crate::config::release::{ReleaseCtLog, ReleaseLife};
+    use crate::config::tests::{LOCAL, Site};
 
     fn written(keys: &[(&str, &str)]) -> Written {
         let digest = |(key, value): &(&str, &str)| ((*key).to_owned(), Sha256Digest::of(value.as_bytes()));
@@ -121,6 +148,28 @@ mod tests {
             "changed, gone and new"
         );
         assert!(before.needs_restart(&before).is_empty());
+    }
+
+    /// Certificate logs belong to the identities that they witness for, and are no less part of the trust.
+    #[test]
+    fn trust_is_taken_as_a_whole_and_places_are_not() {
+        let site = Site::new();
+        let before = site.load(LOCAL).expect("the local example is valid");
+        let mut after = before.clone();
+        let key = PublicFile {
+            path: "ct.pub".into(),
+            bytes: Vec::new(),
+        };
+        after.release.ct_logs.push(ReleaseCtLog {
+            key,
+            life: ReleaseLife::default(),
+        });
+        after.release.repositories.clear();
+        assert!(!before.release.judges_alike(&after.release));
+        let reloaded = before.reloaded(&after);
+        assert_eq!(reloaded.release.ct_logs, after.release.ct_logs);
+        assert_eq!(reloaded.release.repositories, before.release.repositories);
+        assert!(reloaded.release.judges_alike(&after.release));
     }
 
     /// None of them is misspelt.

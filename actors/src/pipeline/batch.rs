@@ -26,7 +26,6 @@ use super::turns::{Party, turn_of};
 use crate::audit::Durability;
 use crate::domain::audit::Caller;
 use crate::domain::digest::ImageDigest;
-use crate::domain::signing::KeyState;
 use crate::domain::statement::StatementDraft;
 use crate::entitlement::Poe;
 use crate::evidence::{Permit, ReleaseEvidence};
@@ -201,16 +200,6 @@ fn choice(services: &Services, signers: &Signers, item: BatchItem) -> Result<Cho
     Ok((item.draft, item.options, backend, is_other_key))
 }
 
-/// A batch goes on with the keys that it began with, but not with one that is revoked since.
-fn not_revoked_meanwhile(services: &Services, backend: &BackendHandle) -> Result<(), Failure> {
-    let now = services.signers();
-    let same = now.backends.iter().find(|other| other.info.id == backend.info.id);
-    match same.filter(|other| other.info.state == KeyState::Revoked) {
-        Some(revoked) => revoked.check_active().at(Stage::Signing),
-        None => Ok(()),
-    }
-}
-
 /// Whether what kept one item from beginning keeps all later ones, too: a rate that is used up (contract §2.2), a plan's
 /// concurrency of which this batch got nothing, and the end of its time.
 fn ends_the_rest(failure: &Failure) -> bool {
@@ -295,7 +284,6 @@ impl<F> Signing<F> {
         let attempt = begin(services, &mut Held::default(), context).await?;
         // What costs a worker most is done one at a time, tenants in turn (ADR 0018): digests, and the signature.
         turn_of(&party, context.deadline).await.at(Stage::Signing)?;
-        not_revoked_meanwhile(services, backend)?;
         let item = record_intent(services, item, key, backend, attempt, context).await?;
         // Whoever has an intent in the trail signs, or says that nothing was signed: no refusal in between.
         let _ = turn_of(&party, context.deadline).await;

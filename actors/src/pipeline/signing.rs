@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::context::Context;
-use super::error::{AskedAt, Failure, Stage};
+use super::error::{AskedAt, At, Failure, Stage};
 use super::gates::timed;
 use super::idempotent::Attempt;
 use super::records;
@@ -14,7 +14,7 @@ use crate::audit::Durability;
 use crate::domain::digest::ImageDigest;
 use crate::domain::envelope::PAYLOAD_TYPE;
 use crate::domain::ids::AuditId;
-use crate::domain::signing::Signature;
+use crate::domain::signing::{KeyState, Signature};
 use crate::domain::statement::Stamp;
 use crate::evidence::IntentReceipt;
 use crate::runtime::{AskError, Deadline, Panicked, catch};
@@ -32,6 +32,7 @@ pub(super) async fn record_intent(
     attempt: Attempt,
     context: &Context,
 ) -> Result<Item<Recorded>, Failure> {
+    not_revoked_meanwhile(services, backend)?;
     timed(services, "audit_intent", async {
         let (draft, pending) = item.take_draft();
         let scanner = pending.release().digest();
@@ -60,6 +61,16 @@ pub(super) async fn record_intent(
         Ok(pending.recorded(statement, key, IntentReceipt::new(audit_id), receipt))
     })
     .await
+}
+
+/// What is in progress goes on with the keys that it began with, but signs nothing with one that was revoked since.
+fn not_revoked_meanwhile(services: &Services, backend: &BackendHandle) -> Result<(), Failure> {
+    let now = services.signers();
+    let same = now.backends.iter().find(|other| other.info.id == backend.info.id);
+    match same.filter(|other| other.info.state == KeyState::Revoked) {
+        Some(revoked) => revoked.check_active().at(Stage::Signing),
+        None => Ok(()),
+    }
 }
 
 /// What the gates say of a statement.

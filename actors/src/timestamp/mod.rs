@@ -132,21 +132,21 @@ impl Timestamps {
             self.parts.source.stamp(job.signature.clone()),
             job.until.instant(),
         );
-        let asked = async move {
-            let late = |_| Err(TimestampSourceError::Unavailable("no answer in time".into()));
-            tokio::time::timeout_at(until, asked).await.unwrap_or_else(late)
-        };
+        // `None`: no answer in the asker's time.
+        let asked = async move { tokio::time::timeout_at(until, asked).await.ok() };
         let had = job.until.remaining();
         cx.run(Box::pin(asked), move |this, result, cx| {
             this.running = this.running.saturating_sub(1);
             let result = result.unwrap_or_else(|Panicked| {
-                Err(TimestampSourceError::Unusable(
+                Some(Err(TimestampSourceError::Unusable(
                     "asking the authority panicked".into(),
-                ))
+                )))
             });
+            // Who had no time left for an answer says nothing of the authority.
+            let counts = probe || result.is_some() || had >= FAIR_TIME;
+            let late = || Err(TimestampSourceError::Unavailable("no answer in time".into()));
+            let result = result.unwrap_or_else(late);
             let elapsed = this.parts.clock.monotonic().saturating_sub(begun);
-            // Who had no time left for an answer says nothing of the authority, whatever became of it.
-            let counts = probe || result.is_ok() || had >= FAIR_TIME;
             if counts {
                 let (now, chance) = (this.parts.clock.monotonic(), this.chance());
                 this.circuit.told(result.is_ok(), probe, now, chance);

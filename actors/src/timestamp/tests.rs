@@ -117,6 +117,35 @@ async fn nobody_is_asked_again_for_who_has_no_time_left() {
 }
 
 #[actix::test]
+async fn who_has_no_time_left_says_nothing_of_an_authority() {
+    tokio::time::pause();
+    let bench = bench();
+    bench.source.open.set(false);
+    for _ in 0..9 {
+        let answer = bench.obtain_within(Duration::from_millis(90)).await;
+        assert_eq!(answer, Ok(Err(TimestampError::Unavailable)));
+    }
+    assert!(!bench.is_open(), "others have more time");
+    for _ in 0..3 {
+        let answer = bench.obtain_within(FAIR_TIME).await;
+        assert_eq!(answer, Ok(Err(TimestampError::Unavailable)));
+    }
+    assert!(bench.is_open(), "it had time, and was silent");
+}
+
+#[actix::test]
+async fn what_an_authority_says_counts_however_little_time_there_was() {
+    tokio::time::pause();
+    let bench = bench();
+    bench.source.answer.set(unusable());
+    for _ in 0..3 {
+        let answer = bench.obtain_within(Duration::from_millis(90)).await;
+        assert_eq!(answer, Ok(Err(TimestampError::Unusable)));
+    }
+    assert!(bench.is_open());
+}
+
+#[actix::test]
 async fn questions_at_once_are_few_and_all_get_their_turn() {
     let bench = bench();
     bench.source.open.set(false);

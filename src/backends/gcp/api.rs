@@ -1,6 +1,5 @@
 //! The REST interface: paths, tokens, status codes.
 
-use reqwest::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -73,14 +72,8 @@ impl Api {
             (Step::Sign, Some(body)) => client.post(self.sign.clone()).json(body),
             _ => client.get(self.public_key.clone()),
         };
-        let answer = self.wire.send(request.headers(token.header()?)).await?;
-        if answer.status != StatusCode::OK {
-            return Err(refusal(step, &answer, token));
-        }
-        serde_json::from_slice(&answer.body).map_err(|_| {
-            let text = "the answer is not what the interface promises";
-            RemoteError::Failed(format!("{}: {text}", step.name()))
-        })
+        let refusal = |answer: &Answer| refusal(step, answer, token);
+        token.ask(&self.wire, request, step.name(), refusal).await
     }
 }
 

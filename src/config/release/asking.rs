@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::reader::{Section, key};
 
 /// How registries are asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Asking {
     /// Time for one call to a registry, its body included; no more than is left of the time for all.
     pub call_timeout: Duration,

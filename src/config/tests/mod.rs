@@ -12,7 +12,7 @@ use signer_actors::domain::jws::JwsAlgorithm;
 use signer_actors::domain::signing::SigningMode;
 
 use super::*;
-use site::Site;
+pub(super) use site::Site;
 
 pub(crate) const LOCAL: &str = include_str!("../../../config/default.toml");
 pub(crate) const PRODUCTION: &str = include_str!("../../../config/production.example.toml");

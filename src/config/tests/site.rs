@@ -19,7 +19,7 @@ use crate::config::{ConfigError, ConfigFile, FlagValue, Inputs, Settings, load};
 pub(super) const PASSPHRASE: &[u8] = b"correct horse";
 
 /// Keys, certificates and tokens in a temporary folder.
-pub(super) struct Site {
+pub(in crate::config) struct Site {
     pub(super) folder: TempDir,
     pub(super) variables: Vec<(String, String)>,
     pub(super) flags: Vec<FlagValue>,
@@ -58,7 +58,7 @@ pub(super) fn jwks(key: &PKey<Private>) -> String {
 }
 
 impl Site {
-    pub(super) fn new() -> Self {
+    pub(in crate::config) fn new() -> Self {
         let site = Self {
             folder: TempDir::new().expect("a folder"),
             variables: vec![
@@ -110,7 +110,7 @@ impl Site {
         self.variables.push((variable.to_owned(), value.to_owned()));
     }
 
-    pub(super) fn load(&self, text: &str) -> Result<Settings, Vec<ConfigError>> {
+    pub(in crate::config) fn load(&self, text: &str) -> Result<Settings, Vec<ConfigError>> {
         load(Inputs {
             file: Some(ConfigFile::Text {
                 text: text.to_owned(),

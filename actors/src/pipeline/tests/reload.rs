@@ -62,6 +62,33 @@ async fn requests_in_progress_end_with_the_key_that_they_began_with() {
     assert_eq!(rig.services.signers().backends.len(), 2);
 }
 
+/// A request that has passed its gates signs nothing with a key that was revoked meanwhile; a retired one it still uses.
+#[actix::test]
+async fn a_key_revoked_meanwhile_signs_nothing_more() {
+    for (state, signs) in [(KeyState::Revoked, false), (KeyState::Retired, true)] {
+        let rig = rig(|world| world.fakes.releases.open.set(false));
+        let mut first = Box::pin(rig.sign());
+        assert!((&mut first).now_or_never().is_none());
+        let asked = Box::pin(until(|| {
+            rig.world.fakes.releases.checks.load(Ordering::SeqCst) > 0
+        }));
+        futures_util::future::select(&mut first, asked).await;
+        let mut old = rig.new_backend("file");
+        old.info.state = state;
+        rig.sign_with(&[&rig.new_backend("file-2"), &old]).await;
+        rig.world.fakes.releases.open.set(true);
+        let first = first.await;
+        assert_eq!(
+            (first.is_ok(), rig.signed()),
+            (signs, u32::from(signs)),
+            "{state:?}"
+        );
+        if !signs {
+            assert_eq!(why(&first), (Stage::Signing, Code::ModeNotEntitled));
+        }
+    }
+}
+
 #[actix::test]
 async fn retired_and_unknown_keys_refuse_at_once() {
     let rig = rig(|world| world.options.key = KeyId::parse("file"));
