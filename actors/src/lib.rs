@@ -2,7 +2,7 @@
 //!
 //! Read [`pipeline`] first: it is the whole service on two screens. Then, inside out:
 //! [`domain`] ← [`evidence`] ← [`ports`] ← the actors ([`auth`], [`entitlement`], [`idempotency`], [`quota`],
-//! [`referrer`], [`signer`], [`timestamp`], [`audit`], [`tokens`]) ← [`pipeline`], [`system`]. Actor modules never import
+//! [`referrer`], [`signer`], [`timestamp`], [`audit`], and each worker's [`tokens`] and [`snapshots`]) ← [`pipeline`], [`system`]. Actor modules never import
 //! each other; nothing here knows HTTP or a vendor.
 
 pub mod domain;
@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod quota;
 pub mod referrer;
 pub mod signer;
+pub mod snapshots;
 pub mod timestamp;
 pub mod tokens;
 

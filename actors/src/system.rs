@@ -9,20 +9,21 @@ use std::time::Duration;
 use actix::{Arbiter, ArbiterHandle};
 use tokio::sync::watch;
 
-use crate::audit::{Append, Audit, AuditError, Durability, Flush, Writing};
+use crate::audit::{Append, Audit, AuditError, Desk, Durability, Flush, Writing};
 use crate::auth::{Auth, AuthParts, SharedReplay, TENANT_FRACTION};
 use crate::domain::audit::AuditRecord;
 use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
 use crate::idempotency::Idempotency;
 use crate::keyring::KeyPolicy;
-use crate::pipeline::{Defaults, Policy, Services, Signers, StrangerRate, TimestampHandle};
+use crate::pipeline::{Defaults, Policy, Recent, Services, Signers, StrangerRate, TimestampHandle};
 use crate::ports::{
     AuditLog, AuditTrail, AuthoritySource, Clock, IdempotencyStore, Ids, LicensingSource, Observer,
     ProofVerifier, QuotaStore, ReleaseSource, ReplayStore, SigningBackend, TimestampSource,
 };
 use crate::quota::Quota;
 use crate::referrer::{self, ReferrerParts, ReferrerPolicy, Referrers};
-use crate::runtime::{AskError, Deadline, Shards, Vitals, Watchdog, start};
+use crate::runtime::{ActorState, AskError, Deadline, Mailbox, Shards, Vitals, Watchdog, start};
+use crate::snapshots::{Kind, Snapshots};
 use crate::timestamp::{TimestampHealth, TimestampParts, TimestampPolicy, Timestamps};
 use crate::tokens::Tokens;
 
@@ -243,6 +244,8 @@ pub fn start_controlled(parts: Parts, tuning: Tuning, placement: &Placement) -> 
         auth,
         authority_keys,
         tokens: None,
+        recent: Recent::default(),
+        licensing: parts.licensing,
         proofs: parts.proofs,
         entitlement,
         idempotency,
@@ -253,6 +256,8 @@ pub fn start_controlled(parts: Parts, tuning: Tuning, placement: &Placement) -> 
         signers: controls.signers.subscribe(),
         timestamps,
         audit,
+        audit_linger: tuning.audit_linger,
+        desk: None,
         audit_healthy,
         audit_writing,
         strangers: StrangerRate::new(tuning.stranger_qps, tuning.stranger_burst),
@@ -298,28 +303,46 @@ fn start_timestamps(
     TimestampHandle { mailbox, health }
 }
 
-/// Questions that a worker's actor for remembered tokens holds: far more than a worker has at once, and one too many only
-/// costs a verification.
-const TOKENS_MAILBOX: usize = 65_536;
+/// Questions that a worker's own actor holds: far more than a worker has at once, and one too many only costs a
+/// verification, or a question to another.
+const WORKERS_MAILBOX: usize = 65_536;
 
 impl Services {
-    /// The same services for the worker that calls this, with memory of its own for this many verified tokens. It lives
-    /// on the caller's arbiter, which is fine for what can be forgotten at any time.
-    pub fn remembering(&self, tokens: NonZeroUsize) -> Self {
+    /// The same services for the worker that calls this, with memory of its own: for this many verified tokens, and for what
+    /// gates answered a moment ago. It lives on the caller's arbiter, which is fine for what can be forgotten at any time.
+    pub fn on_worker(&self, tokens: Option<NonZeroUsize>) -> Self {
+        let observer = &self.observer;
+        let tokens = tokens.map(|tokens| {
+            let observer = Arc::clone(observer);
+            self.beside(move || Tokens::new(tokens, observer))
+        });
+        let recent = Recent {
+            entitlements: Some(self.snapshots()),
+            releases: Some(self.snapshots()),
+        };
+        let (trail, linger) = (self.audit.clone(), self.audit_linger);
+        let desk = self.beside(move || Desk::new(trail, linger));
+        Self {
+            tokens,
+            recent,
+            desk: Some(desk),
+            ..self.clone()
+        }
+    }
+
+    fn snapshots<K: Kind>(&self) -> Mailbox<Snapshots<K>> {
+        let observer = Arc::clone(&self.observer);
+        self.beside(move || Snapshots::new(observer))
+    }
+
+    /// An actor on the caller's arbiter.
+    fn beside<S: ActorState>(&self, make: impl FnOnce() -> S + Send + 'static) -> Mailbox<S> {
         let vitals = Vitals {
             observer: Arc::clone(&self.observer),
             log: self.log.clone(),
             watchdog: self.watchdog.clone(),
         };
-        let observer = Arc::clone(&self.observer);
-        let here = Arbiter::current();
-        let mailbox = start(&here, TOKENS_MAILBOX, vitals, move || {
-            Tokens::new(tokens, observer)
-        });
-        Self {
-            tokens: Some(mailbox),
-            ..self.clone()
-        }
+        start(&Arbiter::current(), WORKERS_MAILBOX, vitals, make)
     }
 
     /// Appends a record about the service itself and waits until it is durable.
@@ -337,6 +360,9 @@ impl Services {
 
     /// Makes everything durable that was appended so far: the last step of a drain.
     pub async fn flush(&self, deadline: Deadline) -> Result<(), AskError> {
+        if let Some(desk) = &self.desk {
+            desk.ask(Flush, deadline).await?;
+        }
         self.audit.ask(Flush, deadline).await
     }
 }

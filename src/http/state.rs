@@ -72,11 +72,10 @@ pub struct Documents {
 impl AppState {
     /// The state for the worker that calls this, which remembers this many verified tokens.
     pub fn on_worker(&self, remembered_tokens: Option<NonZeroUsize>) -> Self {
-        let mut state = self.clone();
-        if let Some(tokens) = remembered_tokens {
-            state.services = self.services.remembering(tokens);
+        Self {
+            services: self.services.on_worker(remembered_tokens),
+            ..self.clone()
         }
-        state
     }
 }
 

@@ -61,8 +61,8 @@ const IDEMPOTENCY: [&str; 11] = [
     "taken_over",
 ];
 const RELOADS: [&str; 3] = ["applied", "unchanged", "refused"];
-/// The one that lives with each worker, whose mailbox nobody watches: at worst, a token is verified anew.
-const WORKERS_OWN: &str = "tokens";
+/// Those that live with each worker, whose mailboxes nobody watches: at worst, a token is verified anew.
+const WORKERS_OWN: [&str; 3] = ["tokens", "snapshots", "audit_desk"];
 
 const REQUEST_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -240,7 +240,7 @@ impl Metrics {
             "Panics in handlers of an actor.",
             &["actor"],
         )?;
-        for actor in ACTORS.into_iter().chain([WORKERS_OWN]) {
+        for actor in ACTORS.into_iter().chain(WORKERS_OWN) {
             let _ = actor_panics.with_label_values(&[actor]);
         }
         Ok(Self {

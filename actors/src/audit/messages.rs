@@ -34,6 +34,14 @@ impl Request for Append {
     type Answer = Result<Receipt, AuditError>;
 }
 
+/// Appends records that a desk has formed, in order, and answers when all of them are on disk.
+#[derive(Debug)]
+pub(super) struct AppendAll(pub(super) Vec<Vec<u8>>);
+
+impl Request for AppendAll {
+    type Answer = Result<Receipt, AuditError>;
+}
+
 /// Makes everything pending durable now. For drain.
 #[derive(Debug)]
 pub struct Flush;

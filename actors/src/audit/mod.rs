@@ -3,6 +3,7 @@
 //! It owns the log and lives on an arbiter of its own, because `fdatasync` blocks. Records that arrive within one
 //! linger become durable by one sync. Whoever asked to wait is answered after it; nobody is answered before.
 
+mod desk;
 mod error;
 mod messages;
 mod writing;
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+pub use desk::Desk;
 pub use error::AuditError;
+use messages::AppendAll;
 pub use messages::{Append, Durability, Flush, Receipt};
 pub use writing::Writing;
 
@@ -38,6 +41,8 @@ pub struct Audit {
     pending: Vec<Vec<u8>>,
     waiting: Vec<oneshot::Sender<Result<Receipt, AuditError>>>,
     scheduled: bool,
+    /// A flush comes as soon as the mailbox is empty.
+    at_once: bool,
     /// Raised by every failure: records accepted before it may be lost, so what builds on them is refused.
     epoch: u64,
     healthy: watch::Sender<bool>,
@@ -65,6 +70,7 @@ impl Audit {
             pending: Vec::new(),
             waiting: Vec::new(),
             scheduled: false,
+            at_once: false,
             epoch: 0,
             healthy,
             writing,
@@ -148,6 +154,7 @@ impl ActorState for Audit {
         self.pending.clear();
         self.waiting.clear();
         self.scheduled = false;
+        self.at_once = false;
     }
 }
 
@@ -187,6 +194,30 @@ impl Serve<Append> for Audit {
                 Reply::Later(receiver)
             }
         }
+    }
+}
+
+impl Serve<AppendAll> for Audit {
+    fn serve(
+        &mut self,
+        AppendAll(lines): AppendAll,
+        cx: &mut Cx<'_, Self>,
+    ) -> Reply<Result<Receipt, AuditError>> {
+        // They have lingered at their desk. What other desks have sent meanwhile shares the sync.
+        if self.pending.len() + lines.len() > GROUP {
+            self.flush();
+        }
+        self.pending.extend(lines);
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.push(sender);
+        if !self.at_once {
+            self.at_once = true;
+            cx.after(Duration::ZERO, |this, _cx| {
+                this.at_once = false;
+                this.flush();
+            });
+        }
+        Reply::Later(receiver)
     }
 }
 

@@ -6,9 +6,10 @@ use std::hash::Hash;
 
 use tokio::sync::oneshot;
 
-use super::Resolved;
+use super::{EntitlementError, Resolution, Resolved};
 use crate::domain::digest::Sha256Digest;
 use crate::domain::tenant::TenantId;
+use crate::runtime::Standing;
 
 /// Most of everything that one actor holds. Who waits keeps a place in the mailbox, and answers from memory need places
 /// too, so `waiting` is well below the mailbox's capacity.
@@ -39,6 +40,8 @@ impl Bounds {
     }
 }
 
+type Answer = Result<Resolution, EntitlementError>;
+
 /// How many there are of each kind; a kind of which there are none takes no room.
 #[derive(Debug)]
 struct Counts<K>(HashMap<K, usize>);
@@ -66,7 +69,7 @@ impl<K: Hash + Eq + Clone> Counts<K> {
 #[derive(Debug)]
 pub(super) struct Waiting {
     bounds: Bounds,
-    for_proof: HashMap<Sha256Digest, Vec<(TenantId, oneshot::Sender<Resolved>)>>,
+    for_proof: HashMap<Sha256Digest, Vec<(TenantId, oneshot::Sender<Answer>)>>,
     of_tenant: Counts<TenantId>,
     all: usize,
 }
@@ -75,9 +78,9 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) enum Joined {
     /// The first for this proof: find out.
-    Leads(oneshot::Receiver<Resolved>),
+    Leads(oneshot::Receiver<Answer>),
     /// Others are waiting for it already.
-    Follows(oneshot::Receiver<Resolved>),
+    Follows(oneshot::Receiver<Answer>),
     /// Too many wait.
     Full,
 }
@@ -114,11 +117,15 @@ impl Waiting {
 
     /// Answers everyone who waits for this proof.
     pub(super) fn answer(&mut self, digest: &Sha256Digest, resolved: &Resolved) {
+        let answer = resolved.clone().map(|facts| Resolution {
+            facts,
+            standing: Standing::once(),
+        });
         for (tenant, waiter) in self.for_proof.remove(digest).unwrap_or_default() {
             self.all = self.all.saturating_sub(1);
             self.of_tenant.remove(&tenant);
             // A waiter that has gone needs no answer.
-            drop(waiter.send(resolved.clone()));
+            drop(waiter.send(answer.clone()));
         }
     }
 

@@ -11,6 +11,7 @@ use super::error::EntitlementError;
 use super::{EntitlementPolicy, Resolved};
 use crate::domain::digest::Sha256Digest;
 use crate::domain::entitlement::Entitlement;
+use crate::runtime::{Answers, Standing};
 
 /// Contract §4: an active answer is believed no longer, whatever is configured.
 const MAX_POSITIVE_TTL: Duration = Duration::from_secs(120);
@@ -75,6 +76,8 @@ pub(super) struct Memory {
     refused: LruCache<Sha256Digest, Refused>,
     revocations: Revocations,
     turn: Turn,
+    /// What was told of `known`.
+    told: Answers,
 }
 
 impl Memory {
@@ -91,6 +94,7 @@ impl Memory {
             refused: LruCache::new(policy.capacity.min(REFUSALS)),
             revocations: Revocations::new(revocations),
             turn: Turn::default(),
+            told: Answers::default(),
         }
     }
 
@@ -117,6 +121,18 @@ impl Memory {
         Some(Ok(Arc::clone(&known.facts)))
     }
 
+    /// How long what [`Self::look_up`] has just said of a PoE stands, by both clocks as they are now.
+    pub(super) fn standing(&self, digest: &Sha256Digest, now: Now) -> Standing {
+        let Some(known) = self.known.peek(digest) else {
+            return Standing::once();
+        };
+        let wall = known.lead.wall(now);
+        let ends = known.own_expiry.min(known.facts.expires);
+        let left = (ends - wall).to_std().unwrap_or_default();
+        let until = known.until.min(now.monotonic.saturating_add(left));
+        self.told.standing(now.monotonic, until)
+    }
+
     /// Notes that Licensing is asked now.
     pub(super) fn ask(&mut self) -> Turn {
         self.turn = Turn(self.turn.0.saturating_add(1));
@@ -138,6 +154,13 @@ impl Memory {
             Some(before) => before.lead.max(Lead::of(now)),
             None => Lead::of(now),
         };
+        if self
+            .known
+            .peek(&digest)
+            .is_some_and(|before| before.facts != facts)
+        {
+            self.told.withdraw();
+        }
         let ended = facts.expires <= lead.wall(now);
         let known = Known {
             facts: Arc::clone(&facts),
@@ -162,6 +185,10 @@ impl Memory {
         if error == EntitlementError::Unavailable {
             return Err(error);
         }
+        // Strangers' proofs are refused all the time: only what was known ends an answer.
+        if self.known.contains(&digest) {
+            self.told.withdraw();
+        }
         if error != EntitlementError::Expired {
             self.known.pop(&digest);
         }
@@ -178,6 +205,7 @@ impl Memory {
     pub(super) fn revoke(&mut self, digest: Sha256Digest, license: &str, now: Now) -> Resolved {
         let turn = self.ask();
         self.revocations.note(license, turn);
+        self.told.withdraw();
         self.refuse(digest, EntitlementError::Revoked, now)
     }
 
@@ -209,6 +237,7 @@ impl Memory {
     pub(super) fn forget(&mut self) {
         self.known.clear();
         self.refused.clear();
+        self.told.withdraw();
     }
 }
 

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Resolved;
+use super::EntitlementError;
 use crate::domain::digest::Sha256Digest;
+use crate::domain::entitlement::Entitlement;
 use crate::domain::tenant::TenantId;
-use crate::runtime::Request;
+use crate::runtime::{Request, Standing};
 
 /// A proof of entitlement as received, unverified.
 #[derive(Clone)]
@@ -58,6 +59,15 @@ pub struct Resolve {
     pub tenant: TenantId,
 }
 
+/// The facts of a PoE that holds.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    /// What it says, as narrowed by Licensing.
+    pub facts: Arc<Entitlement>,
+    /// Whether that may be said again without asking.
+    pub standing: Standing,
+}
+
 impl Request for Resolve {
-    type Answer = Resolved;
+    type Answer = Result<Resolution, EntitlementError>;
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use bounds::Bounds;
 pub use checks::{check_features, check_grant, check_presenter, check_version};
 pub use error::EntitlementError;
-pub use messages::{Poe, Resolve};
+pub use messages::{Poe, Resolution, Resolve};
 
 use bounds::{Joined, Slots, Waiting};
 use memory::{Active, Memory, Now};
@@ -32,7 +32,7 @@ use crate::ports::{
 use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
 
 /// What one PoE resolves to.
-pub type Resolved = Result<Arc<Entitlement>, EntitlementError>;
+type Resolved = Result<Arc<Entitlement>, EntitlementError>;
 
 /// How long answers are good for (contract §4).
 #[derive(Clone, Copy, Debug)]
@@ -324,7 +324,11 @@ impl ActorState for Entitlements {
 }
 
 impl Serve<Resolve> for Entitlements {
-    fn serve(&mut self, Resolve { poe, tenant }: Resolve, cx: &mut Cx<'_, Self>) -> Reply<Resolved> {
+    fn serve(
+        &mut self,
+        Resolve { poe, tenant }: Resolve,
+        cx: &mut Cx<'_, Self>,
+    ) -> Reply<Result<Resolution, EntitlementError>> {
         let (digest, now) = (poe.digest(), self.now());
         match self.source.basis() {
             None => return Reply::Now(Err(EntitlementError::Unavailable)),
@@ -336,7 +340,8 @@ impl Serve<Resolve> for Entitlements {
         }
         if let Some(resolved) = self.memory.look_up(&digest, now) {
             self.observer.cache("entitlement", true);
-            return Reply::Now(resolved);
+            let standing = self.memory.standing(&digest, now);
+            return Reply::Now(resolved.map(|facts| Resolution { facts, standing }));
         }
         self.observer.cache("entitlement", false);
         match self.waiting.join(digest, &tenant) {

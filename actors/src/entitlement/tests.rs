@@ -90,7 +90,7 @@ impl Bench {
             .mailbox
             .ask(ask, Deadline::after(Duration::from_secs(5)))
             .await;
-        answer.expect("an answer").expect("facts")
+        answer.expect("an answer").expect("facts").facts
     }
 
     /// At each second, what one PoE comes to and how often Licensing was asked so far.

@@ -71,7 +71,7 @@ pub struct BatchAnswer<T> {
 /// Signs the items, each as [`sign`](super::sign) would: with its own records, and as much else of its own as its refusal.
 /// `tell` forms an item's answer at once, so that its payload need not be held until the last item has ended.
 ///
-/// The work is a task of its own, as that of [`sign`](super::sign) is. It must be called on an arbiter.
+/// To be called in a task of its own, as [`sign`](super::sign) is.
 ///
 /// # Errors
 /// What concerns all of them: the proof of entitlement, whose it is, the release.
@@ -82,16 +82,15 @@ pub async fn sign_batch<T: 'static>(
     context: &Context,
     tell: impl Fn(usize, Released) -> Result<T, Failure> + 'static,
 ) -> Result<BatchAnswer<T>, Failure> {
-    let (services, context) = (services.clone(), context.clone());
     let caller = records::caller(session.principal());
-    let work = actix::spawn(async move {
-        let result = run(&services, session, request, &context, tell).await;
-        records::recorded(&services, &context, caller, false, result).await
-    });
-    match work.await {
+    let work = async {
+        let result = run(services, session, request, context, tell).await;
+        records::recorded(services, context, caller, false, result).await
+    };
+    match catch(work).await {
         Ok(result) => result,
         // The panic hook has logged where.
-        Err(_) => Err(Failure::new(Stage::Signing, AskError::Panicked)),
+        Err(Panicked) => Err(Failure::new(Stage::Signing, AskError::Panicked)),
     }
 }
 

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use super::context::{Context, SignOptions};
 use super::error::{AskedAt, At, Failure, Refusal, Stage};
+use super::recent::{keep, recall};
 use super::services::Services;
 use super::signers::{BackendHandle, Signers};
 use super::state::{Admitted, Authenticated, Entitled, Item, ReleaseVerified, Session};
 use crate::domain::digest::ImageDigest;
 use crate::domain::entitlement::Entitlement;
-use crate::domain::release::Verdict;
+use crate::domain::release::{ReleaseReport, Verdict};
 use crate::domain::statement::StatementDraft;
-use crate::entitlement::{EntitlementError, Poe, Resolve, check_features, check_presenter, check_version};
+use crate::domain::tenant::TenantId;
+use crate::entitlement::{
+    EntitlementError, Poe, Resolution, Resolve, check_features, check_presenter, check_version,
+};
 use crate::evidence::{Grant, Principal, ReleaseEvidence};
 use crate::quota::Admit;
 use crate::referrer::{Check, Checked, ReferrerError};
@@ -61,14 +65,36 @@ pub(super) async fn license(
     let poe = poe.ok_or(EntitlementError::Required).at(Stage::Entitlement)?;
     // By tenant, so that one shard sees every proof of a licence.
     let tenant = principal.token().tenant.clone();
-    let shard = services.entitlement.of(tenant.as_str());
-    let entitlement = match shard.ask(Resolve { poe, tenant }, context.deadline).await {
-        Err(AskError::Deadline) => Err(Failure::new(Stage::Entitlement, EntitlementError::Unavailable)),
-        other => other.asked_at(Stage::Entitlement),
-    }?;
+    let entitlement = facts_of(services, poe, tenant, context).await?;
     let (token, binding, now) = (principal.token(), principal.binding(), services.clock.now());
     check_presenter(&entitlement, token, binding, now).at(Stage::Entitlement)?;
     Ok(entitlement)
+}
+
+/// The facts of a proof: as told a moment ago, or as its actor says.
+async fn facts_of(
+    services: &Services,
+    poe: Poe,
+    tenant: TenantId,
+    context: &Context,
+) -> Result<Arc<Entitlement>, Failure> {
+    let recent = services.recent.entitlements.as_ref();
+    // The basis as of before asking: what is answered on a newer one is asked for once more.
+    let key = services.licensing.basis().map(|basis| (poe.digest(), basis));
+    if let Some(key) = key
+        && let Some(facts) = recall(recent, key, services, context).await
+    {
+        return Ok(facts);
+    }
+    let shard = services.entitlement.of(tenant.as_str());
+    let Resolution { facts, standing } = match shard.ask(Resolve { poe, tenant }, context.deadline).await {
+        Err(AskError::Deadline) => Err(Failure::new(Stage::Entitlement, EntitlementError::Unavailable)),
+        other => other.asked_at(Stage::Entitlement),
+    }?;
+    if let Some(key) = key {
+        keep(recent, key, &facts, standing, services, context).await;
+    }
+    Ok(facts)
 }
 
 /// Whether that covers what is asked: mode, key, predicate type; and whether this service signs it at all.
@@ -143,31 +169,40 @@ pub(super) async fn verify_scanner(
     let attested = session.principal().token().scanner_image;
     let bound = check_scanner_claim(attested, scanner, services.policy.scanner_binding_required)
         .at(Stage::Release)?;
-    let asked = services
-        .referrer
-        .ask(
-            Check {
-                tenant: session.principal().token().tenant.clone(),
-                digest: scanner,
-                repository: None,
-            },
-            context.deadline,
-        )
-        .await;
-    let Checked { report, .. } = asked
-        .asked_at(Stage::Release)
-        .map_err(|failure| match failure.refusal {
-            // Absent is not trusted (contract §2.6).
-            Refusal::Referrer(ReferrerError::NotFound) => {
-                Failure::new(Stage::Release, ReferrerError::Untrusted)
-            }
-            _ => failure,
-        })?;
+    let report = report_of(services, session.principal(), scanner, context).await?;
     if report.verdict != Verdict::Trusted || report.digest != scanner {
         return Err(Failure::new(Stage::Release, ReferrerError::Untrusted));
     }
     check_version(session.grant().entitlement(), report.release_tag.as_deref()).at(Stage::Release)?;
     Ok(ReleaseEvidence::new(report, bound))
+}
+
+/// The verdict about an image: as told a moment ago, or as the actor says.
+async fn report_of(
+    services: &Services,
+    principal: &Principal,
+    digest: ImageDigest,
+    context: &Context,
+) -> Result<Arc<ReleaseReport>, Failure> {
+    let recent = services.recent.releases.as_ref();
+    if let Some(report) = recall(recent, digest, services, context).await {
+        return Ok(report);
+    }
+    let check = Check {
+        tenant: principal.token().tenant.clone(),
+        digest,
+        repository: None,
+    };
+    let asked = services.referrer.ask(check, context.deadline).await;
+    let Checked { report, standing, .. } = asked.asked_at(Stage::Release).map_err(|failure| match failure
+        .refusal
+    {
+        // Absent is not trusted (contract §2.6).
+        Refusal::Referrer(ReferrerError::NotFound) => Failure::new(Stage::Release, ReferrerError::Untrusted),
+        _ => failure,
+    })?;
+    keep(recent, digest, &report, standing, services, context).await;
+    Ok(report)
 }
 
 /// What the caller says of the scanner against what the Authority says (contract §6). True when the Authority said it.

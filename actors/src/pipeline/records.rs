@@ -146,17 +146,17 @@ pub(super) async fn append(
         return Ok(Err(AuditError::Unavailable));
     }
     let deadline = context.deadline.or_after(services.policy.audit_patience);
-    let answer = services
-        .audit
-        .ask(
-            Append {
-                record,
-                durability,
-                after,
-            },
-            deadline,
-        )
-        .await;
+    // A refusal stands for itself, and its record outlives its worker.
+    let stands_alone = matches!(record, AuditRecord::Refusal(_));
+    let append = Append {
+        record,
+        durability,
+        after,
+    };
+    let answer = match services.desk.as_ref().filter(|_| !stands_alone) {
+        Some(desk) => desk.ask(append, deadline).await,
+        None => services.audit.ask(append, deadline).await,
+    };
     match answer {
         // A trail that hangs is a trail that cannot be written (contract §8: a fast 503, never a hang).
         Err(AskError::Deadline) => Ok(Err(AuditError::Unavailable)),

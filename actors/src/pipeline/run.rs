@@ -16,13 +16,13 @@ use super::signing::{make_signature, record_intent, release};
 use super::state::{Authenticated, Released, Session};
 use super::timestamping::{authority, timestamp};
 use crate::domain::signing::KeyState;
-use crate::runtime::AskError;
+use crate::runtime::{AskError, Panicked, catch};
 
 /// Signs one request, or answers as it was answered before. Its refusals after authentication are recorded too. `tell`
 /// forms the answer without its payload, which is all that is kept of it.
 ///
-/// The work is a task of its own: a caller that hangs up neither frees its permit early nor leaves an intent without
-/// its outcome. It must be called on an arbiter (a worker's is one).
+/// To be called in a task of its own, on an arbiter (a worker's is one), that runs to its end whoever still waits: then a
+/// caller that hangs up neither frees its permit early nor leaves an intent without its outcome.
 pub async fn sign(
     services: &Services,
     session: Session<Authenticated>,
@@ -30,12 +30,10 @@ pub async fn sign(
     context: &Context,
     tell: impl FnOnce(&Released) -> Result<Bytes, Failure> + 'static,
 ) -> Result<Answer, Failure> {
-    let (services, context) = (services.clone(), context.clone());
-    let work = actix::spawn(async move { run_recorded(&services, session, request, &context, tell).await });
-    match work.await {
+    match catch(run_recorded(services, session, request, context, tell)).await {
         Ok(result) => result,
         // The panic hook has logged where.
-        Err(_) => Err(Failure::new(Stage::Signing, AskError::Panicked)),
+        Err(Panicked) => Err(Failure::new(Stage::Signing, AskError::Panicked)),
     }
 }
 

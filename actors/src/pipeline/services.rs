@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::recent::Recent;
 use super::signers::{PublishedSigners, Signers};
 use super::strangers::StrangerRate;
-use crate::audit::{Audit, Writing};
+use crate::audit::{Audit, Desk, Writing};
 use crate::auth::{Auth, AuthorityKeys};
 use crate::domain::entitlement::pattern_matches;
 use crate::domain::plan::PlanLimits;
 use crate::domain::statement::RELEASE_SIGNATURE_TYPE;
 use crate::entitlement::Entitlements;
 use crate::idempotency::Idempotency;
-use crate::ports::{AuditTrail, Clock, Ids, Observer, ProofVerifier};
+use crate::ports::{AuditTrail, Clock, Ids, LicensingSource, Observer, ProofVerifier};
 use crate::quota::Quota;
 use crate::referrer::{Referrers, RepositoryHealth};
 use crate::runtime::{Mailbox, Shards, Watchdog};
@@ -62,8 +63,12 @@ pub struct Services {
     pub authority_keys: watch::Receiver<Option<AuthorityKeys>>,
     /// This worker's remembered tokens; `None`: every token is verified anew.
     pub tokens: Option<Mailbox<Tokens>>,
+    /// What gates answered this worker a moment ago.
+    pub recent: Recent,
     /// Verifies proofs.
     pub proofs: Arc<dyn ProofVerifier>,
+    /// Licensing, for what its answers hang on; its actors ask it everything else.
+    pub licensing: Arc<dyn LicensingSource>,
     /// EntitlementActor shards.
     pub entitlement: Shards<Entitlements>,
     /// IdempotencyActor.
@@ -82,6 +87,10 @@ pub struct Services {
     pub timestamps: Option<TimestampHandle>,
     /// AuditActor.
     pub audit: Mailbox<Audit>,
+    /// How long records wait for company.
+    pub audit_linger: Duration,
+    /// Where this worker's records are gathered on their way to it; `None`: each goes by itself.
+    pub desk: Option<Mailbox<Desk>>,
     /// False while the audit trail cannot be written.
     pub audit_healthy: watch::Receiver<bool>,
     /// Since when the audit trail has been writing.

@@ -36,6 +36,7 @@ mod dry_run;
 mod failing;
 mod faults;
 mod idempotent;
+mod recent;
 mod reload;
 mod remembered;
 mod strangers;
@@ -122,7 +123,11 @@ fn rig_on(placement: Placement, change: impl FnOnce(&mut World)) -> Rig {
     let (services, controls) = start_controlled(fakes.parts(), world.tuning.clone(), &placement);
     Rig {
         world,
-        services,
+        // Without a desk, where nothing is written before its moment.
+        services: Services {
+            desk: None,
+            ..services.on_worker(None)
+        },
         controls,
     }
 }
@@ -172,7 +177,10 @@ impl Rig {
         let context = self.context();
         let session = self.authenticate(Scope::Sign).await?;
         let tell = |released: &Released| Ok(released.audit_id().to_string().into());
-        sign(&self.services, session, request, &context, tell).await
+        let services = self.services.clone();
+        // As a handler does: the work goes on whoever waits.
+        let work = actix::spawn(async move { sign(&services, session, request, &context, tell).await });
+        work.await.expect("a panic is answered")
     }
 
     async fn probe(&self) -> Result<Probe, Failure> {

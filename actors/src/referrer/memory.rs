@@ -15,6 +15,7 @@ use lru::LruCache;
 use super::{ReferrerError, ReferrerPolicy};
 use crate::domain::digest::ImageDigest;
 use crate::domain::release::{ReleaseReport, Verdict};
+use crate::runtime::{Answers, Standing};
 
 /// One image in one repository, or in all configured ones.
 pub(super) type Key = (ImageDigest, Option<Arc<str>>);
@@ -86,6 +87,8 @@ pub(super) struct Memory {
     refused: LruCache<Key, Refused>,
     /// Trusted verdicts by the time of their refresh; each at most once.
     schedule: BTreeSet<(Duration, Key)>,
+    /// What was told of `trusted`.
+    told: Answers,
 }
 
 impl Memory {
@@ -96,6 +99,7 @@ impl Memory {
             trusted: LruCache::new(policy.capacity),
             refused: LruCache::new(policy.capacity.min(REFUSALS)),
             schedule: BTreeSet::new(),
+            told: Answers::default(),
         }
     }
 
@@ -120,8 +124,22 @@ impl Memory {
         None
     }
 
+    /// How long what [`Self::look_up`] has just said of an image stands. A refusal is never repeated.
+    pub(super) fn standing(&self, key: &Key, now: Now) -> Standing {
+        let Some(entry) = self.trusted.peek(key) else {
+            return Standing::once();
+        };
+        let left = self.positive_ttl.saturating_sub(now.since(entry.born));
+        self.told
+            .standing(now.monotonic, now.monotonic.saturating_add(left))
+    }
+
     /// Remembers what was found just now, in place of what was known before.
     pub(super) fn put(&mut self, key: Key, verdicted: &Verdicted, now: Now, jitter: Jitter) {
+        let before = self.trusted.peek(&key).map(|entry| &entry.report);
+        if before.is_some_and(|before| verdicted.as_ref() != Ok(before)) {
+            self.told.withdraw();
+        }
         self.forget(&key);
         self.refused.pop(&key);
         match verdicted {
@@ -185,6 +203,7 @@ impl Memory {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
+        self.told.withdraw();
         self.trusted.clear();
         self.refused.clear();
         self.schedule.clear();

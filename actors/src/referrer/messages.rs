@@ -7,7 +7,7 @@ use crate::domain::digest::ImageDigest;
 use crate::domain::release::ReleaseReport;
 use crate::domain::tenant::TenantId;
 use crate::ports::ReleaseSource;
-use crate::runtime::Request;
+use crate::runtime::{Request, Standing};
 
 /// The verdict about an image: cached, or established now. Concurrent requests for one image share one lookup.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Checked {
     pub report: Arc<ReleaseReport>,
     /// True when the registry was not asked for this answer.
     pub cached: bool,
+    /// Whether it may be said again without asking.
+    pub standing: Standing,
 }
 
 /// From here on verdicts come from this source, of the same repositories. Those of before are forgotten; who waits is answered by

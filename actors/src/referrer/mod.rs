@@ -36,7 +36,7 @@ use crate::domain::digest::ImageDigest;
 use crate::domain::release::{ReleaseReport, Verdict};
 use crate::domain::tenant::TenantId;
 use crate::ports::{Clock, Ids, Observer, ReleaseError, ReleaseSource};
-use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
+use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve, Standing};
 
 /// How often is looked for refreshes that are due, unless the TTL is short.
 const TICK: Duration = Duration::from_secs(1);
@@ -252,6 +252,7 @@ impl Referrers {
         let answer = verdicted.clone().map(|report| Checked {
             report,
             cached: false,
+            standing: Standing::once(),
         });
         self.flights.land(&key, &answer);
         let result = match &verdicted {
@@ -336,11 +337,17 @@ impl ActorState for Referrers {
 impl Serve<Check> for Referrers {
     fn serve(&mut self, ask: Check, cx: &mut Cx<'_, Self>) -> Reply<Result<Checked, ReferrerError>> {
         let key = (ask.digest, ask.repository);
-        let known = self.memory.look_up(&key, self.now());
+        let now = self.now();
+        let known = self.memory.look_up(&key, now);
         self.observer.cache("release", known.is_some());
         if let Some(verdicted) = known {
             self.advance(cx);
-            return Reply::Now(verdicted.map(|report| Checked { report, cached: true }));
+            let standing = self.memory.standing(&key, now);
+            return Reply::Now(verdicted.map(|report| Checked {
+                report,
+                cached: true,
+                standing,
+            }));
         }
         if !self.repositories.knows(key.1.as_deref()) {
             return Reply::Now(Err(ReferrerError::ForeignRepository));

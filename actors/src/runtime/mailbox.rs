@@ -124,6 +124,24 @@ impl<S: ActorState> Mailbox<S> {
         self.post(request, permit, deadline).await
     }
 
+    /// Asks without waiting for the answer, if there is a place: the last word of an actor that ends.
+    pub fn tell<M>(&self, request: M)
+    where
+        M: Request,
+        S: Serve<M>,
+    {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return;
+        };
+        let (answer, _) = oneshot::channel();
+        #[allow(clippy::disallowed_methods, reason = "bounded by the permit, like an ask")]
+        self.address.do_send(Ask {
+            request,
+            permit,
+            answer,
+        });
+    }
+
     async fn post<M>(
         &self,
         request: M,

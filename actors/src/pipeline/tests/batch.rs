@@ -31,7 +31,10 @@ impl Rig {
         let tell = |_: usize, released: Released| {
             Ok(String::from_utf8_lossy(&released.statement().payload).into_owned())
         };
-        let answer = sign_batch(&self.services, session, batch, &context, tell).await?;
+        let services = self.services.clone();
+        // As a handler does: the work goes on whoever waits.
+        let work = actix::spawn(async move { sign_batch(&services, session, batch, &context, tell).await });
+        let answer = work.await.expect("a panic is answered")?;
         let mut results = answer.results;
         results.sort_by_key(|(place, _)| *place);
         let places: Vec<usize> = results.iter().map(|(place, _)| *place).collect();

@@ -34,7 +34,17 @@ async fn a_wrong_signature_is_discarded_and_disables_its_key() {
 
 #[actix::test]
 async fn nothing_leaves_when_the_intent_may_be_lost() {
-    let rig = rig(|world| world.tuning.audit_linger = Duration::from_millis(2));
+    nothing_leaves(rig(|world| world.tuning.audit_linger = Duration::from_millis(2))).await;
+}
+
+#[actix::test]
+async fn nothing_leaves_when_the_intent_may_be_lost_at_a_desk() {
+    let mut rig = rig(|world| world.tuning.audit_linger = Duration::from_millis(2));
+    rig.services = rig.services.on_worker(None);
+    nothing_leaves(rig).await;
+}
+
+async fn nothing_leaves(rig: Rig) {
     rig.world.fakes.keyful.sign_open.set(false);
     let mut signing = Box::pin(rig.sign());
     assert!((&mut signing).now_or_never().is_none());

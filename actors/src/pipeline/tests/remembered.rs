@@ -14,7 +14,7 @@ const CERTIFICATE: Sha256Digest = Sha256Digest([5; 32]);
 /// On a worker that remembers this many tokens.
 fn remembering(tokens: NonZeroUsize, change: impl FnOnce(&mut World)) -> Rig {
     let mut rig = rig(change);
-    rig.services = rig.services.remembering(tokens);
+    rig.services = rig.services.on_worker(Some(tokens));
     rig
 }
 
@@ -286,7 +286,7 @@ async fn a_refused_token_leaves_no_trace() {
 #[actix::test]
 async fn each_worker_remembers_for_itself() {
     let mut first = remembering(TEN, by_certificate);
-    let other = first.services.remembering(TEN);
+    let other = first.services.on_worker(Some(TEN));
     first.passes().await;
     first.passes().await;
     assert_eq!(first.verified(), 1);
