@@ -2,7 +2,7 @@
 //!
 //! Read [`pipeline`] first: it is the whole service on two screens. Then, inside out:
 //! [`domain`] ← [`evidence`] ← [`ports`] ← the actors ([`auth`], [`entitlement`], [`idempotency`], [`quota`],
-//! [`referrer`], [`signer`], [`timestamp`], [`audit`], [`tokens`]) ← [`pipeline`], [`system`]. Actor modules never import
+//! [`referrer`], [`signer`], [`timestamp`], [`audit`], [`tokens`], [`places`]) ← [`pipeline`], [`system`]. Actor modules never import
 //! each other; nothing here knows HTTP or a vendor.
 
 pub mod domain;
@@ -15,6 +15,7 @@ pub mod audit;
 pub mod auth;
 pub mod entitlement;
 pub mod idempotency;
+pub mod places;
 pub mod quota;
 pub mod referrer;
 pub mod signer;

@@ -14,6 +14,7 @@ use crate::domain::plan::PlanLimits;
 use crate::domain::statement::RELEASE_SIGNATURE_TYPE;
 use crate::entitlement::Entitlements;
 use crate::idempotency::Idempotency;
+use crate::places::Places;
 use crate::ports::{AuditTrail, Clock, Ids, Observer, ProofVerifier};
 use crate::quota::Quota;
 use crate::referrer::{Referrers, RepositoryHealth};
@@ -80,6 +81,8 @@ pub struct Services {
     pub signers: PublishedSigners,
     /// TimestampActor; `None`: no authority is configured.
     pub timestamps: Option<TimestampHandle>,
+    /// PlacesActor of verifications of envelopes: they take memory and a core each.
+    pub verifying: Mailbox<Places>,
     /// AuditActor.
     pub audit: Mailbox<Audit>,
     /// False while the audit trail cannot be written.

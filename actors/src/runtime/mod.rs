@@ -9,6 +9,7 @@ mod guard;
 mod host;
 mod mailbox;
 mod shards;
+mod turns;
 mod watchdog;
 
 pub use deadline::Deadline;
@@ -16,6 +17,7 @@ pub use guard::{Panicked, catch};
 pub use host::{ActorState, Cx, Host, Reply, Request, Serve};
 pub use mailbox::{AskError, Mailbox, start};
 pub use shards::{Shards, stable_hash};
+pub use turns::Turns;
 pub use watchdog::{Vitals, Watchdog};
 
 #[cfg(test)]
