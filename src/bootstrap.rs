@@ -24,7 +24,7 @@ use signer_actors::referrer::{CircuitPolicy, LookupRate, ReferrerPolicy};
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, Tuning, start_controlled};
 use signer_actors::timestamp;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use self::reload::Reloader;
 use crate::bundle::trusted_root::{PublishedKeys, TrustedRoot};
@@ -198,7 +198,6 @@ pub async fn start_at(
         body_hash_required: settings.auth.dpop.body_hash == BodyHashPolicy::Required,
         proxies: TrustedProxies::new(&settings.server.trusted_proxies),
         documents: documents.subscribe(),
-        verifying: Arc::new(Semaphore::new(2 * cores())),
     };
     close_orphans(&state, &built.orphans)
         .await
@@ -213,6 +212,7 @@ pub async fn start_at(
         metrics: Arc::clone(&state.metrics),
         documents,
         own_keys: built.own_keys,
+        seen_keys: built.seen_keys,
         settings: settings.clone(),
         trust_unknown: false,
     };
@@ -357,6 +357,7 @@ fn tuning(settings: &Settings) -> Tuning {
         audit_linger: settings.audit.linger,
         stranger_qps: settings.audit.unauthenticated_qps,
         stranger_burst: settings.audit.unauthenticated_burst,
+        verifications: 2 * cores(),
         mailbox_capacity: MAILBOX_CAPACITY,
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Read [`pipeline`] first: it is the whole service on two screens. Then, inside out:
 //! [`domain`] ← [`evidence`] ← [`ports`] ← the actors ([`auth`], [`entitlement`], [`idempotency`], [`quota`],
-//! [`referrer`], [`signer`], [`timestamp`], [`audit`], and each worker's [`tokens`] and [`snapshots`]) ← [`pipeline`], [`system`]. Actor modules never import
+//! [`referrer`], [`signer`], [`timestamp`], [`places`], [`audit`], and each worker's [`tokens`] and [`snapshots`]) ←
+//! [`pipeline`], [`system`]. Actor modules never import
 //! each other; nothing here knows HTTP or a vendor.
 
 pub mod domain;
@@ -15,6 +16,7 @@ pub mod audit;
 pub mod auth;
 pub mod entitlement;
 pub mod idempotency;
+pub mod places;
 pub mod quota;
 pub mod referrer;
 pub mod signer;

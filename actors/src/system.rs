@@ -16,6 +16,7 @@ use crate::entitlement::{Bounds, EntitlementPolicy, Entitlements};
 use crate::idempotency::Idempotency;
 use crate::keyring::KeyPolicy;
 use crate::pipeline::{Defaults, Policy, Recent, Services, Signers, StrangerRate, TimestampHandle};
+use crate::places::Places;
 use crate::ports::{
     AuditLog, AuditTrail, AuthoritySource, Clock, IdempotencyStore, Ids, LicensingSource, Observer,
     ProofVerifier, QuotaStore, ReleaseSource, ReplayStore, SigningBackend, TimestampSource,
@@ -23,6 +24,7 @@ use crate::ports::{
 use crate::quota::Quota;
 use crate::referrer::{self, ReferrerParts, ReferrerPolicy, Referrers};
 use crate::runtime::{ActorState, AskError, Deadline, Mailbox, Shards, Vitals, Watchdog, start};
+use crate::signer::DisabledKeys;
 use crate::snapshots::{Kind, Snapshots};
 use crate::timestamp::{TimestampHealth, TimestampParts, TimestampPolicy, Timestamps};
 use crate::tokens::Tokens;
@@ -98,6 +100,8 @@ pub struct Tuning {
     pub stranger_qps: u32,
     /// As many at once, after a while without any.
     pub stranger_burst: u32,
+    /// Verifications of envelopes at once; at least 1.
+    pub verifications: usize,
     /// Requests that one actor holds, queued or running.
     pub mailbox_capacity: usize,
 }
@@ -212,6 +216,7 @@ pub fn start_controlled(parts: Parts, tuning: Tuning, placement: &Placement) -> 
         capacity,
         signers: watch::Sender::new(Arc::new(none.clone())),
         referrer: referrer.clone(),
+        disabled: DisabledKeys::default(),
     };
     let backends = parts.backends.iter().map(|backend| controls.begin(backend));
     controls.put_signers(Signers {
@@ -223,6 +228,11 @@ pub fn start_controlled(parts: Parts, tuning: Tuning, placement: &Placement) -> 
         .timestamps
         .as_ref()
         .map(|source| start_timestamps(source, &parts, &tuning, &vitals, &placement.state));
+
+    // Who waits keeps a place in the mailbox.
+    let verifying = start(&placement.state, capacity, vitals.clone(), move || {
+        Places::new(tuning.verifications, capacity / 2)
+    });
 
     let healthy = watch::Sender::new(true);
     let audit_healthy = healthy.subscribe();
@@ -255,6 +265,7 @@ pub fn start_controlled(parts: Parts, tuning: Tuning, placement: &Placement) -> 
         repository_health,
         signers: controls.signers.subscribe(),
         timestamps,
+        verifying,
         audit,
         audit_linger: tuning.audit_linger,
         desk: None,
@@ -295,6 +306,8 @@ fn start_timestamps(
         observer: Arc::clone(&parts.observer),
         log: parts.log.clone(),
         policy: tuning.timestamp,
+        // Who waits keeps a place in the mailbox.
+        places: tuning.mailbox_capacity / 2,
         published,
     };
     let mailbox = start(arbiter, tuning.mailbox_capacity, vitals.clone(), move || {

@@ -3,9 +3,8 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use signer_actors::domain::ids::KeyId;
-use signer_actors::domain::signing::{Algorithm, KeyState, SigningIdentity, SigningMode};
+use signer_actors::domain::signing::{Algorithm, KeyLife, KeyState, SigningIdentity, SigningMode};
 use signer_actors::ports::{BackendError, BackendInfo, PortFuture, SigningBackend, SigningKey};
 
 use crate::crypto::{PublicKey, parse_public_pem};
@@ -19,14 +18,8 @@ pub struct PublishedKey {
 
 impl PublishedKey {
     /// Reads the public key (SPKI, PEM). The state must not be active.
-    pub fn new(
-        id: KeyId,
-        public_pem: &[u8],
-        algorithm: Algorithm,
-        state: KeyState,
-        revoked_from: Option<DateTime<Utc>>,
-    ) -> Result<Self, String> {
-        if state == KeyState::Active {
+    pub fn new(id: KeyId, public_pem: &[u8], algorithm: Algorithm, life: KeyLife) -> Result<Self, String> {
+        if life.state == KeyState::Active {
             return Err(format!("key {id} is active and has no private key"));
         }
         let key = PublicKey::new(parse_public_pem(public_pem)?, algorithm)?;
@@ -38,8 +31,8 @@ impl PublishedKey {
             mode,
             algorithm,
             key: identity.key_digest(),
-            state,
-            revoked_from,
+            state: life.state,
+            revoked_from: life.revoked_from,
             remote: false,
         };
         Ok(Self { info, identity })

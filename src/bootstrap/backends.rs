@@ -119,11 +119,11 @@ fn elsewhere(
     settings: &Remote,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Arc<dyn SigningBackend>, PublishedKey), String> {
-    let (state, revoked_from) = (settings.state, settings.revoked_from);
-    if state != KeyState::Active {
+    let life = settings.life;
+    if life.state != KeyState::Active {
         let (id, pem) = (settings.id.clone(), &settings.public_key.bytes);
-        let backend = PublicOnly::new(id, pem, settings.algorithm, state, revoked_from)?;
-        let published = PublishedKey::new(backend.identity(), state, revoked_from);
+        let backend = PublicOnly::new(id, pem, settings.algorithm, life)?;
+        let published = PublishedKey::new(backend.identity(), life);
         return Ok((Arc::new(backend), published));
     }
     let common = |kind| remote::Settings {
@@ -143,7 +143,7 @@ fn elsewhere(
         Service::Pkcs11(token) => pkcs11::backend(common(pkcs11::KIND), hsm(token), clock),
     };
     let backend = backend.map_err(|problem| format!("{}: {problem}", settings.id))?;
-    let published = PublishedKey::new(backend.identity(), state, revoked_from);
+    let published = PublishedKey::new(backend.identity(), life);
     Ok((Arc::new(backend), published))
 }
 
@@ -185,12 +185,7 @@ fn hsm(settings: &Pkcs11) -> pkcs11::Settings {
 }
 
 fn keyful(settings: &FileKey) -> Result<(Arc<dyn SigningBackend>, PublishedKey), String> {
-    let (id, algorithm, state, revoked_from) = (
-        settings.id.clone(),
-        settings.algorithm,
-        settings.state,
-        settings.revoked_from,
-    );
+    let (id, algorithm, life) = (settings.id.clone(), settings.algorithm, settings.life);
     match &settings.key {
         KeyMaterial::Private { key, passphrase } => {
             let backend = FileBackend::new(file::Settings {
@@ -201,15 +196,15 @@ fn keyful(settings: &FileKey) -> Result<(Arc<dyn SigningBackend>, PublishedKey),
                     .map(|passphrase| Zeroizing::new(passphrase.expose().to_vec())),
                 algorithm,
                 deterministic: settings.deterministic,
-                state,
-                revoked_from,
+                state: life.state,
+                revoked_from: life.revoked_from,
             })?;
-            let published = PublishedKey::new(backend.identity(), state, revoked_from);
+            let published = PublishedKey::new(backend.identity(), life);
             Ok((Arc::new(backend), published))
         }
         KeyMaterial::Public(public) => {
-            let backend = PublicOnly::new(id, &public.bytes, algorithm, state, revoked_from)?;
-            let published = PublishedKey::new(backend.identity(), state, revoked_from);
+            let backend = PublicOnly::new(id, &public.bytes, algorithm, life)?;
+            let published = PublishedKey::new(backend.identity(), life);
             Ok((Arc::new(backend), published))
         }
     }

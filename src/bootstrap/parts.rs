@@ -40,6 +40,7 @@ pub(super) struct Built {
     pub(super) parts: Parts,
     pub(super) documents: Documents,
     pub(super) own_keys: watch::Sender<Arc<[Vec<u8>]>>,
+    pub(super) seen_keys: OwnKeys,
     pub(super) orphans: Vec<AuditId>,
     pub(super) facts: BTreeMap<String, String>,
     /// The state that replicas share, to be kept connected.
@@ -64,6 +65,7 @@ pub(super) async fn build(
         .map_err(StartError::of("signing.backends"))?;
     let own_keys = watch::Sender::new(own_keys(settings));
     let own = OwnKeys::published(own_keys.subscribe());
+    let seen_keys = own.clone();
     let authority =
         AuthorityKeys::new(&authority_settings(settings, own.clone())).map_err(unavailable("auth"))?;
     let epoch = StoreEpoch::default();
@@ -110,6 +112,7 @@ pub(super) async fn build(
         },
         documents: backends.documents,
         own_keys,
+        seen_keys,
         orphans,
         facts,
         shared,

@@ -16,6 +16,7 @@ use signer_actors::system::{Controls, Unopened};
 use tokio::sync::watch;
 
 use super::{backends, parts, record};
+use crate::adapters::jose::source::OwnKeys;
 use crate::adapters::registry::RegistryReleases;
 use crate::config::{Backend, ConfigError, Settings};
 use crate::http::state::Documents;
@@ -34,6 +35,8 @@ pub struct Reloader {
     pub(super) metrics: Arc<Metrics>,
     pub(super) documents: watch::Sender<Documents>,
     pub(super) own_keys: watch::Sender<Arc<[Vec<u8>]>>,
+    /// The same, beside the keys that neighbours publish.
+    pub(super) seen_keys: OwnKeys,
     /// As it runs: what takes a restart is as it was at the start.
     pub(super) settings: Settings,
     /// A change of the trust in releases was given up: which one counts is not known.
@@ -57,6 +60,9 @@ pub enum ReloadError {
     /// A backend, or the release policy, cannot be made of the configuration.
     #[error("{0}")]
     Unusable(String),
+    /// A key would have two uses in what runs after the reload.
+    #[error("{0}, as the service runs: a key has one use; what was changed there takes a restart first")]
+    Shared(String),
     /// A new key cannot sign.
     #[error("{0}: give it what it needs, or take it out")]
     Unopened(#[from] Unopened),
@@ -105,6 +111,8 @@ impl Reloader {
     /// [`ReloadError`]; then nothing was changed.
     pub async fn apply(&mut self, settings: &Settings) -> Result<Reloaded, ReloadError> {
         let result = self.change(settings).await;
+        // Those of before, or the new ones: while it was not decided, both were.
+        self.own_keys.send_replace(parts::own_keys(&self.settings));
         let log = &self.services.log;
         match &result {
             Ok(done) => {
@@ -136,6 +144,7 @@ impl Reloader {
             self.settings = next;
             return Ok(done);
         }
+        self.check_uses(&next)?;
         let built = self.build(&next)?;
         let releases = if done.release_trust {
             Some(self.releases(&next)?)
@@ -160,13 +169,33 @@ impl Reloader {
             }
         }
         self.trust_unknown = false;
-        self.own_keys.send_replace(parts::own_keys(&next));
         // Verifiers can know a key before it has signed anything.
         self.documents.send_replace(built.documents);
         self.controls.put_signers(signers);
         self.warn_of_replaced(&next);
+        self.warn_of_late(&next);
         self.settings = next;
         Ok(done)
+    }
+
+    /// Each key has one use, in what will run: what takes a restart goes on as it was started, whatever the file says of it, and
+    /// neighbours' key sets as they were fetched.
+    fn check_uses(&self, next: &Settings) -> Result<(), ReloadError> {
+        let shared = next.shared();
+        if !shared.is_empty() {
+            return Err(ReloadError::Shared(shared.join("; ")));
+        }
+        let (old, new) = (parts::own_keys(&self.settings), parts::own_keys(next));
+        let added: Vec<Vec<u8>> = new.iter().filter(|key| !old.contains(key)).cloned().collect();
+        self.own_keys
+            .send_replace(old.iter().chain(&added).cloned().collect());
+        match self.seen_keys.find_theirs(&added) {
+            Ok(None) => Ok(()),
+            Ok(Some(theirs)) => Err(ReloadError::Shared(format!(
+                "signing.backends: a new key is {theirs}"
+            ))),
+            Err(why) => Err(ReloadError::Unusable(format!("signing.backends: {why}"))),
+        }
     }
 
     /// The backends, and what verifiers are told of them; the timestamp authority is the one of the start.
@@ -188,8 +217,8 @@ impl Reloader {
         Ok(Arc::new(releases))
     }
 
-    /// The actors of the backends: those that are as before stay, with their open keys, and those that a failed self-check has
-    /// disabled stay disabled. New ones have opened their keys.
+    /// The actors of the backends: those that are as before stay, with their open keys. New ones have opened theirs, but for keys
+    /// that a failed self-check has disabled, which stay so.
     async fn start(
         &self,
         next: &Settings,
@@ -206,7 +235,10 @@ impl Reloader {
                 .find(|running| same && running.info.id == *configured.id());
             handles.push(match running {
                 Some(running) => running.clone(),
-                None => self.controls.start(backend, deadline).await?,
+                None => {
+                    self.warn_of_disabled(backend);
+                    self.controls.start(backend, deadline).await?
+                }
             });
         }
         Ok(handles)
@@ -233,6 +265,35 @@ impl Reloader {
         let some = lists.into_iter().filter(|(_, ids)| !ids.is_empty());
         facts.extend(some.map(|(name, ids)| (name.to_owned(), ids)));
         facts
+    }
+
+    /// Another table does not heal a key.
+    fn warn_of_disabled(&self, backend: &Arc<dyn SigningBackend>) {
+        let info = backend.info();
+        if info.state == KeyState::Active && self.controls.is_disabled(&info) {
+            slog::warn!(self.services.log, "a key that a failed self-check has disabled stays disabled: it takes another key, or a \
+                restart"; "backend" => %info.id);
+        }
+    }
+
+    /// Signatures in progress at the change may have timestamps of after it.
+    fn warn_of_late(&self, next: &Settings) {
+        let (now, patience) = (self.services.clock.now(), self.settings.server.request_timeout);
+        for backend in next
+            .signing
+            .backends
+            .iter()
+            .filter(|backend| !backend.is_active())
+        {
+            let before = &self.settings.signing.backends;
+            let signed = before
+                .iter()
+                .any(|before| before.id() == backend.id() && before.is_active());
+            if signed && backend.retired_from().is_some_and(|from| from < now + patience) {
+                slog::warn!(self.services.log, "a key was retired from a time at which requests may still have ended with it: those \
+                    signatures do not verify; give a time of server.request_timeout after the reload"; "backend" => %backend.id());
+            }
+        }
     }
 
     /// Another key under an id that verifiers know leaves them without the one that made the signatures they have.

@@ -8,7 +8,7 @@ use openssl::x509::{X509, X509NameRef};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
-use signer_actors::domain::signing::{Algorithm, KeyState, SigningIdentity};
+use signer_actors::domain::signing::{Algorithm, KeyLife, KeyState, SigningIdentity};
 
 use super::sigstore::Certificate;
 use crate::crypto::PublicKey;
@@ -213,7 +213,7 @@ pub struct PublishedKey {
     /// Start of validity, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<DateTime<Utc>>,
-    /// End of validity, where there is one: for a retired key the moment it signed last.
+    /// End of validity, where there is one: for a retired key the moment from which it signs no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<DateTime<Utc>>,
     /// Nothing signed from here on is to be trusted; only for revoked keys.
@@ -222,16 +222,16 @@ pub struct PublishedKey {
 }
 
 impl PublishedKey {
-    /// A key in a state; `revoked_from` is for revoked keys.
-    pub fn new(identity: &SigningIdentity, state: KeyState, revoked_from: Option<DateTime<Utc>>) -> Self {
+    /// A key with its life.
+    pub fn new(identity: &SigningIdentity, life: KeyLife) -> Self {
         Self {
             id: identity.key_id.as_str().to_owned(),
             algorithm: identity.algorithm,
             public_key: identity.public_key_pem.clone(),
-            state,
+            state: life.state,
             not_before: identity.not_before,
-            not_after: identity.not_after,
-            revoked_from,
+            not_after: life.retired_from.or(identity.not_after),
+            revoked_from: life.revoked_from,
         }
     }
 }

@@ -7,6 +7,7 @@
 mod auth;
 mod backends;
 mod consistency;
+mod disjoint;
 mod entitlement;
 mod error;
 mod files;
@@ -34,7 +35,7 @@ pub use backends::{Aws, AwsLogin, Azure, AzureApplication, AzureLogin, Gcp, GcpL
 pub use backends::{
     Backend, FileKey, Fulcio, FulcioIdentity, KeyMaterial, Pkcs11, Remote, Service, Vault, VaultLogin,
 };
-pub(crate) use consistency::keys_of_release;
+pub(crate) use disjoint::keys_of_release;
 pub use entitlement::{Entitlement, LicensingKeys, Standing};
 pub use error::{ConfigError, Source, Warning};
 pub use files::PublicFile;

@@ -172,6 +172,28 @@ mod tests {
         assert!(reloaded.release.judges_alike(&after.release));
     }
 
+    /// The file may have given the old checkpoint key to signing; the running trail is still signed with it.
+    #[test]
+    fn keys_have_one_use_in_what_runs_on() {
+        let site = Site::new();
+        let before = site.load(LOCAL).expect("the local example is valid");
+        site.private("next.pem", &before.audit.checkpoint_key);
+        site.private(
+            "audit.key",
+            &openssl::pkey::PKey::generate_ed25519().expect("a key"),
+        );
+        let text = format!(
+            "{}\n[[signing.backends]]\nkind = \"file\"\nid = \"next\"\nkey = \"file:next.pem\"\nalgorithm = \"ed25519\"",
+            LOCAL.replacen("[signing]", "[signing]\ndefault_key = \"local\"", 1)
+        );
+        let after = site.load(&text).expect("nothing is wrong with the file");
+        assert!(after.shared().is_empty() && before.shared().is_empty());
+        assert_eq!(
+            before.reloaded(&after).shared(),
+            ["signing.backends[1].key: is the same key as one in audit.checkpoint_key"]
+        );
+    }
+
     /// None of them is misspelt.
     #[test]
     fn what_is_reloaded_exists() {

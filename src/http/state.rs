@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use signer_actors::pipeline::Services;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::budget::BodyBudget;
 use super::client_cert::TrustedProxies;
@@ -54,8 +54,6 @@ pub struct AppState {
     pub proxies: TrustedProxies,
     /// What verifiers are told, as of now.
     pub documents: watch::Receiver<Documents>,
-    /// Places for verifications of `POST /verify/dsse`, over all workers: they take memory and a core each.
-    pub verifying: Arc<Semaphore>,
 }
 
 /// What verifiers are told.

@@ -36,7 +36,7 @@ const THROTTLES: [&str; 5] = ["rate", "concurrency", "size", "lookup", "overload
 const CACHES: [&str; 4] = ["token", "entitlement", "release", "key_set"];
 const STRANGERS: [&str; 2] = ["recorded", "left_out"];
 const CLIENT_CERT: [&str; 3] = ["accepted", "ignored", "malformed"];
-const ACTORS: [&str; 8] = [
+const ACTORS: [&str; 9] = [
     "auth",
     "entitlement",
     "idempotency",
@@ -44,6 +44,7 @@ const ACTORS: [&str; 8] = [
     "referrer",
     "signer",
     "timestamp",
+    "places",
     "audit",
 ];
 const TIMESTAMPS: [&str; 3] = ["granted", "unavailable", "unusable"];
@@ -108,9 +109,9 @@ pub struct Metrics {
     licence_version: IntGauge,
     licence_expiry: IntGauge,
     licence_refusals: IntCounter,
-    in_use: Known<IntGauge, 8>,
+    in_use: Known<IntGauge, 9>,
     mailbox_in_use: IntGaugeVec,
-    capacities: Known<IntGauge, 8>,
+    capacities: Known<IntGauge, 9>,
     mailbox_capacity: IntGaugeVec,
     actor_panics: IntCounterVec,
     audit_records: IntCounter,

@@ -1,16 +1,20 @@
 //! SIGHUP: keys and trust change while requests go on, and none of these fails.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use toml::{Table, Value as Toml};
 
 use crate::sign::{holds, pae};
-use crate::support::{Answer, Child, KEY, OTHER_KEY, World, p256, until};
+use crate::support::{Answer, Call, Child, KEY, Mint, OTHER_KEY, TIMESTAMPS, VERIFY, World, p256, until};
 
 const NEXT_KEY: &str = "main-2027";
 const IDEMPOTENCY: &str = "idempotency-key";
@@ -139,7 +143,14 @@ fn change_over(config: &mut Table, state: &str) {
     backend(config, KEY).insert("state".into(), state.into());
     if state == "revoked" {
         backend(config, KEY).insert("revoked_from".into(), "2026-11-01T00:00:00Z".into());
+    } else {
+        backend(config, KEY).insert("retired_from".into(), in_seconds(60).into());
     }
+}
+
+fn in_seconds(seconds: i64) -> String {
+    let time = chrono::Utc::now() + chrono::TimeDelta::seconds(seconds);
+    time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 fn key_of(answer: &Answer) -> String {
@@ -319,6 +330,130 @@ async fn what_a_key_has_answered_counts_until_it_is_revoked() {
     assert_eq!(intent["retryOf"], first.ok()["auditId"]);
     let last = keyed().await.unwrap();
     assert!(is_replay(&last) && last.body == anew.body);
+}
+
+/// Contract §7: a retired key verifies what was timestamped before. What was timestamped since may be anybody's doing who kept
+/// the key.
+#[actix::test]
+async fn a_retired_keys_signature_counts_by_its_timestamp() {
+    let world = World::new(TIMESTAMPS).await;
+    let service = Reloaded::start(&world);
+    let answer = world
+        .sign()
+        .option("returnBundle", "sigstore")
+        .json(|body| body["predicate"] = json!({ "finding": "parrot" }))
+        .try_send(&service.child.base)
+        .await
+        .unwrap();
+    let bundle = answer.ok()["bundle"].clone();
+    let ask = async |document: serde_json::Value| {
+        let call = Call::new(&world, reqwest::Method::POST, VERIFY);
+        let call = call
+            .content_type(Some("application/json"))
+            .bytes(document.to_string());
+        call.try_send(&service.child.base).await.unwrap().ok()["verified"] == true
+    };
+    let stamped = || ask(json!({ "sigstoreBundle": bundle["sigstoreBundle"] }));
+    let bare = || ask(json!({ "dsse": bundle["dsse"] }));
+    assert_eq!(
+        (stamped().await, bare().await),
+        (true, true),
+        "while it is active"
+    );
+    for (seconds, counts) in [(-60, false), (60, true)] {
+        let from = in_seconds(seconds);
+        service
+            .reload(APPLIED, |config| {
+                backends(config).retain(|backend| backend["id"].as_str() != Some(NEXT_KEY));
+                add_next_key(config);
+                change_over(config, "retired");
+                backend(config, KEY).insert("retired_from".into(), from.clone().into());
+            })
+            .await;
+        assert_eq!(service.published(KEY).await.unwrap()["notAfter"], from);
+        assert_eq!(
+            (stamped().await, bare().await),
+            (counts, false),
+            "retired from {from}"
+        );
+    }
+    let told = service.told("requests may still have ended with it");
+    assert_eq!(told, 1, "in time, and it signed until then");
+}
+
+/// What was changed in the file and takes a restart goes on as it was: the trail's key signs no statements beside it, and what
+/// the Authority was last seen to publish is not ours, whatever its file says by now.
+#[actix::test]
+async fn a_key_that_something_running_uses_signs_nothing() {
+    let world = World::new("").await;
+    let service = Reloaded::start(&world);
+    service.sign().await.ok();
+    let copy = |from: &str| std::fs::read(world.folder.path().join(from)).unwrap();
+    let good = copy("signer.toml");
+    world.write(&format!("{NEXT_KEY}.pem"), copy("audit.key"));
+    let checkpoints = openssl::pkey::PKey::generate_ed25519().unwrap();
+    world.write("audit.key", checkpoints.private_key_to_pem_pkcs8().unwrap());
+    service
+        .reload(REFUSED, |config| {
+            add_next_key(config);
+            backend(config, NEXT_KEY).insert("algorithm".into(), "ed25519".into());
+        })
+        .await;
+    let told = "is the same key as one in audit.checkpoint_key, as the service runs";
+    until(told, || (service.told(told) == 1).then_some(())).await;
+    // By a file that says something else by now.
+    world.write("signer.toml", &good);
+    let authority = world.mint.authority.private_key_to_pem_pkcs8().unwrap();
+    world.write(&format!("{NEXT_KEY}.pem"), authority);
+    world.write("authority.json", Mint::jwks(&p256(), "authority-2").to_string());
+    service.reload(REFUSED, add_next_key).await;
+    let told = "is the same key as one in auth.jwks_file, as the service runs";
+    until(told, || (service.told(told) == 1).then_some(())).await;
+    assert_eq!(service.published(NEXT_KEY).await, None);
+    assert_eq!(key_of(&service.sign().await), KEY);
+}
+
+/// Answers every request with the document of the moment.
+async fn publish(document: watch::Receiver<String>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    actix_rt::spawn(async move {
+        while let Ok((mut peer, _)) = listener.accept().await {
+            let body = document.borrow().clone();
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length";
+            // Whoever has gone needs no answer; the request is short and comes in one piece.
+            let _ = peer.read(&mut [0; 4096]).await;
+            let _ = peer
+                .write_all(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes())
+                .await;
+        }
+    });
+    address
+}
+
+/// No file names the keys behind `jwks_uri`: it is what was fetched that counts, until it is fetched again.
+#[actix::test]
+async fn a_key_that_the_authority_was_seen_to_publish_signs_nothing() {
+    let keys = watch::Sender::new(String::new());
+    let address = publish(keys.subscribe()).await;
+    let world = World::new(&format!(
+        "auth.jwks_file = \"\"\nauth.jwks_uri = \"http://{address}/jwks\""
+    ))
+    .await;
+    keys.send_replace(Mint::jwks(&world.mint.authority, "authority-1").to_string());
+    let service = Reloaded::start(&world);
+    service.sign().await.ok();
+    let authority = world.mint.authority.private_key_to_pem_pkcs8().unwrap();
+    let own = std::fs::read(world.folder.path().join(format!("{NEXT_KEY}.pem"))).unwrap();
+    world.write(&format!("{NEXT_KEY}.pem"), authority);
+    service.reload(REFUSED, add_next_key).await;
+    let told = "a new key is key authority-1 of";
+    until(told, || (service.told(told) == 1).then_some(())).await;
+    assert_eq!(service.published(NEXT_KEY).await, None);
+    world.write(&format!("{NEXT_KEY}.pem"), own);
+    service.signal(APPLIED).await;
+    assert_eq!(service.state_of(NEXT_KEY).await, "active");
 }
 
 #[actix::test]

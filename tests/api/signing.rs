@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{RETIRED_KEY, TestApp, World, until};
+use crate::support::{RETIRED_FROM, RETIRED_KEY, TestApp, World, until};
 
 #[actix::test]
 async fn a_certificate_must_live_as_long_as_asked() {
@@ -74,7 +74,10 @@ async fn a_certificate_for_someone_else_is_not_used() {
 async fn a_retired_key_is_published_and_signs_no_more() {
     let app = TestApp::start().await;
     let key = crate::sign::published_key(&app, RETIRED_KEY).await;
-    assert_eq!(key["state"], "retired");
+    assert_eq!(
+        (&key["state"], &key["notAfter"]),
+        (&"retired".into(), &RETIRED_FROM.into())
+    );
     let features = ["mode:kms", "predicate:*", "key:main-2025"];
     let call = app.sign().option("keyId", RETIRED_KEY);
     let answer = call

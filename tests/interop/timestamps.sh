@@ -72,8 +72,28 @@ print(json.load(open(sys.argv[1]))["bundle"]["signingIdentity"]["issuer"])' "$ou
         [[ $mode == keyless ]] || trust+=(--trust "$out/public-key.pem")
         accepts signer "$mode, stamped by $name" 'proven by a timestamp' \
             "$signer" verify "$out/bundle.sigstore.json" "${trust[@]}"
+        [[ $mode == keyless ]] || retired_around "$out" "$name"
     done
     stop "$backend_pid"
+}
+
+# retired_around OUT NAME: the key as it is published after a retirement that the timestamp is of before, or of after.
+retired_around() {
+    local out="$1" root=(--trusted-root "$1/trusted_root.json") when
+    curl -sS --fail "$service/api/v1/signer/trust/keys" >"$out/keys.json"
+    for when in after before; do
+        python3 "$here/timestamps/retire.py" "$out/keys.json" "$when" >"$out/retired-$when.json"
+    done
+    version="$(npm_version_of @sigstore/verify)"
+    accepts "@sigstore/verify" "kms, stamped by $2, key retired later" '^VERIFIED' \
+        sigstore_js "$out/bundle.sigstore.json" "${root[@]}" --keys "$out/retired-after.json"
+    refuses "@sigstore/verify" "kms, stamped by $2, key retired before" 'Public key is not valid for timestamp' \
+        sigstore_js "$out/bundle.sigstore.json" "${root[@]}" --keys "$out/retired-before.json"
+    version="$("$signer" --version | cut -d' ' -f2)"
+    accepts signer "kms, stamped by $2, key retired later" 'proven by a timestamp' \
+        "$signer" verify "$out/bundle.sigstore.json" --trust "$out/trusted_root.json" --trust "$out/retired-after.json"
+    refuses signer "kms, stamped by $2, key retired before" 'signs no more since' \
+        "$signer" verify "$out/bundle.sigstore.json" --trust "$out/trusted_root.json" --trust "$out/retired-before.json"
 }
 
 # Without a network: all it takes is at hand.

@@ -147,3 +147,24 @@ pub enum KeyState {
     /// Not to be trusted for anything signed from `revokedFrom` on.
     Revoked,
 }
+
+/// What verifiers are told of a keyful key: its state, and since when it is that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyLife {
+    /// Active, retired or revoked.
+    pub state: KeyState,
+    /// From when on it signs no more: what was signed later is not its own doing. Present for a retired key; a revoked one may
+    /// have been retired before.
+    pub retired_from: Option<DateTime<Utc>>,
+    /// From when on its signatures count for nothing; present exactly when it is revoked.
+    pub revoked_from: Option<DateTime<Utc>>,
+}
+
+impl KeyLife {
+    /// That of a key that signs.
+    pub const ACTIVE: Self = Self {
+        state: KeyState::Active,
+        retired_from: None,
+        revoked_from: None,
+    };
+}

@@ -98,8 +98,8 @@ impl Hold {
         Begin(self.claim)
     }
 
-    /// No signature was made, and the trail says so.
-    pub(crate) fn signed_nothing(&mut self) {
+    /// No signature left: none was made, or it was withheld, and the trail says so.
+    pub(crate) fn left_nothing(&mut self) {
         self.end = Some(End::Nothing);
     }
 

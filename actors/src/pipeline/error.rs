@@ -126,7 +126,10 @@ impl Refusal {
             Self::Referrer(error) => referrer_code(error),
             Self::Signer(error) => signer_code(error),
             Self::Timestamp(
-                TimestampError::Unavailable | TimestampError::Unusable | TimestampError::OutsideLife,
+                TimestampError::Unavailable
+                | TimestampError::Crowded
+                | TimestampError::Unusable
+                | TimestampError::OutsideLife,
             ) => Code::TimestampError,
             Self::Audit(AuditError::Unavailable) => Code::AuditUnavailable,
             Self::Audit(AuditError::Record) => Code::Internal,

@@ -231,8 +231,10 @@ pub(super) async fn lease(
     context: &Context,
 ) -> Result<OpenKey, Failure> {
     let now = services.clock.now();
-    let published = backend.open.borrow().clone();
-    if let Some(key) = published.filter(|key| !key.is_lost() && key.lives_for(min_life, now)) {
+    if let Some(key) = backend
+        .open_key()
+        .filter(|key| !key.is_lost() && key.lives_for(min_life, now))
+    {
         return Ok(key);
     }
     match backend.mailbox.ask(Lease { min_life }, context.deadline).await {

@@ -210,10 +210,11 @@ impl Held {
         }
     }
 
-    /// The signature was not made. Where the trail says so, too, the next attempt need not hear of this one.
+    /// No signature left: none was made, or it was withheld for want of its timestamp, and is in nobody's hands (ADR 0021). Where
+    /// the trail says so, too, the next attempt need not hear of this one; it is charged, and signs anew.
     pub(super) fn failed(&mut self, failure: &Failure) {
         if let Some(hold) = self.hold.as_mut().filter(|_| failure.audit_id.is_some()) {
-            hold.signed_nothing();
+            hold.left_nothing();
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::domain::plan::PlanLimits;
 use crate::domain::statement::RELEASE_SIGNATURE_TYPE;
 use crate::entitlement::Entitlements;
 use crate::idempotency::Idempotency;
+use crate::places::Places;
 use crate::ports::{AuditTrail, Clock, Ids, LicensingSource, Observer, ProofVerifier};
 use crate::quota::Quota;
 use crate::referrer::{Referrers, RepositoryHealth};
@@ -85,6 +86,8 @@ pub struct Services {
     pub signers: PublishedSigners,
     /// TimestampActor; `None`: no authority is configured.
     pub timestamps: Option<TimestampHandle>,
+    /// PlacesActor of verifications of envelopes: they take memory and a core each.
+    pub verifying: Mailbox<Places>,
     /// AuditActor.
     pub audit: Mailbox<Audit>,
     /// How long records wait for company.

@@ -8,7 +8,7 @@ use crate::domain::ids::KeyId;
 use crate::domain::signing::{KeyState, SigningMode};
 use crate::ports::BackendInfo;
 use crate::runtime::Mailbox;
-use crate::signer::{OpenKey, Signer, SignerError};
+use crate::signer::{DisabledKeys, OpenKey, Signer, SignerError};
 
 /// One backend's actor.
 #[derive(Clone, Debug)]
@@ -19,9 +19,17 @@ pub struct BackendHandle {
     pub mailbox: Mailbox<Signer>,
     /// The open key as the actor last published it.
     pub open: watch::Receiver<Option<OpenKey>>,
+    /// Keys that are disabled, whichever actor found out.
+    pub disabled: DisabledKeys,
 }
 
 impl BackendHandle {
+    /// The open key, unless it is disabled: its actor may not have heard of it yet.
+    pub(super) fn open_key(&self) -> Option<OpenKey> {
+        let open = self.open.borrow().clone();
+        open.filter(|_| !self.disabled.has(self.info.key))
+    }
+
     /// A retired or revoked key signs no more.
     pub(super) fn check_active(&self) -> Result<(), SignerError> {
         match self.info.state {

@@ -75,6 +75,7 @@ async fn obtain(
 ) -> Result<Timestamp, Failure> {
     let until = context.deadline.sooner(RESERVE);
     let ask = Obtain {
+        tenant: item.session().principal().token().tenant.clone(),
         signature: item.signature().clone(),
         until,
     };

@@ -10,7 +10,6 @@
 //! Only computation is shared out here. No decision is made, and nothing is remembered beyond who waits.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -19,7 +18,7 @@ use super::context::Context;
 use super::error::{At, Failure, Stage};
 use super::state::{Authenticated, Session};
 use crate::domain::tenant::TenantId;
-use crate::runtime::{AskError, Deadline};
+use crate::runtime::{self, AskError, Deadline};
 
 type Waiter = oneshot::Sender<()>;
 
@@ -39,10 +38,8 @@ thread_local! {
 
 #[derive(Debug, Default)]
 struct Turns {
-    /// Who waits, each party's first one first. A request waits once, so connections bound their number.
-    waiting: HashMap<Party, VecDeque<Waiter>>,
-    /// The parties among them, each once, the next one first.
-    order: VecDeque<Party>,
+    /// Who waits. A request waits once, so connections bound their number.
+    waiting: runtime::Turns<Party, Waiter>,
     /// Deals the turns out while it runs; nobody waits while it does not.
     dealer: Option<JoinHandle<()>>,
 }
@@ -86,34 +83,17 @@ impl Turns {
             return None;
         }
         let (waiter, turn) = oneshot::channel();
-        match self.waiting.get_mut(party) {
-            Some(queue) => queue.push_back(waiter),
-            None => {
-                self.waiting.insert(party.clone(), VecDeque::from([waiter]));
-                self.order.push_back(party.clone());
-            }
-        }
+        self.waiting.push(party, waiter);
         Some(turn)
     }
 
     /// The first of the next party that still waits.
     fn next(&mut self) -> Option<Waiter> {
-        while let Some(party) = self.order.pop_front() {
-            let Some(queue) = self.waiting.get_mut(&party) else {
-                continue;
-            };
-            let next = std::iter::from_fn(|| queue.pop_front()).find(|waiter| !waiter.is_closed());
-            if queue.is_empty() {
-                self.waiting.remove(&party);
-            } else {
-                self.order.push_back(party);
-            }
-            if next.is_some() {
-                return next;
-            }
+        let next = self.waiting.next(|_| true, |waiter| !waiter.is_closed());
+        if next.is_none() {
+            self.dealer = None;
         }
-        self.dealer = None;
-        None
+        next.map(|(_, waiter)| waiter)
     }
 }
 
@@ -210,7 +190,7 @@ mod tests {
         first.await.expect("it ends").expect("in time");
         gone.iter().for_each(JoinHandle::abort);
         last.await.expect("it ends").expect("in time");
-        assert!(TURNS.with_borrow(|turns| turns.waiting.is_empty() && turns.order.is_empty()));
+        assert!(TURNS.with_borrow(|turns| turns.waiting.is_empty()));
     }
 
     #[actix::test]

@@ -2,10 +2,11 @@
 //! has more than half of the places, so that one which names image after image keeps nobody else waiting. Refreshes come
 //! out of what is left over. Pure.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use super::memory::Key;
 use crate::domain::tenant::TenantId;
+use crate::runtime;
 
 /// A place among the lookups under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +24,7 @@ pub(super) struct Turns {
     running: usize,
     refreshing: usize,
     of_tenant: HashMap<TenantId, usize>,
-    queues: HashMap<TenantId, VecDeque<Key>>,
-    /// Tenants with a queue, in the order of their turns; each once.
-    ring: VecDeque<TenantId>,
+    waiting: runtime::Turns<TenantId, Key>,
 }
 
 impl Turns {
@@ -35,28 +34,18 @@ impl Turns {
             running: 0,
             refreshing: 0,
             of_tenant: HashMap::new(),
-            queues: HashMap::new(),
-            ring: VecDeque::new(),
+            waiting: runtime::Turns::default(),
         }
     }
 
     /// Puts a lookup behind the tenant's others.
     pub(super) fn queue(&mut self, tenant: &TenantId, key: Key) {
-        if !self.queues.contains_key(tenant) {
-            self.ring.push_back(tenant.clone());
-        }
-        self.queues.entry(tenant.clone()).or_default().push_back(key);
+        self.waiting.push(tenant, key);
     }
 
     /// Takes a lookup back out of the tenant's queue: it is no longer wanted, or under way on another's turn.
     pub(super) fn withdraw(&mut self, tenant: &TenantId, key: &Key) {
-        if let Some(queue) = self.queues.get_mut(tenant) {
-            queue.retain(|queued| queued != key);
-            if queue.is_empty() {
-                self.queues.remove(tenant);
-                self.ring.retain(|other| other != tenant);
-            }
-        }
+        self.waiting.retain(tenant, |queued| queued != key);
     }
 
     /// Begins the next lookup, if one may begin.
@@ -66,15 +55,7 @@ impl Turns {
         }
         let most = (self.places / 2).max(1);
         let of = |tenant: &TenantId| self.of_tenant.get(tenant).copied().unwrap_or(0);
-        let next = self.ring.iter().position(|tenant| of(tenant) < most)?;
-        let tenant = self.ring.remove(next)?;
-        let queue = self.queues.get_mut(&tenant)?;
-        let key = queue.pop_front()?;
-        if queue.is_empty() {
-            self.queues.remove(&tenant);
-        } else {
-            self.ring.push_back(tenant.clone());
-        }
+        let (tenant, key) = self.waiting.next(|tenant| of(tenant) < most, |_| true)?;
         self.running += 1;
         *self.of_tenant.entry(tenant.clone()).or_default() += 1;
         Some((tenant, key))

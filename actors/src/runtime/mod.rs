@@ -10,6 +10,7 @@ mod host;
 mod mailbox;
 mod shards;
 mod standing;
+mod turns;
 mod watchdog;
 
 pub use deadline::Deadline;
@@ -18,6 +19,7 @@ pub use host::{ActorState, Cx, Host, Reply, Request, Serve};
 pub use mailbox::{AskError, Mailbox, start};
 pub use shards::{Shards, stable_hash};
 pub use standing::{Answers, REPEAT, Standing};
+pub use turns::Turns;
 pub use watchdog::{Vitals, Watchdog};
 
 #[cfg(test)]

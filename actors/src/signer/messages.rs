@@ -16,7 +16,8 @@ impl Request for Lease {
     type Answer = Result<OpenKey, SignerError>;
 }
 
-/// A signature of this key did not verify with its own public half (contract §7): it signs no more until restart.
+/// A signature of this key did not verify with its own public half (contract §7): it signs no more until restart, in no
+/// actor of the same public key.
 #[derive(Debug)]
 pub struct Disable;
 

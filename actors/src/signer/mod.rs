@@ -4,6 +4,7 @@
 //! accepted the request; what must be exact is here: one key per backend, opened by one flight, disabled for good
 //! when a signature of its own does not verify.
 
+mod disabled;
 mod error;
 mod messages;
 
@@ -12,9 +13,11 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+pub use disabled::DisabledKeys;
 pub use error::SignerError;
 pub use messages::{Disable, Lease};
 
+use crate::domain::digest::Sha256Digest;
 use crate::domain::signing::KeyState;
 use crate::ports::{BackendError, Clock, Observer, SigningBackend, SigningKey};
 use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve};
@@ -48,7 +51,12 @@ pub struct Signer {
     opening: bool,
     waiting: Vec<Waiter>,
     failed: Option<(Duration, SignerError)>,
+    /// This actor's key is of no use, or no key of it ever will be.
     disabled: bool,
+    /// Digest of the public key; `None`: keys are made anew for every certificate.
+    key: Option<Sha256Digest>,
+    /// Keys that are of no use in any actor.
+    disabled_keys: DisabledKeys,
 }
 
 impl Signer {
@@ -61,7 +69,8 @@ impl Signer {
         published: watch::Sender<Option<OpenKey>>,
     ) -> Self {
         // A retired or revoked key is known and never opened.
-        let disabled = backend.info().state != KeyState::Active;
+        let info = backend.info();
+        let disabled = info.state != KeyState::Active;
         Self {
             backend,
             clock,
@@ -74,7 +83,22 @@ impl Signer {
             waiting: Vec::new(),
             failed: None,
             disabled,
+            key: info.key,
+            disabled_keys: DisabledKeys::default(),
         }
+    }
+
+    /// The same, which shares what other actors know of keys that are disabled, and tells them.
+    #[must_use]
+    pub fn knowing(self, disabled_keys: DisabledKeys) -> Self {
+        Self {
+            disabled_keys,
+            ..self
+        }
+    }
+
+    fn is_disabled(&self) -> bool {
+        self.disabled || self.disabled_keys.has(self.key)
     }
 
     fn cooling_down(&self) -> Option<SignerError> {
@@ -83,7 +107,7 @@ impl Signer {
     }
 
     fn open(&mut self, cx: &mut Cx<'_, Self>) {
-        if self.opening || self.disabled || self.cooling_down().is_some() {
+        if self.opening || self.is_disabled() || self.cooling_down().is_some() {
             return;
         }
         self.opening = true;
@@ -101,7 +125,7 @@ impl Signer {
     fn opened(&mut self, result: Result<OpenKey, BackendError>) {
         self.opening = false;
         match result {
-            Ok(key) if !self.disabled => {
+            Ok(key) if !self.is_disabled() => {
                 let not_after = key.identity().not_after;
                 self.observer
                     .key_expiry(self.backend.info().id.as_str(), not_after);
@@ -124,26 +148,34 @@ impl Signer {
         }
     }
 
-    /// A key that can sign no more for now is taken back: opening another is the circuit's probe.
+    /// A key that can sign no more for now is taken back: opening another is the circuit's probe. So is one that was disabled
+    /// in the hands of another actor.
     fn withdraw_lost(&mut self) {
+        if self.open.is_some() && self.is_disabled() {
+            self.withdraw();
+        }
         if self.open.as_ref().is_some_and(|key| key.is_lost()) {
             slog::warn!(self.log, "a signing key was lost and is opened anew"; "backend" => %self.backend.info().id);
-            self.open = None;
             self.opened_at = None;
-            self.published.send_replace(None);
+            self.withdraw();
         }
+    }
+
+    fn withdraw(&mut self) {
+        self.open = None;
+        self.published.send_replace(None);
     }
 
     fn live(&self, min_life: Duration) -> Option<OpenKey> {
         let now = self.clock.now();
         self.open
             .as_ref()
-            .filter(|key| !self.disabled && key.lives_for(min_life, now))
+            .filter(|key| !self.is_disabled() && key.lives_for(min_life, now))
             .cloned()
     }
 
     fn why_not(&self) -> SignerError {
-        if self.disabled {
+        if self.is_disabled() {
             return SignerError::Disabled;
         }
         self.failed
@@ -222,8 +254,10 @@ impl Serve<Disable> for Signer {
         slog::crit!(self.log, "a signature of our own does not verify: the key is disabled until restart";
             "backend" => %self.backend.info().id);
         self.disabled = true;
-        self.open = None;
-        self.published.send_replace(None);
+        if let Some(key) = self.key {
+            self.disabled_keys.add(key);
+        }
+        self.withdraw();
         Reply::Now(())
     }
 }

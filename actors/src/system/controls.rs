@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use crate::domain::ids::KeyId;
 use crate::domain::signing::KeyState;
 use crate::pipeline::{BackendHandle, Signers};
-use crate::ports::{Clock, ReleaseSource, SigningBackend};
+use crate::ports::{BackendInfo, Clock, ReleaseSource, SigningBackend};
 use crate::referrer::{Referrers, Trust};
 use crate::runtime::{AskError, Deadline, Mailbox, Vitals, start};
-use crate::signer::{Lease, Signer, SignerError};
+use crate::signer::{DisabledKeys, Lease, Signer, SignerError};
 
 /// Replaces signers and the trust in releases. There is one of each service, and whoever has it is the only one who changes
 /// anything; everyone else sees what is published.
@@ -24,6 +24,7 @@ pub struct Controls {
     pub(super) capacity: usize,
     pub(super) signers: watch::Sender<Arc<Signers>>,
     pub(super) referrer: Mailbox<Referrers>,
+    pub(super) disabled: DisabledKeys,
 }
 
 impl fmt::Debug for Controls {
@@ -50,8 +51,13 @@ impl Controls {
         Arc::clone(&self.signers.borrow())
     }
 
-    /// Starts the actor of a backend. One that is to sign must have opened its key, which tests it, before the deadline.
-    /// Nothing is changed by that, and the actor ends with its handle.
+    /// Whether a failed self-check has disabled this key, in the hands of any actor since the process began.
+    pub fn is_disabled(&self, backend: &BackendInfo) -> bool {
+        self.disabled.has(backend.key)
+    }
+
+    /// Starts the actor of a backend. One that is to sign must have opened its key, which tests it, before the deadline; a
+    /// disabled key is not opened. Nothing is changed by that, and the actor ends with its handle.
     ///
     /// # Errors
     /// [`Unopened`].
@@ -61,7 +67,7 @@ impl Controls {
         deadline: Deadline,
     ) -> Result<BackendHandle, Unopened> {
         let handle = self.begin(backend);
-        if handle.info.state == KeyState::Active {
+        if handle.info.state == KeyState::Active && !self.is_disabled(&handle.info) {
             let min_life = Duration::ZERO;
             let opened = handle.mailbox.ask(Lease { min_life }, deadline).await;
             let opened = opened.unwrap_or(Err(SignerError::Unavailable));
@@ -80,10 +86,16 @@ impl Controls {
         let info = backend.info();
         let (backend, clock) = (Arc::clone(backend), Arc::clone(&self.clock));
         let (observer, log) = (Arc::clone(&self.vitals.observer), self.vitals.log.clone());
+        let (disabled, known) = (self.disabled.clone(), self.disabled.clone());
         let mailbox = start(&self.arbiter, self.capacity, self.vitals.clone(), move || {
-            Signer::new(backend, clock, observer, log, published)
+            Signer::new(backend, clock, observer, log, published).knowing(known)
         });
-        BackendHandle { info, mailbox, open }
+        BackendHandle {
+            info,
+            mailbox,
+            open,
+            disabled,
+        }
     }
 
     /// From here on requests are signed by these. Those in progress end with what they began with; an actor that nobody uses

@@ -212,6 +212,7 @@ pub fn tuning() -> Tuning {
             },
         },
         replay_capacity: 1000,
+        verifications: 2,
         audit_linger: Duration::ZERO,
         stranger_qps: 1,
         stranger_burst: 5,

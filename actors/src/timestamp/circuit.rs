@@ -53,6 +53,14 @@ impl Circuit {
         }
     }
 
+    /// For how long the next question has been the one that the circuit hangs on; `None`: it is not.
+    pub(super) fn due_for(&self, now: Duration) -> Option<Duration> {
+        match self.state {
+            State::Open { until, .. } => now.checked_sub(until),
+            State::Closed { .. } | State::HalfOpen { .. } => None,
+        }
+    }
+
     /// Takes leave to ask. `Some(true)`: whether the circuit closes hangs on it.
     pub(super) fn ask(&mut self, now: Duration) -> Option<bool> {
         match self.state {

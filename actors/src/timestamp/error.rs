@@ -8,6 +8,9 @@ pub enum TimestampError {
     /// No answer in time, or it is left alone as it has not answered for a while.
     #[error("the timestamp authority does not answer: try again shortly")]
     Unavailable,
+    /// As many of the tenant's signatures wait for their turn as places are left.
+    #[error("too many signatures of this tenant wait for a timestamp: try again shortly")]
+    Crowded,
     /// Its answer is no timestamp over the signature by the configured authority.
     #[error("the timestamp authority's answer cannot be used: try again shortly")]
     Unusable,

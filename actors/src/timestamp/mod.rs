@@ -1,7 +1,7 @@
 //! TimestampActor: asks the configured authority for timestamps over signatures.
 //!
-//! What must be exact is here: how many questions are under way, who waits for a turn, and whether the authority is asked
-//! at all (`circuit.rs`). A question that got no answer is asked again after a pause, as long as somebody waits for it; one
+//! What must be exact is here: how many questions are under way, who waits for a turn, which tenants take one after the
+//! other, and whether the authority is asked at all (`circuit.rs`). A question that got no answer is asked again after a pause, as long as somebody waits for it; one
 //! that was answered wrongly is not.
 
 mod circuit;
@@ -10,7 +10,6 @@ mod messages;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,13 +21,17 @@ pub use messages::Obtain;
 
 use self::circuit::Circuit;
 use crate::domain::signing::Signature;
+use crate::domain::tenant::TenantId;
 use crate::ports::{Clock, Ids, Observer, Timestamp, TimestampSource, TimestampSourceError};
-use crate::runtime::{ActorState, Cx, Deadline, Panicked, Reply, Serve};
+use crate::runtime::{ActorState, Cx, Deadline, Panicked, Reply, Serve, Turns};
 
 /// How often the authority is asked for one timestamp at most.
 const TRIES: u32 = 3;
 /// A question that had less time says nothing of an authority that did not answer it.
 const FAIR_TIME: Duration = Duration::from_millis(500);
+/// For how long the question that decides over the circuit is left to askers who have more time than that. Where requests
+/// never have it, anyone's has to do.
+const LEFT_TO_OTHERS: Duration = Duration::from_secs(1);
 /// The pause before the second time; it doubles. Half of it is left to chance.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -63,6 +66,8 @@ pub struct TimestampParts {
     pub log: slog::Logger,
     /// Settings.
     pub policy: TimestampPolicy,
+    /// How many may wait. A tenant that has as many places as are left gets no more, so that no few of them take them all.
+    pub places: usize,
     /// Where it says how the authority is doing.
     pub published: watch::Sender<TimestampHealth>,
 }
@@ -74,13 +79,14 @@ pub struct Timestamps {
     circuit: Circuit,
     /// Questions under way. They outlive a panic, and are counted until they report back.
     running: usize,
-    waiting: VecDeque<Job>,
+    waiting: Turns<TenantId, Job>,
 }
 
 type Answer = Result<Timestamp, TimestampError>;
 
 #[derive(Debug)]
 struct Job {
+    tenant: TenantId,
     signature: Signature,
     until: Deadline,
     tries: u32,
@@ -103,23 +109,38 @@ impl Timestamps {
             parts,
             circuit,
             running: 0,
-            waiting: VecDeque::new(),
+            waiting: Turns::default(),
         }
     }
 
+    /// Everyone else's turn comes first, if anyone waits.
     fn take_up(&mut self, job: Job, cx: &mut Cx<'_, Self>) {
-        if self.running >= self.parts.policy.concurrency.max(1) {
-            self.waiting.push_back(job);
-        } else {
-            self.run(job, cx);
-        }
+        let tenant = job.tenant.clone();
+        self.waiting.push(&tenant, job);
+        self.take_turns(cx);
+    }
+
+    /// Whether a tenant has its share of those who wait.
+    fn is_crowded(&self, tenant: &TenantId) -> bool {
+        let left = self.parts.places.saturating_sub(self.waiting.len());
+        self.has_no_room() && self.waiting.of(tenant) >= left
+    }
+
+    fn has_no_room(&self) -> bool {
+        self.running >= self.parts.policy.concurrency.max(1)
     }
 
     fn run(&mut self, mut job: Job, cx: &mut Cx<'_, Self>) {
         if job.until.remaining().is_zero() {
             return job.end(Err(TimestampError::Unavailable));
         }
-        let Some(probe) = self.circuit.ask(self.parts.clock.monotonic()) else {
+        let now = self.parts.clock.monotonic();
+        // Whether it is asked again hangs on one question: who has no time for an answer would find out nothing.
+        let is_due = self.circuit.due_for(now).is_some_and(|due| due < LEFT_TO_OTHERS);
+        if is_due && job.until.remaining() < FAIR_TIME {
+            return job.end(Err(TimestampError::Unavailable));
+        }
+        let Some(probe) = self.circuit.ask(now) else {
             return job.end(Err(TimestampError::Unavailable));
         };
         if probe {
@@ -127,7 +148,7 @@ impl Timestamps {
         }
         self.running = self.running.saturating_add(1);
         job.tries = job.tries.saturating_add(1);
-        let begun = self.parts.clock.monotonic();
+        let begun = now;
         let (asked, until) = (
             self.parts.source.stamp(job.signature.clone()),
             job.until.instant(),
@@ -192,8 +213,8 @@ impl Timestamps {
 
     /// Those who wait, as far as there is room.
     fn take_turns(&mut self, cx: &mut Cx<'_, Self>) {
-        while self.running < self.parts.policy.concurrency.max(1) {
-            let Some(job) = self.waiting.pop_front() else {
+        while !self.has_no_room() {
+            let Some((_, job)) = self.waiting.next(|_| true, |_| true) else {
                 return;
             };
             self.run(job, cx);
@@ -228,16 +249,25 @@ impl ActorState for Timestamps {
     const NAME: &'static str = "timestamp";
 
     fn recover(&mut self) {
-        self.waiting.clear();
+        self.waiting = Turns::default();
         self.circuit.recover();
         self.publish();
     }
 }
 
 impl Serve<Obtain> for Timestamps {
-    fn serve(&mut self, Obtain { signature, until }: Obtain, cx: &mut Cx<'_, Self>) -> Reply<Answer> {
+    fn serve(&mut self, asked: Obtain, cx: &mut Cx<'_, Self>) -> Reply<Answer> {
+        let Obtain {
+            tenant,
+            signature,
+            until,
+        } = asked;
+        if self.is_crowded(&tenant) {
+            return Reply::Now(Err(TimestampError::Crowded));
+        }
         let (answer, receiver) = oneshot::channel();
         let job = Job {
+            tenant,
             signature,
             until,
             tries: 0,

@@ -17,8 +17,12 @@ struct Bench {
     health: watch::Receiver<TimestampHealth>,
 }
 
-/// Two questions at once; left alone for a second after three failures.
+/// Two questions at once, any number may wait; left alone for a second after three failures.
 fn bench() -> Bench {
+    bench_with(64)
+}
+
+fn bench_with(places: usize) -> Bench {
     let (source, clock, vitals) = (FakeTimestamps::default(), FakeClock::default(), testing::vitals());
     let published = watch::Sender::new(TimestampHealth::default());
     let health = published.subscribe();
@@ -29,6 +33,7 @@ fn bench() -> Bench {
         observer: Arc::clone(&vitals.observer),
         log: vitals.log.clone(),
         policy: testing::tuning().timestamp,
+        places,
         published,
     });
     Bench {
@@ -41,13 +46,23 @@ fn bench() -> Bench {
 
 impl Bench {
     async fn obtain_within(&self, patience: Duration) -> Result<Result<Timestamp, TimestampError>, AskError> {
-        let until = Deadline::after(patience);
+        self.obtain_for("acme", patience).await
+    }
+
+    async fn obtain_for(
+        &self,
+        tenant: &str,
+        patience: Duration,
+    ) -> Result<Result<Timestamp, TimestampError>, AskError> {
+        let (tenant, until) = (testing::tenant(tenant), Deadline::after(patience));
         let signature = Signature(b"signature".to_vec());
         // The asker's own patience is longer, so that it is seen what the actor says.
-        let asked = self
-            .mailbox
-            .ask(Obtain { signature, until }, Deadline::after(patience * 10));
-        asked.await
+        let ask = Obtain {
+            tenant,
+            signature,
+            until,
+        };
+        self.mailbox.ask(ask, Deadline::after(patience * 10)).await
     }
 
     async fn obtain(&self) -> Result<Timestamp, TimestampError> {
@@ -157,6 +172,100 @@ async fn questions_at_once_are_few_and_all_get_their_turn() {
     let (answers, ()) = futures_util::future::join(all, opened).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(bench.source.most.load(Ordering::SeqCst), 2);
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[actix::test]
+async fn tenants_take_turns_at_the_authority() {
+    let bench = std::rc::Rc::new(bench());
+    bench.source.open.set(false);
+    let order = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let ask = |tenant: &'static str| {
+        let (bench, order) = (std::rc::Rc::clone(&bench), std::rc::Rc::clone(&order));
+        // Each in a task of its own, so that they are told one by one.
+        actix::spawn(async move {
+            let answer = bench.obtain_for(tenant, PATIENCE).await;
+            order.borrow_mut().push(tenant);
+            assert!(matches!(answer, Ok(Ok(_))), "{answer:?}");
+        })
+    };
+    let mut all: Vec<_> = (0..20).map(|_| ask("busy")).collect();
+    all.extend(["quiet", "quiet", "other"].map(ask));
+    until(|| bench.asked() == 2 && bench.mailbox.in_use() == 23).await;
+    bench.source.open.set(true);
+    for one in all {
+        one.await.expect("no panic");
+    }
+    let order = order.borrow();
+    let place = |tenant| order.iter().position(|one| *one == tenant).expect("told");
+    // Two were being asked for when all others came.
+    assert!(place("quiet") < 6 && place("other") < 8, "{order:?}");
+}
+
+#[actix::test]
+async fn no_tenant_has_more_wait_than_places_are_left() {
+    let bench = bench_with(4);
+    bench.source.open.set(false);
+    // Two are asked for, of four places two are left to others.
+    let busy = join_all((0..9).map(|_| bench.obtain_for("busy", PATIENCE)));
+    let others = async {
+        until(|| bench.asked() == 2).await;
+        join_all(["quiet", "quiet"].map(|tenant| bench.obtain_for(tenant, PATIENCE))).await
+    };
+    let opened = async {
+        until(|| bench.mailbox.in_use() == 5).await;
+        bench.source.open.set(true);
+    };
+    let (busy, others, ()) = futures_util::future::join3(busy, others, opened).await;
+    let count = |answers: &[Result<Answer, AskError>], wanted: fn(&Answer) -> bool| {
+        answers.iter().flatten().filter(|answer| wanted(answer)).count()
+    };
+    let crowded = |answer: &Answer| *answer == Err(TimestampError::Crowded);
+    assert_eq!((count(&busy, Result::is_ok), count(&busy, crowded)), (4, 5));
+    assert_eq!((count(&others, Result::is_ok), count(&others, crowded)), (1, 1));
+    assert_eq!(bench.source.most.load(Ordering::SeqCst), 2);
+}
+
+#[actix::test]
+async fn whether_it_is_asked_again_hangs_on_who_has_time_for_an_answer() {
+    tokio::time::pause();
+    let bench = bench();
+    bench.source.answer.set(unusable());
+    for _ in 0..3 {
+        assert_eq!(bench.obtain().await, Err(TimestampError::Unusable));
+    }
+    bench.clock.advance(Duration::from_secs(1));
+    bench.source.answer.set(Ok(0));
+    let hurried = bench.obtain_within(FAIR_TIME - Duration::from_millis(1)).await;
+    assert_eq!(
+        (hurried, bench.asked()),
+        (Ok(Err(TimestampError::Unavailable)), 3)
+    );
+    assert!(bench.is_open());
+    // If nobody has time, anyone's question has to do.
+    bench.clock.advance(LEFT_TO_OTHERS);
+    bench.source.open.set(false);
+    let hurried = bench.obtain_within(Duration::from_millis(90)).await;
+    assert_eq!(
+        (hurried, bench.asked()),
+        (Ok(Err(TimestampError::Unavailable)), 4)
+    );
+    bench.source.open.set(true);
+    bench.clock.advance(Duration::from_secs(2));
+    assert!(
+        bench
+            .obtain_within(FAIR_TIME * 2)
+            .await
+            .is_ok_and(|answer| answer.is_ok())
+    );
+    assert!(!bench.is_open());
+    assert!(
+        bench
+            .obtain_within(Duration::from_millis(90))
+            .await
+            .is_ok_and(|answer| answer.is_ok())
+    );
 }
 
 #[actix::test]

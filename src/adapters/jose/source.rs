@@ -1,5 +1,6 @@
 //! Where the key set of an issuer is, and getting it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,23 +26,71 @@ pub enum KeysLocation {
     File(PathBuf),
 }
 
-/// SubjectPublicKeyInfo, DER, of this service's signing keys, as of now: a reload may add some.
+/// SubjectPublicKeyInfo, DER, of this service's signing keys, as of now, beside the keys that issuers were seen to publish. No
+/// key is in both: whoever fetches a key set compares it with ours, and a reload compares new ones of ours with theirs. Clones
+/// share all of it.
 #[derive(Clone, Debug)]
-pub struct OwnKeys(watch::Receiver<Arc<[Vec<u8>]>>);
+pub struct OwnKeys {
+    ours: watch::Receiver<Arc<[Vec<u8>]>>,
+    /// By issuer.
+    theirs: watch::Sender<BTreeMap<String, Seen>>,
+}
+
+/// Key sets of one issuer.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// In use.
+    accepted: Option<KeySet>,
+    /// The newest, whatever became of it.
+    newest: Option<KeySet>,
+}
 
 impl OwnKeys {
     /// As they are published.
     pub fn published(keys: watch::Receiver<Arc<[Vec<u8>]>>) -> Self {
-        Self(keys)
+        Self {
+            ours: keys,
+            theirs: watch::Sender::default(),
+        }
     }
 
     /// These, for good.
     pub fn fixed(keys: Arc<[Vec<u8>]>) -> Self {
-        Self(watch::Sender::new(keys).subscribe())
+        Self::published(watch::Sender::new(keys).subscribe())
     }
 
     fn now(&self) -> Arc<[Vec<u8>]> {
-        Arc::clone(&self.0.borrow())
+        Arc::clone(&self.ours.borrow())
+    }
+
+    fn see(&self, issuer: &str, keys: &KeySet) {
+        self.theirs.send_modify(|theirs| {
+            theirs.entry(issuer.to_owned()).or_default().newest = Some(keys.clone());
+        });
+    }
+
+    fn accept(&self, issuer: &str, keys: &KeySet) {
+        self.theirs.send_modify(|theirs| {
+            theirs.entry(issuer.to_owned()).or_default().accepted = Some(keys.clone());
+        });
+    }
+
+    /// Which of their keys one of these is, if any. These must be published first: a key set that arrives meanwhile is then
+    /// seen here, or compared with them there.
+    ///
+    /// # Errors
+    /// They cannot be compared.
+    pub fn find_theirs(&self, keys: &[Vec<u8>]) -> Result<Option<String>, String> {
+        let theirs = self.theirs.borrow().clone();
+        for (issuer, seen) in theirs {
+            for set in [seen.accepted, seen.newest].iter().flatten() {
+                let shared = shared_key(set, keys).map_err(|why| why.to_string())?;
+                if let Some(kid) = shared {
+                    return Ok(Some(format!("key {kid} of {issuer}")));
+                }
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -70,12 +119,15 @@ pub(crate) async fn fetch_key_set(http: &Http, source: &KeySource) -> Result<Key
     };
     let refuse = |why: &dyn std::fmt::Display| fetch::unavailable(&format!("{shown}: {why}"));
     let keys = KeySet::parse(&document).map_err(|why| refuse(&why))?;
+    // First seen, then compared: see `find_theirs`.
+    source.own_keys.see(&source.issuer, &keys);
     let own = source.own_keys.now();
     if let Some(kid) = shared_key(&keys, &own).map_err(|why| refuse(&why))? {
         return Err(refuse(&format_args!(
             "its key {kid} is a signing key of this service: make a new key for signing"
         )));
     }
+    source.own_keys.accept(&source.issuer, &keys);
     Ok(keys)
 }
 
@@ -147,7 +199,17 @@ mod tests {
             own_keys: OwnKeys::published(ours.subscribe()),
         };
         let http = Http::new(None, TIMEOUT).unwrap();
+        let shared = |key: &PKey<openssl::pkey::Private>| {
+            let key = key.public_key_to_der().unwrap();
+            source.own_keys.find_theirs(&[key]).unwrap()
+        };
+        assert_eq!(shared(&theirs), None, "nothing was seen yet");
         assert!(fetch_key_set(&http, &source).await.is_ok());
+        assert_eq!(
+            shared(&theirs).as_deref(),
+            Some("key k of https://issuer.example")
+        );
+        assert_eq!(shared(&testkit::p256()), None);
         ours.send_replace(Arc::from([theirs.public_key_to_der().unwrap()]));
         assert!(fetch_key_set(&http, &source).await.is_err());
     }

@@ -341,9 +341,22 @@ fn key_state(key: &TrustedKey, moment: Moment) -> Result<String, String> {
         (KeyState::Revoked, moment) if key.revoked_from.is_none_or(|from| moment.latest() >= from) => {
             return Err(format!("{name} is revoked for signatures of that time"));
         }
+        // Whoever still has its private half could have any number of timestamps made since.
+        (KeyState::Retired, _) if key.valid_for.end.is_none() => {
+            let remedy = "get the published keys anew";
+            return Err(format!(
+                "{name} is retired, and nothing says since when: {remedy}"
+            ));
+        }
         _ => {}
     }
     let (when, how) = (moment.time(), moment.how());
+    if let Some(end) = key.valid_for.end.filter(|end| moment.latest() > *end) {
+        let (end, when) = (show(end), show(moment.latest()));
+        return Err(format!(
+            "{name} signs no more since {end}: not valid at {when} ({how})"
+        ));
+    }
     if !key.valid_for.contains(when) {
         return Err(format!("{name} is not valid at {}", show(when)));
     }

@@ -2,7 +2,7 @@ use chrono::Duration;
 use openssl::pkey::PKey;
 use serde_json::{Value, json};
 use signer_actors::domain::ids::KeyId;
-use signer_actors::domain::signing::{Algorithm, Signature, SigningIdentity, SigningMode};
+use signer_actors::domain::signing::{Algorithm, KeyLife, Signature, SigningIdentity, SigningMode};
 
 use super::*;
 use crate::bundle::envelope::Envelope;
@@ -86,7 +86,7 @@ fn every_form_verifies_with_every_kind_of_key() {
         let payload = statement().to_string().into_bytes();
         let (envelope, identity) = (sign(&key, &payload), identity(&key, &[]));
         let published = PublishedKeys {
-            keys: vec![PublishedKey::new(&identity, KeyState::Active, None)],
+            keys: vec![PublishedKey::new(&identity, KeyLife::ACTIVE)],
         };
         let published = serde_json::to_vec(&published).unwrap();
         for trust in [
@@ -170,18 +170,18 @@ fn states_of_published_keys_count() {
         (KeyState::Active, None, true),
         (KeyState::Retired, None, false),
         (KeyState::Retired, Some(now() - Duration::days(2)), true),
-        (KeyState::Retired, Some(now()), false), // after its notAfter
+        (KeyState::Retired, Some(now()), false), // after its retirement
         (KeyState::Revoked, None, false),
         (KeyState::Revoked, Some(revoked_from), false),
         (KeyState::Revoked, Some(revoked_from - Duration::seconds(1)), true),
     ];
     for (state, at, expected) in cases {
-        let mut published = PublishedKey::new(&identity, state, None);
-        match state {
-            KeyState::Active => {}
-            KeyState::Retired => published.not_after = Some(now() - Duration::hours(1)),
-            KeyState::Revoked => published.revoked_from = Some(revoked_from),
-        }
+        let life = KeyLife {
+            state,
+            retired_from: (state == KeyState::Retired).then(|| now() - Duration::hours(1)),
+            revoked_from: (state == KeyState::Revoked).then_some(revoked_from),
+        };
+        let published = PublishedKey::new(&identity, life);
         let mut trust = Trust::default();
         trust
             .add_published(&PublishedKeys {

@@ -9,6 +9,7 @@ use crate::crypto::PrivateKey;
 use crate::dev::timestamps::{Asked, Stamper};
 use crate::x509::der::{OCTET_STRING, OID, SEQUENCE};
 use crate::x509::test_pki::TestCa;
+use signer_actors::domain::signing::KeyLife;
 
 /// As an authority is asked (RFC 3161 §2.4.1): `SEQUENCE { SEQUENCE { id-sha256 }, OCTET STRING }`.
 fn stamp(stamper: &Stamper, signature: &[u8], time: DateTime<Utc>) -> Vec<u8> {
@@ -137,7 +138,8 @@ fn timestamps_over_something_else_spoil_a_bundle() {
     assert_eq!(failing(&report), ["timestamps"]);
 }
 
-/// Contract §7: a retired key verifies what was timestamped before; a revoked one what was before `revokedFrom`.
+/// Contract §7: a retired key verifies what was timestamped before its retirement; a revoked one what was before
+/// `revokedFrom`, and before its retirement if it was retired first.
 #[test]
 fn keys_that_sign_no_more_vouch_for_what_a_timestamp_proves() {
     let stamper = Stamper::generate().unwrap();
@@ -151,16 +153,26 @@ fn keys_that_sign_no_more_vouch_for_what_a_timestamp_proves() {
     let bare = SigstoreBundle::new(envelope, &identity, &[]);
     let options = Options::at_present(signed + Duration::days(3));
     let from = |seconds| Some(signed + Duration::seconds(seconds));
-    for (state, revoked_from, with, without) in [
-        (KeyState::Active, None, true, true),
-        (KeyState::Retired, None, true, false),
-        (KeyState::Revoked, None, false, false),
-        (KeyState::Revoked, from(-1), false, false),
-        (KeyState::Revoked, from(0), false, false),
-        (KeyState::Revoked, from(1), true, false),
+    for (state, retired_from, revoked_from, with, without) in [
+        (KeyState::Active, None, None, true, true),
+        (KeyState::Retired, None, None, false, false),
+        (KeyState::Retired, from(-1), None, false, false),
+        (KeyState::Retired, from(0), None, true, false),
+        (KeyState::Retired, from(1), None, true, false),
+        (KeyState::Revoked, None, None, false, false),
+        (KeyState::Revoked, None, from(-1), false, false),
+        (KeyState::Revoked, None, from(0), false, false),
+        (KeyState::Revoked, None, from(1), true, false),
+        (KeyState::Revoked, from(0), from(1), true, false),
+        (KeyState::Revoked, from(-1), from(1), false, false),
     ] {
+        let life = KeyLife {
+            state,
+            retired_from,
+            revoked_from,
+        };
         let published = PublishedKeys {
-            keys: vec![PublishedKey::new(&identity, state, revoked_from)],
+            keys: vec![PublishedKey::new(&identity, life)],
         };
         let trust = Trust::parse(&serde_json::to_vec(&published).unwrap()).unwrap();
         let trust = trusting(trust, &stamper);
@@ -168,13 +180,40 @@ fn keys_that_sign_no_more_vouch_for_what_a_timestamp_proves() {
             let report = Document::bundle(bundle.clone())
                 .unwrap()
                 .verify(Some(&trust), &options);
-            assert_eq!(
-                report.verified, expected,
-                "{state:?} {revoked_from:?} {:?}",
-                report.checks
-            );
+            assert_eq!(report.verified, expected, "{life:?} {:?}", report.checks);
         }
     }
+}
+
+/// What an authority says to within a second may have been a second later.
+#[test]
+fn a_retirement_is_compared_with_the_latest_time_that_is_proven() {
+    let (identity, end) = (identity(&PrivateKey::generate_p256().unwrap(), &[]), now());
+    let life = KeyLife {
+        state: KeyState::Retired,
+        retired_from: Some(end),
+        revoked_from: None,
+    };
+    let mut trust = Trust::default();
+    let keys = vec![PublishedKey::new(&identity, life)];
+    trust.add_published(&PublishedKeys { keys }).unwrap();
+    let [key] = &trust.keys[..] else {
+        panic!("{trust:?}")
+    };
+    let judged = |before, accuracy| {
+        let time = end - Duration::milliseconds(before);
+        key_state(key, Moment::Proven(time, Duration::milliseconds(accuracy))).is_ok()
+    };
+    for (before, accuracy, counts) in [
+        (0, 0, true),
+        (1000, 1000, true),
+        (999, 1000, false),
+        (0, 1, false),
+    ] {
+        assert_eq!(judged(before, accuracy), counts, "{before} {accuracy}");
+    }
+    assert!(key_state(key, Moment::Given(end)).is_ok());
+    assert!(key_state(key, Moment::Given(end + Duration::seconds(1))).is_err());
 }
 
 #[test]

@@ -1,15 +1,14 @@
 //! `kind = "file"`
 
-use chrono::{DateTime, Utc};
 use signer_actors::domain::ids::KeyId;
-use signer_actors::domain::signing::{Algorithm, KeyState};
+use signer_actors::domain::signing::{Algorithm, KeyLife, KeyState};
 
 use super::super::files::{self, PublicFile};
 use super::super::pem;
 use super::super::reader::{Section, key, required};
 use super::super::secret::{Secret, Use};
 use super::key_id;
-use super::life::{self, Life};
+use super::life;
 use crate::crypto;
 
 /// A key in a PEM file.
@@ -23,10 +22,8 @@ pub struct FileKey {
     pub algorithm: Algorithm,
     /// RFC 6979 nonces (ECDSA only).
     pub deterministic: bool,
-    /// Active, retired or revoked.
-    pub state: KeyState,
-    /// From when on its signatures count for nothing; present exactly when it is revoked.
-    pub revoked_from: Option<DateTime<Utc>>,
+    /// Active, retired or revoked, and since when.
+    pub life: KeyLife,
     /// Its public key, SubjectPublicKeyInfo, DER.
     pub public_key_der: Vec<u8>,
 }
@@ -75,8 +72,8 @@ pub(super) fn read(s: &mut Section<'_>) -> Option<FileKey> {
         false,
         "Nonces by RFC 6979, so that equal requests give equal signatures. For ECDSA; others do not need it.",
     ));
-    let Life { state, revoked_from } = life::life(s)?;
-    let material = material(s, state, private?, passphrase?, public?)?;
+    let life = life::life(s)?;
+    let material = material(s, life.state, private?, passphrase?, public?)?;
     let algorithm = algorithm?;
     let public_key_der = public_part(s, &material, algorithm)?;
     Some(FileKey {
@@ -84,8 +81,7 @@ pub(super) fn read(s: &mut Section<'_>) -> Option<FileKey> {
         key: material,
         algorithm,
         deterministic: deterministic?,
-        state,
-        revoked_from,
+        life,
         public_key_der,
     })
 }

@@ -1,18 +1,13 @@
-//! What every key that does not come and go has: an algorithm, and a state.
+//! What every key that does not come and go has: an algorithm, and a life.
 
-use chrono::{DateTime, Utc};
-use signer_actors::domain::signing::{Algorithm, KeyState};
+use chrono::{DateTime, TimeDelta, Utc};
+use signer_actors::domain::signing::{Algorithm, KeyLife, KeyState};
 
-use super::super::error::Problem;
-use super::super::layers::Layers;
+use super::super::parse;
 use super::super::reader::{Section, key, required};
 
-/// State and the end of trust.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Life {
-    pub(super) state: KeyState,
-    pub(super) revoked_from: Option<DateTime<Utc>>,
-}
+/// How far ahead a retirement may be without a word: the replicas are reloaded one after the other.
+const AHEAD: TimeDelta = TimeDelta::days(1);
 
 /// The key's only algorithm.
 pub(super) fn algorithm(s: &mut Section<'_>) -> Option<Algorithm> {
@@ -33,13 +28,13 @@ pub(super) fn algorithm(s: &mut Section<'_>) -> Option<Algorithm> {
     )
 }
 
-/// `state` and `revoked_from`, which have to agree.
-pub(super) fn life(s: &mut Section<'_>) -> Option<Life> {
+/// `state`, `retired_from` and `revoked_from`, which have to agree.
+pub(super) fn life(s: &mut Section<'_>) -> Option<KeyLife> {
     let state = s.choice(
         key(
             "state",
             "active",
-            "active: signs; retired: verifies what it signed; revoked: see revoked_from.",
+            "active: signs; retired: see retired_from; revoked: see revoked_from.",
         ),
         &[
             ("active", KeyState::Active),
@@ -47,43 +42,66 @@ pub(super) fn life(s: &mut Section<'_>) -> Option<Life> {
             ("revoked", KeyState::Revoked),
         ],
     );
+    let retired_from = s.optional(
+        key(
+            "retired_from",
+            "",
+            "For a retired key: the time, RFC 3339, from which it signs no more. What a timestamp proves to be of before counts.",
+        ),
+        |text, _| parse::moment(text),
+    );
     let revoked_from = s.optional(
         key(
             "revoked_from",
             "",
             "For a revoked key: the time, RFC 3339, from which its signatures count for nothing.",
         ),
-        time,
+        |text, _| parse::moment(text),
     );
-    let (state, revoked_from) = (state?, revoked_from?);
-    check_state(s, state, revoked_from);
-    Some(Life { state, revoked_from })
+    let life = KeyLife {
+        state: state?,
+        retired_from: retired_from?,
+        revoked_from: revoked_from?,
+    };
+    check_retirement(s, life, Utc::now());
+    check_revocation(s, life);
+    Some(life)
 }
 
-fn time(text: &str, _: &Layers) -> Result<DateTime<Utc>, Problem> {
-    let parsed = DateTime::parse_from_rfc3339(text).map(|time| time.with_timezone(&Utc));
-    parsed.map_err(|_| {
-        let problem = format!("{text:?} is not a time");
-        Problem::new(problem, "write it as RFC 3339: \"2026-10-01T12:00:00Z\"")
-    })
+/// Without the time nobody could tell a timestamp of before the retirement from one of after it.
+fn check_retirement(s: &mut Section<'_>, life: KeyLife, now: DateTime<Utc>) {
+    match (life.state, life.retired_from) {
+        (KeyState::Retired, None) => s.refuse(
+            "retired_from",
+            "is not set though the key is retired",
+            "give the time from which no replica signs with it any more: \"2026-10-01T12:00:00Z\"",
+        ),
+        (KeyState::Active, Some(_)) => s.refuse(
+            "retired_from",
+            "is set though the key is active",
+            "set state = \"retired\", or remove it",
+        ),
+        (_, Some(from)) if from.signed_duration_since(now) > AHEAD => s.warn(
+            "retired_from",
+            "is more than a day ahead: until then timestamps prove the key's signatures",
+            "give the time from which no replica signs with it any more",
+        ),
+        _ => {}
+    }
 }
 
-fn check_state(s: &mut Section<'_>, state: KeyState, revoked_from: Option<DateTime<Utc>>) {
-    match (state, revoked_from) {
-        (KeyState::Revoked, None) => {
-            s.refuse(
-                "revoked_from",
-                "is not set though the key is revoked",
-                "give the time of the compromise",
-            );
-        }
-        (KeyState::Active | KeyState::Retired, Some(_)) => {
-            s.refuse(
-                "revoked_from",
-                "is set though the key is not revoked",
-                "set state = \"revoked\", or remove it",
-            );
-        }
+fn check_revocation(s: &mut Section<'_>, life: KeyLife) {
+    match (life.state, life.revoked_from) {
+        (KeyState::Revoked, None) => s.refuse(
+            "revoked_from",
+            "is not set though the key is revoked",
+            "give the time of the compromise",
+        ),
+        (KeyState::Active | KeyState::Retired, Some(_)) => s.refuse(
+            "revoked_from",
+            "is set though the key is not revoked",
+            "set state = \"revoked\", or remove it",
+        ),
         _ => {}
     }
 }

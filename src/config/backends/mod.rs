@@ -10,6 +10,7 @@ mod pkcs11;
 mod remote;
 mod vault;
 
+use chrono::{DateTime, Utc};
 use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::{KeyState, SigningMode};
 
@@ -69,8 +70,17 @@ impl Backend {
     pub fn is_active(&self) -> bool {
         match self {
             Self::Fulcio(_) => true,
-            Self::File(file) => file.state == KeyState::Active,
-            Self::Remote(remote) => remote.state == KeyState::Active,
+            Self::File(file) => file.life.state == KeyState::Active,
+            Self::Remote(remote) => remote.life.state == KeyState::Active,
+        }
+    }
+
+    /// From when on it signs no more, if it was retired.
+    pub fn retired_from(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Fulcio(_) => None,
+            Self::File(file) => file.life.retired_from,
+            Self::Remote(remote) => remote.life.retired_from,
         }
     }
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use signer_actors::domain::ids::KeyId;
-use signer_actors::domain::signing::{Algorithm, KeyState};
+use signer_actors::domain::signing::{Algorithm, KeyLife};
 
 use super::super::files::{self, PublicFile};
 use super::super::pem;
@@ -13,7 +12,7 @@ use super::aws::{self, Aws};
 use super::azure::{self, Azure};
 use super::gcp::{self, Gcp};
 use super::key_id;
-use super::life::{self, Life};
+use super::life;
 use super::pkcs11::{self, Pkcs11};
 use super::vault::{self, Vault};
 use crate::crypto;
@@ -35,10 +34,8 @@ pub struct Remote {
     pub timeout: Duration,
     /// Signatures at once.
     pub concurrency: usize,
-    /// Active, retired or revoked.
-    pub state: KeyState,
-    /// From when on its signatures count for nothing; present exactly when it is revoked.
-    pub revoked_from: Option<DateTime<Utc>>,
+    /// Active, retired or revoked, and since when.
+    pub life: KeyLife,
 }
 
 /// Where such a key is.
@@ -94,7 +91,7 @@ pub(super) fn read(s: &mut Section<'_>, kind: &str) -> Option<Remote> {
         ),
         1..=1024,
     );
-    let Life { state, revoked_from } = life::life(s)?;
+    let life = life::life(s)?;
     let (public_key, algorithm) = (public_key?, algorithm?);
     let public_key_der = pinned(s, &public_key, algorithm)?;
     check_algorithm(s, service.as_ref(), algorithm)?;
@@ -106,8 +103,7 @@ pub(super) fn read(s: &mut Section<'_>, kind: &str) -> Option<Remote> {
         algorithm,
         timeout: timeout?,
         concurrency: concurrency?,
-        state,
-        revoked_from,
+        life,
     })
 }
 

@@ -58,7 +58,7 @@ fn a_key_in_vault_is_read() {
     assert!(
         matches!(&vault.login, VaultLogin::AppRole { mount, role_id, .. } if mount == "approle" && role_id == "signer")
     );
-    assert_eq!((remote.concurrency, remote.state), (32, KeyState::Active));
+    assert_eq!((remote.concurrency, remote.life.state), (32, KeyState::Active));
     assert!(!format!("{remote:?}").contains("7b5a1c5e"));
     let by_token = VAULT.replace(
         "role_id = \"signer\"\nsecret_id = \"file:secret-id\"",
@@ -141,6 +141,26 @@ fn what_a_key_in_vault_must_not_be() {
             "state = \"revoked\"\nalgorithm",
             ".revoked_from: is not set though the key is revoked",
         ),
+        (
+            "algorithm",
+            "state = \"retired\"\nalgorithm",
+            ".retired_from: is not set though the key is retired",
+        ),
+        (
+            "algorithm",
+            "retired_from = \"2026-10-01T00:00:00Z\"\nalgorithm",
+            ".retired_from: is set though the key is active",
+        ),
+        (
+            "algorithm",
+            "state = \"retired\"\nretired_from = \"2026-10-01\"\nalgorithm",
+            ".retired_from: \"2026-10-01\" is not a moment",
+        ),
+        (
+            "algorithm",
+            "state = \"retired\"\nretired_from = \"2026-10-01T00:00:00Z\"\nrevoked_from = \"2026-10-01T00:00:00Z\"\nalgorithm",
+            ".revoked_from: is set though the key is not revoked",
+        ),
     ] {
         assert!(VAULT.contains(from), "{from}");
         let errors = site.errors(&with(&VAULT.replacen(from, to, 1)));
@@ -151,6 +171,32 @@ fn what_a_key_in_vault_must_not_be() {
         );
         assert!(!errors.join("\n").contains("7b5a1c5e"), "{errors:#?}");
     }
+}
+
+/// A key that was retired may be revoked later, and both times are told.
+#[test]
+fn keys_that_sign_no_more_say_since_when() {
+    let site = site();
+    let life = |life: &str| {
+        let text = with(&VAULT.replacen("algorithm", &format!("{life}\nalgorithm"), 1));
+        let settings = site.load(&text).expect("a good configuration");
+        let backend = settings.signing.backends.last().expect("a backend");
+        (
+            backend.retired_from(),
+            settings
+                .warnings
+                .iter()
+                .any(|warning| warning.key.ends_with("retired_from")),
+        )
+    };
+    let october = chrono::DateTime::from_timestamp(1_790_812_800, 0); // date -u -d 2026-10-01 +%s
+    assert_eq!(life(""), (None, false));
+    let retired = "state = \"retired\"\nretired_from = \"2026-10-01T02:00:00+02:00\"";
+    assert_eq!(life(retired), (october, false));
+    let revoked = "state = \"revoked\"\nretired_from = \"2026-10-01T00:00:00Z\"\nrevoked_from = \"2026-11-01T00:00:00Z\"";
+    assert_eq!(life(revoked), (october, false));
+    let (_, warned) = life("state = \"retired\"\nretired_from = \"2999-10-01T00:00:00Z\"");
+    assert!(warned, "until then anybody's timestamp would do");
 }
 
 const HSM: &str = r#"

@@ -658,7 +658,7 @@ fn backends_fit_the_rest() {
         (
             LOCAL,
             "deterministic = true",
-            "state = \"retired\"",
+            "state = \"retired\"\nretired_from = \"2026-10-01T00:00:00Z\"",
             "signing.default_mode: is kms, but no active backend",
         ),
         (

@@ -98,7 +98,7 @@ impl Site {
         self.chmod(name, 0o600);
     }
 
-    pub(super) fn private(&self, name: &str, key: &PKey<Private>) {
+    pub(in crate::config) fn private(&self, name: &str, key: &PKey<Private>) {
         self.write(name, &key.private_key_to_pem_pkcs8().expect("PEM"));
     }
 

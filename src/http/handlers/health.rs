@@ -165,6 +165,7 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
         .timestamps
         .iter()
         .for_each(|timestamps| timestamps.mailbox.observe());
+    services.verifying.observe();
     services.audit.observe();
     HttpResponse::Ok()
         .content_type(CONTENT_TYPE)

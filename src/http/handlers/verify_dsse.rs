@@ -10,7 +10,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use signer_actors::domain::caller::{Scope, SenderBinding};
+use signer_actors::domain::tenant::TenantId;
 use signer_actors::pipeline::{Context, Failure, Refusal, Stage, charge_question};
+use signer_actors::places::TakePlace;
 use signer_actors::runtime::{AskError, Deadline};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -65,7 +67,7 @@ pub async fn verify_dsse(
     };
     // Whoever asks beyond the rate takes no place.
     let rate = charge_question(&state.services, &session, &context).await?;
-    let place = place(&state, &context).await?;
+    let place = place(&state, session.principal().token().tenant.clone(), &context).await?;
     // A body may be as long as the largest predicate: all of this is work for another thread than the one that serves.
     let (place, asked) = beside(move || {
         let asked = parse_verify_request(&bytes);
@@ -92,13 +94,20 @@ pub async fn verify_dsse(
     Ok(held.until_read(response.content_type("application/json").body(told)))
 }
 
-/// One of the few places for such work; it is held until the work is done, whoever still waits for it.
-async fn place(state: &AppState, context: &Context) -> Result<OwnedSemaphorePermit, Problem> {
-    let place = Arc::clone(&state.verifying).acquire_owned();
-    let place = tokio::time::timeout_at(context.deadline.instant(), place).await;
-    let late = || Problem::from(Failure::new(Stage::Shape, AskError::Deadline));
-    // The semaphore is never closed.
-    place.ok().and_then(Result::ok).ok_or_else(late)
+/// One of the few places for such work, tenants in turn; it is held until the work is done, whoever still waits for it.
+async fn place(
+    state: &AppState,
+    tenant: TenantId,
+    context: &Context,
+) -> Result<OwnedSemaphorePermit, Problem> {
+    let until = context.deadline;
+    let asked = state
+        .services
+        .verifying
+        .ask(TakePlace { tenant, until }, until)
+        .await;
+    let place = asked.and_then(|place| place.ok_or(AskError::Overloaded));
+    place.map_err(|error| Failure::new(Stage::Shape, error).into())
 }
 
 /// On a thread of its own. A panic goes on here, as in a handler.

@@ -49,7 +49,7 @@ impl Observer for Metrics {
     }
 
     fn mailbox(&self, actor: &'static str, in_use: usize, capacity: usize) {
-        let gauge = |known: &Known<IntGauge, 8>, all: &IntGaugeVec, value: usize| {
+        let gauge = |known: &Known<IntGauge, 9>, all: &IntGaugeVec, value: usize| {
             let value = i64::try_from(value).unwrap_or(i64::MAX);
             match known.get(actor) {
                 Some(child) => child.set(value),

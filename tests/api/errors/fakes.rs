@@ -78,7 +78,6 @@ pub(super) fn brittle() -> String {
         proxies: Default::default(),
         bodies: signer::http::budget::BodyBudget::new(8 << 20),
         documents: tokio::sync::watch::Sender::default().subscribe(),
-        verifying: Arc::new(tokio::sync::Semaphore::new(1)),
     };
     let api = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let base = format!("http://{}", api.local_addr().unwrap());

@@ -21,7 +21,9 @@ pub(crate) use mint::{
 };
 pub(crate) use raw::Raw;
 pub(crate) use wire::Wire;
-pub(crate) use world::{AUDIT_ORIGIN, KEY, OTHER_KEY, RETIRED_KEY, TIMESTAMPS, World, journal_groups};
+pub(crate) use world::{
+    AUDIT_ORIGIN, KEY, OTHER_KEY, RETIRED_FROM, RETIRED_KEY, TIMESTAMPS, World, journal_groups,
+};
 
 use std::time::Duration;
 

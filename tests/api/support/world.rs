@@ -20,6 +20,8 @@ pub(crate) const OTHER_KEY: &str = "other-2026";
 pub(crate) const AUDIT_ORIGIN: &str = "signer.test/audit/1";
 /// A key that signs no more.
 pub(crate) const RETIRED_KEY: &str = "main-2025";
+/// Since when.
+pub(crate) const RETIRED_FROM: &str = "2026-01-31T23:00:00Z";
 
 /// Changes to the configuration: there is a timestamp authority.
 pub(crate) const TIMESTAMPS: &str =
@@ -166,6 +168,7 @@ impl World {
             public_key = "retired.pub"
             algorithm = "ecdsa-p256-sha256"
             state = "retired"
+            retired_from = "{RETIRED_FROM}"
             [state]
             directory = "state"
             [audit]

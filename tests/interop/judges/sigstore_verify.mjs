@@ -1,6 +1,7 @@
 // Judge: verifies a Sigstore bundle with sigstore-js, which shares no code with the signer.
 //
 //   node sigstore_verify.mjs BUNDLE.json --key PUBLIC_KEY.pem
+//   node sigstore_verify.mjs BUNDLE.json --trusted-root ROOT.json --keys KEYS.json   (GET /trust/keys)
 //   node sigstore_verify.mjs BUNDLE.json --trusted-root ROOT.json --subject SAN --issuer URL [--at TIME]
 //
 // No transparency log and no certificate log is asked for. A keyless bundle needs a time: its own timestamps, or
@@ -22,9 +23,17 @@ function judge(path, options) {
   }
   const root = TrustedRoot.fromJSON(options['trusted-root'] ? readJson(options['trusted-root']) : {});
   const keys = {};
-  if (options.key) {
-    const rawBytes = createPublicKey(readFileSync(options.key)).export({ type: 'spki', format: 'der' });
-    keys[createHash('sha256').update(rawBytes).digest('base64')] = { rawBytes };
+  const trustKey = (pem, validFor) => {
+    const rawBytes = createPublicKey(pem).export({ type: 'spki', format: 'der' });
+    keys[createHash('sha256').update(rawBytes).digest('base64')] = { rawBytes, validFor };
+  };
+  const moment = (text) => (text === undefined ? undefined : new Date(text));
+  if (options.key) trustKey(readFileSync(options.key));
+  if (options.keys) {
+    for (const { publicKey, state, notBefore, notAfter } of readJson(options.keys).keys) {
+      // What is revoked has another end than its validity: this judge does not go into it.
+      if (state !== 'revoked') trustKey(publicKey, { start: moment(notBefore), end: moment(notAfter) });
+    }
   }
   const entity = toSignedEntity(bundle);
   const thresholds = { ctlogThreshold: 0, tlogThreshold: 0, timestampThreshold: 0 };
@@ -53,7 +62,7 @@ function judge(path, options) {
 const text = { type: 'string' };
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { key: text, 'trusted-root': text, subject: text, issuer: text, at: text },
+  options: { key: text, keys: text, 'trusted-root': text, subject: text, issuer: text, at: text },
 });
 try {
   if (positionals.length !== 1) throw new Error('name one bundle');

@@ -132,3 +132,49 @@ async fn a_key_that_cannot_be_opened_takes_nobodys_place() {
     assert!(hung.await.is_err());
     assert_eq!(rig.signed_by().await, "file");
 }
+
+/// A key that made a signature which does not verify signs no more, whatever table or id a reload gives it; another key does.
+#[actix::test]
+async fn a_disabled_key_stays_disabled_until_it_is_another_key() {
+    let rig = rig(|world| world.fakes.keyful.corrupt.set(true));
+    assert_eq!(why(&rig.sign().await).1, Code::SigningBackendError);
+    let disabled = (Stage::Signing, Code::SigningBackendUnavailable);
+    for id in ["file", "file-2"] {
+        let edited = rig.new_backend(id);
+        rig.sign_with(&[&edited]).await;
+        assert_eq!(why(&rig.sign().await), disabled, "{id}");
+        assert_eq!(edited.opened.load(Ordering::SeqCst), 0, "{id}");
+    }
+    let mut other = rig.new_backend("file");
+    other.info.key = Some(Sha256Digest::of(b"another key"));
+    rig.sign_with(&[&other]).await;
+    assert_eq!(rig.signed_by().await, "file");
+}
+
+/// It is found out by a request that began before the reload, which has opened the key in another actor meanwhile.
+#[actix::test]
+async fn a_key_disabled_during_a_reload_is_disabled_after_it() {
+    let rig = rig(|world| {
+        world.fakes.keyful.sign_open.set(false);
+        world.fakes.keyful.corrupt.set(true);
+    });
+    let mut first = Box::pin(rig.sign());
+    assert!((&mut first).now_or_never().is_none());
+    futures_util::future::select(&mut first, Box::pin(until(|| rig.signed() == 1))).await;
+    let edited = rig.new_backend("file");
+    rig.sign_with(&[&edited]).await;
+    let open = || {
+        rig.services
+            .signers()
+            .backends
+            .iter()
+            .all(|one| one.open.borrow().is_some())
+    };
+    assert!(open(), "the same key, in another actor");
+    rig.world.fakes.keyful.sign_open.set(true);
+    assert_eq!(why(&first.await).1, Code::SigningBackendError);
+    let refused = rig.sign().await;
+    assert_eq!(why(&refused), (Stage::Signing, Code::SigningBackendUnavailable));
+    assert_eq!(edited.signed.load(Ordering::SeqCst), 0);
+    assert!(!open(), "nor is it shown as open");
+}

@@ -87,7 +87,7 @@ fn what_is_withdrawn_takes_no_turn() {
     assert_eq!(turns.next(), Some((b.clone(), key(2))));
     turns.end(&Turn::Of(b));
     assert_eq!(turns.next(), None);
-    assert!(turns.ring.is_empty() && turns.queues.is_empty() && turns.of_tenant.is_empty());
+    assert!(turns.waiting.is_empty() && turns.of_tenant.is_empty());
 }
 
 proptest! {
@@ -137,7 +137,7 @@ proptest! {
             let may_run = |who: usize| running.len() < places && of(who) < most;
             prop_assert!(waiting.iter().all(|(who, _)| !may_run(*who)), "somebody waits in vain");
             let waits: HashSet<_> = waiting.iter().map(|(who, _)| names[*who].clone()).collect();
-            prop_assert_eq!(turns.ring.len(), waits.len());
+            prop_assert_eq!(turns.waiting.parties(), waits.len());
         }
     }
 }
