@@ -15,6 +15,7 @@ pub mod credentials;
 pub mod dto;
 pub mod handlers;
 pub mod lifecycle;
+pub mod openapi;
 mod paced;
 pub mod problem;
 pub mod routes;

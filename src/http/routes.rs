@@ -3,7 +3,7 @@
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Responder};
 
-use super::handlers::{audit, batch, health, sign, trust, unknown, verify, verify_dsse};
+use super::handlers::{audit, batch, health, reference, sign, trust, unknown, verify, verify_dsse};
 
 /// Patterns of all endpoints, as metrics and logs name them.
 pub const PATTERNS: &[&str] = &[
@@ -18,6 +18,8 @@ pub const PATTERNS: &[&str] = &[
     "/livez",
     "/readyz",
     "/metrics",
+    "/openapi.json",
+    "/docs",
 ];
 
 /// Endpoints of the service's own listener.
@@ -37,6 +39,8 @@ pub fn api(config: &mut ServiceConfig) {
         )
         .service(get("/livez", health::live))
         .service(get("/readyz", health::ready))
+        .service(get("/openapi.json", reference::openapi))
+        .service(get("/docs", reference::docs))
         .default_service(web::to(unknown::not_found));
 }
 

@@ -27,6 +27,7 @@ mod idempotency;
 mod jwks;
 mod limits;
 mod logs;
+mod openapi;
 mod predicates;
 mod quota;
 mod registry_memory;

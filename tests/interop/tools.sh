@@ -74,7 +74,7 @@ install_python() {
     local requirements="$here/judges/requirements.txt" folder new
     folder="$interop_cache/python-$(fingerprint "$requirements")"
     python="$folder/bin/python"
-    if ! "$python" -c 'import rfc8785, securesystemslib, cryptography, requests_oauth2client' 2>/dev/null; then
+    if ! "$python" -c 'import rfc8785, securesystemslib, cryptography, requests_oauth2client, openapi_spec_validator' 2>/dev/null; then
         rm -rf "$folder"
         echo "fetching Python judges"
         # Made in place: a virtual environment cannot be moved. The import above is what says that it is whole.

@@ -1,5 +1,4 @@
-//! Whether a repository is asked at all: one that has not answered for a while is left alone for a time that grows, so
-//! that nobody waits for it in vain and it is not kept from recovering. Pure: the clock and chance come in.
+//! Whether a repository is asked at all: a [`Breaker`], and what it is told. Pure: the clock and chance come in.
 //!
 //! Images are named by callers, so no image's failures alone may keep others from asking. Only what says that the
 //! registry is not there counts (no connection, 5xx, 429, no answer in time), and before a circuit opens, the last image
@@ -9,17 +8,7 @@ use std::time::Duration;
 
 use super::memory::Jitter;
 use crate::domain::digest::ImageDigest;
-
-/// When a repository is left alone, and for how long.
-#[derive(Clone, Copy, Debug)]
-pub struct CircuitPolicy {
-    /// Failures in a row; at least 1.
-    pub failures: u32,
-    /// How long the first time.
-    pub first: Duration,
-    /// Each time doubles, up to this.
-    pub longest: Duration,
-}
+use crate::runtime::{Breaker, CircuitPolicy, Leave};
 
 /// What one lookup says about its repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,26 +36,10 @@ pub(super) enum Purpose {
     Witness,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Closed {
-        /// In a row.
-        failures: u32,
-    },
-    Open {
-        until: Duration,
-        /// How often it has opened since it was last closed, without the first time.
-        again: u32,
-    },
-    /// One lookup is under way to see.
-    HalfOpen { again: u32 },
-}
-
 /// One repository's circuit.
 #[derive(Debug)]
 pub(super) struct Circuit {
-    policy: CircuitPolicy,
-    state: State,
+    breaker: Breaker,
     /// An image that the repository has answered about, and whether it is trusted.
     witness: Option<(ImageDigest, bool)>,
     /// The witness is being asked about.
@@ -76,8 +49,7 @@ pub(super) struct Circuit {
 impl Circuit {
     pub(super) fn new(policy: CircuitPolicy) -> Self {
         Self {
-            policy,
-            state: State::Closed { failures: 0 },
+            breaker: Breaker::new(policy),
             witness: None,
             confirming: false,
         }
@@ -85,16 +57,12 @@ impl Circuit {
 
     /// True while lookups are refused, but for the one that is to see.
     pub(super) fn is_open(&self) -> bool {
-        !matches!(self.state, State::Closed { .. })
+        self.breaker.is_open()
     }
 
     /// How long until the repository may be asked; `None`: now.
     pub(super) fn wait(&self, now: Duration) -> Option<Duration> {
-        match self.state {
-            State::Closed { .. } => None,
-            State::Open { until, .. } => until.checked_sub(now).filter(|left| !left.is_zero()),
-            State::HalfOpen { .. } => Some(self.policy.first),
-        }
+        self.breaker.wait(now)
     }
 
     /// Takes leave to ask the repository about an image.
@@ -102,15 +70,9 @@ impl Circuit {
     /// # Errors
     /// How long it is left alone.
     pub(super) fn ask(&mut self, now: Duration) -> Result<Purpose, Duration> {
-        if let Some(wait) = self.wait(now) {
-            return Err(wait);
-        }
-        Ok(match self.state {
-            State::Open { again, .. } => {
-                self.state = State::HalfOpen { again };
-                Purpose::Probe
-            }
-            State::Closed { .. } | State::HalfOpen { .. } => Purpose::Lookup,
+        Ok(match self.breaker.ask(now)? {
+            Leave::Probe => Purpose::Probe,
+            Leave::Free => Purpose::Lookup,
         })
     }
 
@@ -127,18 +89,16 @@ impl Circuit {
         match outcome {
             Outcome::Trusted | Outcome::Answered => {
                 self.remember(image, outcome == Outcome::Trusted);
-                self.state = State::Closed { failures: 0 };
+                self.breaker.close();
                 None
             }
             // The registry is there; what it said is judged elsewhere.
             Outcome::Doubted if purpose != Purpose::Lookup => {
-                self.state = State::Closed { failures: 0 };
+                self.breaker.close();
                 None
             }
             Outcome::Nothing if purpose != Purpose::Lookup => {
-                if let State::HalfOpen { again } = self.state {
-                    self.state = State::Open { until: now, again };
-                }
+                self.breaker.give_back(now);
                 None
             }
             Outcome::Doubted | Outcome::Nothing => None,
@@ -153,19 +113,11 @@ impl Circuit {
         now: Duration,
         jitter: Jitter,
     ) -> Option<ImageDigest> {
-        let again = match self.state {
-            State::Closed { failures } => {
-                let failures = failures.saturating_add(1);
-                self.state = State::Closed { failures };
-                if failures < self.policy.failures {
-                    return None;
-                }
-                0
-            }
-            State::HalfOpen { again } if purpose != Purpose::Lookup => again.saturating_add(1),
-            // One that began before the circuit opened: nothing new.
-            State::HalfOpen { .. } | State::Open { .. } => return None,
+        let leave = match purpose {
+            Purpose::Lookup => Leave::Free,
+            Purpose::Probe | Purpose::Witness => Leave::Probe,
         };
+        let again = self.breaker.failed(leave)?;
         match self.witness {
             Some((witness, _)) if purpose != Purpose::Witness && witness != image => {
                 let ask = !self.confirming;
@@ -173,17 +125,10 @@ impl Circuit {
                 ask.then_some(witness)
             }
             _ => {
-                self.open(again, now, jitter);
+                self.breaker.open(again, now, jitter.chance());
                 None
             }
         }
-    }
-
-    fn open(&mut self, again: u32, now: Duration, jitter: Jitter) {
-        let doubled = self.policy.first.saturating_mul(1 << again.min(16));
-        let pause = doubled.min(self.policy.longest);
-        let until = now + pause.saturating_sub(jitter.of(pause / 4));
-        self.state = State::Open { until, again };
     }
 
     fn remember(&mut self, image: ImageDigest, trusted: bool) {
@@ -194,7 +139,7 @@ impl Circuit {
 
     /// What was under way may never report back: closed until it is seen to fail again.
     pub(super) fn recover(&mut self) {
-        self.state = State::Closed { failures: 0 };
+        self.breaker.close();
         self.confirming = false;
     }
 }

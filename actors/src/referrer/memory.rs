@@ -58,7 +58,12 @@ pub(super) struct Jitter(pub(super) u32);
 impl Jitter {
     /// From nothing to just under `span`, evenly.
     pub(super) fn of(self, span: Duration) -> Duration {
-        span.mul_f64(f64::from(self.0) / 4_294_967_296.0)
+        span.mul_f64(self.chance())
+    }
+
+    /// From 0 to just under 1, evenly.
+    pub(super) fn chance(self) -> f64 {
+        f64::from(self.0) / 4_294_967_296.0
     }
 }
 

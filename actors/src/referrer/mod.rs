@@ -18,7 +18,6 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use circuit::CircuitPolicy;
 pub use error::ReferrerError;
 pub use flights::Bounds;
 pub use lookups::LookupRate;
@@ -36,6 +35,7 @@ use crate::domain::digest::ImageDigest;
 use crate::domain::release::{ReleaseReport, Verdict};
 use crate::domain::tenant::TenantId;
 use crate::ports::{Clock, Ids, Observer, ReleaseError, ReleaseSource};
+pub use crate::runtime::CircuitPolicy;
 use crate::runtime::{ActorState, Cx, Panicked, Reply, Serve, Standing};
 
 /// How often is looked for refreshes that are due, unless the TTL is short.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::ask::Asked;
-use super::circuit::{Circuit, CircuitPolicy, Outcome, Purpose};
+use super::circuit::{Circuit, Outcome, Purpose};
 use super::memory::Jitter;
 use crate::domain::digest::ImageDigest;
 use crate::ports::Observer;
+use crate::runtime::CircuitPolicy;
 
 /// How a repository is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]

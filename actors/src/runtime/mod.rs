@@ -4,6 +4,7 @@
 //! run on unseen or, while it is queued, not at all. So here every request carries a permit of its mailbox ([`Mailbox`]), every ask has a deadline
 //! ([`Deadline`]), and every state lives in a [`Host`] that turns a panic into one error and a rebuilt state.
 
+mod breaker;
 mod deadline;
 mod guard;
 mod host;
@@ -13,6 +14,7 @@ mod standing;
 mod turns;
 mod watchdog;
 
+pub use breaker::{Again, Breaker, CircuitPolicy, Leave};
 pub use deadline::Deadline;
 pub use guard::{Panicked, catch};
 pub use host::{ActorState, Cx, Host, Reply, Request, Serve};

@@ -1,10 +1,10 @@
 //! TimestampActor: asks the configured authority for timestamps over signatures.
 //!
 //! What must be exact is here: how many questions are under way, who waits for a turn, which tenants take one after the
-//! other, and whether the authority is asked at all (`circuit.rs`). A question that got no answer is asked again after a pause, as long as somebody waits for it; one
+//! other, and whether the authority is asked at all (a [`Breaker`]: whatever it gets wrong counts, for callers choose nothing
+//! of what it is asked). A question that got no answer is asked again after a pause, as long as somebody waits for it; one
 //! that was answered wrongly is not.
 
-mod circuit;
 mod error;
 mod messages;
 #[cfg(test)]
@@ -15,15 +15,15 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-pub use circuit::CircuitPolicy;
 pub use error::TimestampError;
 pub use messages::Obtain;
 
-use self::circuit::Circuit;
+pub use crate::runtime::CircuitPolicy;
+
 use crate::domain::signing::Signature;
 use crate::domain::tenant::TenantId;
 use crate::ports::{Clock, Ids, Observer, Timestamp, TimestampSource, TimestampSourceError};
-use crate::runtime::{ActorState, Cx, Deadline, Panicked, Reply, Serve, Turns};
+use crate::runtime::{ActorState, Breaker, Cx, Deadline, Leave, Panicked, Reply, Serve, Turns};
 
 /// How often the authority is asked for one timestamp at most.
 const TRIES: u32 = 3;
@@ -76,7 +76,7 @@ pub struct TimestampParts {
 #[derive(Debug)]
 pub struct Timestamps {
     parts: TimestampParts,
-    circuit: Circuit,
+    circuit: Breaker,
     /// Questions under way. They outlive a panic, and are counted until they report back.
     running: usize,
     waiting: Turns<TenantId, Job>,
@@ -103,7 +103,7 @@ impl Job {
 impl Timestamps {
     /// An actor for this authority.
     pub fn new(parts: TimestampParts) -> Self {
-        let circuit = Circuit::new(parts.policy.circuit);
+        let circuit = Breaker::new(parts.policy.circuit);
         parts.observer.timestamp_circuit(false);
         Self {
             parts,
@@ -140,9 +140,10 @@ impl Timestamps {
         if is_due && job.until.remaining() < FAIR_TIME {
             return job.end(Err(TimestampError::Unavailable));
         }
-        let Some(probe) = self.circuit.ask(now) else {
+        let Ok(leave) = self.circuit.ask(now) else {
             return job.end(Err(TimestampError::Unavailable));
         };
+        let probe = leave == Leave::Probe;
         if probe {
             self.publish();
         }
@@ -170,7 +171,7 @@ impl Timestamps {
             let elapsed = this.parts.clock.monotonic().saturating_sub(begun);
             if counts {
                 let (now, chance) = (this.parts.clock.monotonic(), this.chance());
-                this.circuit.told(result.is_ok(), probe, now, chance);
+                this.circuit.told(result.is_ok(), leave, now, chance);
             }
             this.told(job, result, elapsed, cx);
             this.take_turns(cx);
@@ -250,7 +251,7 @@ impl ActorState for Timestamps {
 
     fn recover(&mut self) {
         self.waiting = Turns::default();
-        self.circuit.recover();
+        self.circuit.close();
         self.publish();
     }
 }

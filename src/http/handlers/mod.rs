@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod batch;
 pub mod health;
+pub mod reference;
 pub mod sign;
 pub mod trust;
 pub mod unknown;

@@ -4,6 +4,7 @@ use openssl::pkey::{PKey, Private};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::described;
 use super::{Answer, BATCH, Draft, ORIGIN, SIGN, World, jwk, thumbprint};
 
 type Edit = Box<dyn FnOnce(&mut Draft)>;
@@ -310,14 +311,17 @@ impl<'a> Call<'a> {
         };
         let url = format!("{base}{}{query}", self.path);
         let mut request = http.request(self.method.clone(), url);
+        let (method, path) = (self.method.clone(), self.path.clone());
         let (fields, body, secrets) = self.into_parts();
         for (name, value) in fields {
             request = request.header(name, value);
         }
         if !body.is_empty() {
-            request = request.body(body);
+            request = request.body(body.clone());
         }
-        Ok(Answer::of(request.send().await?, secrets).await)
+        let answer = Answer::of(request.send().await?, secrets).await;
+        described::check(&method, &path, &body, &answer);
+        Ok(answer)
     }
 
     /// Sends it to the world's service.

@@ -5,6 +5,7 @@ mod answer;
 mod app;
 mod call;
 mod child;
+mod described;
 mod licensing;
 mod mint;
 mod raw;
@@ -15,6 +16,7 @@ pub(crate) use answer::Answer;
 pub(crate) use app::TestApp;
 pub(crate) use call::Call;
 pub(crate) use child::{Child, SIGNER};
+pub(crate) use described::{document, resolved, violations};
 pub(crate) use licensing::{CREDENTIAL, Says};
 pub(crate) use mint::{
     AUTHORITY, Draft, LICENSING, Mint, b64, jwk, now, p256, sha256_hex, thumbprint, thumbprint_of, unb64,

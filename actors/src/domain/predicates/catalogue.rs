@@ -34,16 +34,15 @@ pub(super) static WRAPPERS: &[Wrapper] = &[
     },
 ];
 
-/// SPDX 2.3 §6.1 and §6.3 (spdxVersion, SPDXID).
+/// SPDX 2.3 §6.1 (spdxVersion) and §6.3 (SPDXID); 2.2 has the same sections.
 const SPDX_2: &[Need] = &[
     need("spdxVersion", Is::Begins("SPDX-2.")),
     need("SPDXID", Is::OneOf(&["SPDXRef-DOCUMENT"])),
 ];
-/// SPDX 3.0.1, "Serialization in JSON-LD": the context, and a graph or a single element.
-const SPDX_3: &[Need] = &[
-    need("@context", Is::AnyBegins("https://spdx.org/rdf/3.")),
-    need("@graph", Is::Array),
-];
+/// SPDX 3.0.1, "Serialization in JSON-LD": the global context at the top level, maybe beside mappings of its own. Not
+/// `@graph`: a document may also be one single element.
+const SPDX_3: &[Need] = &[need("@context", Is::AnyBegins("https://spdx.org/rdf/3."))];
+/// OpenVEX 0.2.0, "Document Struct Fields".
 const OPENVEX: &[Need] = &[
     need("@context", Is::Begins("https://openvex.dev/ns")),
     need("statements", Is::Array),
@@ -70,7 +69,7 @@ const fn own(
 }
 
 pub(super) static KNOWN: &[Known] = &[
-    // in-toto attestation, predicates/cyclonedx.md; CycloneDX 1.6 JSON schema, "required".
+    // in-toto attestation, predicates/cyclonedx.md; CycloneDX JSON schemas 1.2 to 1.7, "required".
     Known {
         name: "CycloneDX",
         uri: "https://cyclonedx.org/bom",
@@ -107,7 +106,7 @@ pub(super) static KNOWN: &[Known] = &[
         marks: &[need("@context", Is::AnyBegins("https://spdx.org/rdf/3."))],
         also: &[],
     },
-    // OpenVEX specification 0.2.0, "Document" (@context) and ATTESTING.md (predicateType).
+    // OpenVEX, ATTESTING.md (predicateType).
     Known {
         name: "OpenVEX",
         uri: "https://openvex.dev/ns",
@@ -116,7 +115,8 @@ pub(super) static KNOWN: &[Known] = &[
         marks: &[need("@context", Is::Begins("https://openvex.dev/ns"))],
         also: &[],
     },
-    // CSAF 2.0 §3.2.1.2 (category) and §3.2.1.3 (csaf_version). No predicate type is registered: that of its schema.
+    // CSAF 2.0 §3.2.1.3 (category) and §3.2.1.4 (csaf_version), and the same of 2.1. No predicate type is registered:
+    // the place of its schema.
     Known {
         name: "CSAF",
         uri: "https://docs.oasis-open.org/csaf/csaf",
@@ -131,7 +131,7 @@ pub(super) static KNOWN: &[Known] = &[
         ],
         also: &[],
     },
-    // SLSA v1.0 provenance, "Schema".
+    // SLSA v1.0 to v1.2, build provenance: "REQUIRED for SLSA Build L1" of Provenance, BuildDefinition, RunDetails.
     Known {
         name: "SLSA provenance v1",
         uri: "https://slsa.dev/provenance/v1",
@@ -148,7 +148,7 @@ pub(super) static KNOWN: &[Known] = &[
         ],
         also: &[],
     },
-    // SLSA v0.2 provenance, "Schema".
+    // SLSA v0.2, provenance, "Fields": builder, buildType.
     Known {
         name: "SLSA provenance v0.2",
         uri: "https://slsa.dev/provenance/v0.2",
@@ -157,7 +157,7 @@ pub(super) static KNOWN: &[Known] = &[
         marks: &[need("builder", Is::Object), need("buildType", Is::Text)],
         also: &[],
     },
-    // SLSA v1.0 verification summary attestation, "Schema".
+    // SLSA v1.0 to v1.2, verification summary attestation, "Fields".
     Known {
         name: "SLSA verification summary",
         uri: "https://slsa.dev/verification_summary/v1",
@@ -168,18 +168,24 @@ pub(super) static KNOWN: &[Known] = &[
         ]],
         marks: &[
             need("verifier", Is::Object),
-            need("timeVerified", Is::Text),
-            need("verificationResult", Is::Text),
+            need("verificationResult", Is::OneOf(&["PASSED", "FAILED"])),
         ],
         also: &[],
     },
-    // SARIF 2.1.0 §3.13.2 (version) and §3.13.4 (runs). No predicate type is registered: that of its schema.
+    // SARIF 2.1.0 §3.13.2 (version) and §3.13.4 (runs: null if a producer failed to fill it). No predicate type is
+    // registered: the place of its schema.
     Known {
         name: "SARIF",
         uri: "https://docs.oasis-open.org/sarif/sarif/v2.1.0",
         bare: &["sarif", "SARIF"],
-        shapes: &[&[need("version", Is::OneOf(&["2.1.0"])), need("runs", Is::Array)]],
-        marks: &[need("version", Is::OneOf(&["2.1.0"])), need("runs", Is::Array)],
+        shapes: &[&[
+            need("version", Is::OneOf(&["2.1.0"])),
+            need("runs", Is::ArrayOrNull),
+        ]],
+        marks: &[
+            need("version", Is::OneOf(&["2.1.0"])),
+            need("runs", Is::ArrayOrNull),
+        ],
         also: &[],
     },
     // in-toto attestation, predicates/test-result.md, "Fields".
@@ -197,7 +203,8 @@ pub(super) static KNOWN: &[Known] = &[
         ],
         also: &[],
     },
-    // cosign, COSIGN_VULN_ATTESTATION_SPEC.md, which shows `scanners`; cosign itself writes `scanner`.
+    // cosign, COSIGN_VULN_ATTESTATION_SPEC.md: shows `invocation` without saying that it is required. What has none is
+    // told from in-toto's by its result, which is an object here and a list there.
     Known {
         name: "cosign vulnerability scan record",
         uri: "https://cosign.sigstore.dev/attestation/vuln/v1",
@@ -209,8 +216,8 @@ pub(super) static KNOWN: &[Known] = &[
                 need("metadata", Is::Object),
             ],
             &[
-                need("invocation", Is::Object),
-                need("scanners", Is::Array),
+                need("scanner", Is::Object),
+                need("scanner.result", Is::NoArray),
                 need("metadata", Is::Object),
             ],
         ],
@@ -221,14 +228,18 @@ pub(super) static KNOWN: &[Known] = &[
         ],
         also: &[],
     },
-    // in-toto attestation, predicates/vulns_02.md (and v0.1 before it), "Fields".
+    // in-toto attestation, predicates/vulns_02.md and, for v0.1, vuln.md: "Fields".
     Known {
         name: "in-toto vulnerabilities",
         uri: "https://in-toto.io/attestation/vulns",
         bare: &["vulns"],
-        shapes: &[&[need("scanner", Is::Object), need("metadata", Is::Object)]],
-        marks: &[
+        shapes: &[&[
             need("scanner", Is::Object),
+            need("scanner.result", Is::Array),
+            need("metadata", Is::Object),
+        ]],
+        marks: &[
+            need("scanner.result", Is::Array),
             need("metadata.scanFinishedOn", Is::Text),
         ],
         also: &[],

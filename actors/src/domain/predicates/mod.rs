@@ -20,7 +20,6 @@ use view::View;
 /// Names of all members that any shape looks at, in byte order: what
 /// [`canonicalize_noting`](super::canonical::canonicalize_noting) is to note.
 pub const NOTED: &[&str] = &[
-    "$schema",
     "@context",
     "@graph",
     "SPDXID",
@@ -42,12 +41,10 @@ pub const NOTED: &[&str] = &[
     "runDetails",
     "runs",
     "scanner",
-    "scanners",
     "signatures",
     "spdxVersion",
     "specVersion",
     "statements",
-    "timeVerified",
     "verificationResult",
     "verifier",
     "version",

@@ -19,13 +19,17 @@ pub(super) enum Is {
     Object,
     /// An array.
     Array,
+    /// An array or null.
+    ArrayOrNull,
+    /// Anything but an array.
+    NoArray,
     /// A string.
     Text,
     /// One of these strings.
     OneOf(&'static [&'static str]),
     /// A string that begins so.
     Begins(&'static str),
-    /// A string that begins so, or an array whose first element is such a string.
+    /// A string that begins so, or an array with such a string in it.
     AnyBegins(&'static str),
     /// A version of two numbers: `1.6`.
     Version,
@@ -66,12 +70,14 @@ impl Is {
         match self {
             Self::Object => value.starts_with(b'{'),
             Self::Array => value.starts_with(b'['),
+            Self::ArrayOrNull => value.starts_with(b'[') || value.starts_with(b'n'),
+            Self::NoArray => !value.starts_with(b'['),
             Self::Text => value.text().is_some(),
             Self::OneOf(words) => value.text().is_some_and(|text| words.contains(&text)),
             Self::Begins(start) => value.text().is_some_and(|text| text.starts_with(start)),
             Self::AnyBegins(start) => {
-                let first = value.first().unwrap_or(value);
-                first.text().is_some_and(|text| text.starts_with(start))
+                let begins = |one: Json<'_>| one.text().is_some_and(|text| text.starts_with(start));
+                begins(value) || value.any_element(begins)
             }
             Self::Version => value.text().is_some_and(is_version),
         }
@@ -101,6 +107,8 @@ impl fmt::Display for Is {
         match self {
             Self::Object => f.write_str("an object"),
             Self::Array => f.write_str("an array"),
+            Self::ArrayOrNull => f.write_str("an array or null"),
+            Self::NoArray => f.write_str("no array"),
             Self::Text => f.write_str("a string"),
             Self::OneOf([word]) => write!(f, "\"{word}\""),
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),

@@ -49,11 +49,25 @@ impl<'a> Json<'a> {
         std::str::from_utf8(inside).ok()
     }
 
-    /// The first element of an array.
-    pub(super) fn first(self) -> Option<Self> {
-        let inside = self.0.strip_prefix(b"[")?;
-        let end = end_of_value(inside)?;
-        inside.get(..end).map(Self)
+    /// Whether some element of this array is such; yes, if it is too far to see; no, if this is no array.
+    pub(super) fn any_element(self, such: impl Fn(Self) -> bool) -> bool {
+        let Some(mut rest) = self.0.strip_prefix(b"[") else {
+            return false;
+        };
+        rest = rest.get(..FAR).unwrap_or(rest);
+        while !rest.starts_with(b"]") {
+            let Some((element, behind)) = end_of_value(rest)
+                .filter(|end| *end > 0)
+                .and_then(|end| rest.split_at_checked(end))
+            else {
+                return true;
+            };
+            if such(Self(element)) {
+                return true;
+            }
+            rest = behind.strip_prefix(b",").unwrap_or(behind);
+        }
+        false
     }
 
     /// A member of this object, `Some(None)` if it has none of this name; `None` if that is too far to see.
@@ -132,6 +146,17 @@ mod tests {
         ] {
             assert_eq!(end_of_value(text.as_bytes()), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn elements_are_found_in_sight() {
+        let has =
+            |json: &str, wanted: &str| Json(json.as_bytes()).any_element(|one| one.text() == Some(wanted));
+        assert!(has(r#"["a","b"]"#, "a") && has(r#"["a","b"]"#, "b") && has(r#"[{"x":["b"]},"b"]"#, "b"));
+        assert!(!has(r#"["a",{"x":"b"},["b"],"b,"]"#, "b"));
+        assert!(!has("[]", "b") && !has(r#""b""#, "b") && !has(r#"{"b":"b"}"#, "b"));
+        let far = format!(r#"["{}","z"]"#, "x".repeat(FAR));
+        assert!(has(&far, "b"), "who knows");
     }
 
     #[test]
