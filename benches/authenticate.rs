@@ -129,7 +129,7 @@ impl Bench {
         tuning.replay_capacity = 8_000_000;
         let services = start_actors(parts, tuning, &placement);
         match NonZeroUsize::new(1000).filter(|_| remembering) {
-            Some(tokens) => services.remembering(tokens),
+            Some(tokens) => services.on_worker(Some(tokens)),
             None => services,
         }
     }
