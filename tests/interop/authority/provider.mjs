@@ -2,7 +2,7 @@
 //
 //   node provider.mjs --tenant TID --installation INST --certificate PEM --key PEM --client-ca PEM [--subject URI]…
 //
-// Each subject is a client, too, that gets tokens about itself for Fulcio.
+// Each subject is a client, too, that gets tokens about itself for Fulcio; they name an e-mail address as well.
 // Listens twice under one issuer: plain HTTP, and TLS that asks for client certificates, advertised as
 // `mtls_endpoint_aliases` (RFC 8705 §5). Prints one line of JSON when it is ready: `{"ready":true,"issuer":…}`.
 
@@ -68,7 +68,9 @@ function configuration(mtlsOrigin) {
     },
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
     discovery: { mtls_endpoint_aliases: { token_endpoint: `${mtlsOrigin}/token` } },
-    extraTokenClaims: () => ({ tid: options.tenant, inst: options.installation }),
+    extraTokenClaims: (ctx, { clientId }) => (options.subject.includes(clientId)
+      ? { email: 'signer@stellaops.example', email_verified: true }
+      : { tid: options.tenant, inst: options.installation }),
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },

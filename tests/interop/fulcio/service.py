@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Makes a configuration for `signer serve` out of that of a running `signer dev`: the same neighbours, another Fulcio.
+
+    service.py DEV.toml CREDENTIALS.json FOLDER FULCIO.json [--no-timestamps]
+
+FULCIO.json is the backend of kind `fulcio`, without kind and id. FOLDER gets signer.toml, credentials.json, and what the
+service keeps. Prints the service's address.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import tomllib
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
+from release_service import free_port, lines_of  # noqa: E402
+
+
+def main(dev: str, credentials: str, folder: str, fulcio: str, *options: str) -> None:
+    config = tomllib.loads(pathlib.Path(dev).read_text(encoding="utf-8"))
+    table = json.loads(pathlib.Path(fulcio).read_text(encoding="utf-8"))
+    others = [backend for backend in config["signing"]["backends"] if backend["kind"] != "fulcio"]
+    config["signing"]["backends"] = [{"kind": "fulcio", "id": "keyless", **table}, *others]
+    listen = f"127.0.0.1:{free_port()}"
+    config["server"] |= {"listen": listen, "public_origin": f"http://{listen}"}
+    config["state"]["directory"] = f"{folder}/state"
+    config["audit"]["directory"] = f"{folder}/audit"
+    if "--no-timestamps" in options:
+        del config["timestamp"]
+    pathlib.Path(folder, "signer.toml").write_text("\n".join(lines_of(config)) + "\n", encoding="utf-8")
+    known = json.loads(pathlib.Path(credentials).read_text(encoding="utf-8")) | {"baseUrl": f"http://{listen}"}
+    with os.fdopen(os.open(f"{folder}/credentials.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(known, file)
+    print(known["baseUrl"])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
