@@ -29,10 +29,12 @@ def main(dev: str, credentials: str, folder: str, fulcio: str, *options: str) ->
     if "--no-timestamps" in options:
         del config["timestamp"]
     pathlib.Path(folder, "signer.toml").write_text("\n".join(lines_of(config)) + "\n", encoding="utf-8")
-    known = json.loads(pathlib.Path(credentials).read_text(encoding="utf-8")) | {"baseUrl": f"http://{listen}"}
+    origin = f"http://{listen}"
+    known = json.loads(pathlib.Path(credentials).read_text(encoding="utf-8"))
+    known |= {"baseUrl": origin, "trustUrl": f"{origin}/api/v1/signer/trust"}
     with os.fdopen(os.open(f"{folder}/credentials.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(known, file)
-    print(known["baseUrl"])
+    print(origin)
 
 
 if __name__ == "__main__":
