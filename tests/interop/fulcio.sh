@@ -115,6 +115,11 @@ another root|{"roots": "$keyless/strange.pem"}|no valid path to a configured roo
 another certificate log|{"ct_keys": ["$keyless/another-log.pub"]}|of a log that is not configured
 nobody there|{"url": "http://127.0.0.1:$(free_port)"}|Fulcio cannot be reached
 END
+    keyless_table endpoint '{}'
+    echo '+3600' >"$work/clock"
+    accepts "signer check" "Fulcio: our clock an hour ahead" 'keyless: .*certificate has expired' with_clock check_keyless
+    echo '-3600' >"$work/clock"
+    accepts "signer check" "Fulcio: our clock an hour behind" 'keyless: .*certificate is not yet valid' with_clock check_keyless
 }
 
 # --- the service ----------------------------------------------------------------------------------------------------
