@@ -202,9 +202,9 @@ start_keyless() {
     pids+=($!)
     wait_for "$keyless/log.out" 'listening on' "$keyless/log.log"
     ct_log_url="http://$(awk '{ print $3 }' "$keyless/log.out")/log"
-    start_authority --subject "$signer_identity"
+    start_authority --subject "$signer_identity" --mail "$signer_mail"
     keyless_issuer="$issuer"
-    start_authority --subject "$signer_identity"
+    start_authority --subject "$signer_identity" --mail "$signer_mail"
     mail_issuer="$issuer"
     (umask 077 && printf not-secret >"$keyless/client.secret" && printf wrong >"$keyless/wrong.secret")
     printf 'oidc-issuers:\n  %s: %s\n  %s: %s\n' \

@@ -90,7 +90,7 @@ class Scene:
         (folder / "table.json").write_text(json.dumps({**table, **changes, "url": self.fulcio_url}), encoding="utf-8")
         self.service = subprocess.run(
             [sys.executable, str(pathlib.Path(__file__).parent / "service.py"), str(folder / "dev.toml"),
-             str(folder / "dev-credentials.json"), str(folder), str(folder / "table.json"), "--no-timestamps"],
+             str(folder / "dev-credentials.json"), str(folder), str(folder / "table.json"), "--alone"],
             capture_output=True, check=True, text=True).stdout.strip()
         self.signer = Process("signer", [signer, "serve", "--config", str(folder / "signer.toml")], folder)
         until("readiness", lambda: '"ready":true' in self.signer.said())

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Makes a configuration for `signer serve` out of that of a running `signer dev`: the same neighbours, another Fulcio.
 
-    service.py DEV.toml CREDENTIALS.json FOLDER FULCIO.json [--no-timestamps]
+    service.py DEV.toml CREDENTIALS.json FOLDER FULCIO.json [--alone]
 
 FULCIO.json is the backend of kind `fulcio`, without kind and id. FOLDER gets signer.toml, credentials.json, and what the
-service keeps. Prints the service's address.
+service keeps. Prints the service's address. With --alone it asks no timestamp authority, and needs Licensing once.
 """
 
 import json
@@ -26,8 +26,10 @@ def main(dev: str, credentials: str, folder: str, fulcio: str, *options: str) ->
     config["server"] |= {"listen": listen, "public_origin": f"http://{listen}"}
     config["state"]["directory"] = f"{folder}/state"
     config["audit"]["directory"] = f"{folder}/audit"
-    if "--no-timestamps" in options:
+    if "--alone" in options:
+        # What is counted is not to depend on how soon neighbours answer on a busy machine.
         del config["timestamp"]
+        config["entitlement"] |= {"positive_ttl": "120s", "grace": "1h", "timeout": "5s"}
     pathlib.Path(folder, "signer.toml").write_text("\n".join(lines_of(config)) + "\n", encoding="utf-8")
     origin = f"http://{listen}"
     known = json.loads(pathlib.Path(credentials).read_text(encoding="utf-8"))
