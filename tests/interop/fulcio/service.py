@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Makes a configuration for `signer serve` out of that of a running `signer dev`: the same neighbours, another Fulcio.
 
-    service.py DEV.toml CREDENTIALS.json FOLDER FULCIO.json [--alone]
+    service.py DEV.toml CREDENTIALS.json FOLDER FULCIO.json [--alone MEMORY]
 
 FULCIO.json is the backend of kind `fulcio`, without kind and id. FOLDER gets signer.toml, credentials.json, and what the
-service keeps. Prints the service's address. With --alone it asks no timestamp authority, and needs Licensing once.
+service keeps. Prints the service's address. With --alone it asks no timestamp authority, needs Licensing
+once, and keeps its state and trail in MEMORY.
 """
 
 import json
@@ -17,17 +18,17 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
 from release_service import free_port, lines_of  # noqa: E402
 
 
-def main(dev: str, credentials: str, folder: str, fulcio: str, *options: str) -> None:
+def main(dev: str, credentials: str, folder: str, fulcio: str, _alone: str = "", memory: str = "") -> None:
     config = tomllib.loads(pathlib.Path(dev).read_text(encoding="utf-8"))
     table = json.loads(pathlib.Path(fulcio).read_text(encoding="utf-8"))
     others = [backend for backend in config["signing"]["backends"] if backend["kind"] != "fulcio"]
     config["signing"]["backends"] = [{"kind": "fulcio", "id": "keyless", **table}, *others]
     listen = f"127.0.0.1:{free_port()}"
     config["server"] |= {"listen": listen, "public_origin": f"http://{listen}"}
-    config["state"]["directory"] = f"{folder}/state"
-    config["audit"]["directory"] = f"{folder}/audit"
-    if "--alone" in options:
-        # What is counted is not to depend on how soon neighbours answer on a busy machine.
+    config["state"]["directory"] = f"{memory or folder}/state"
+    config["audit"]["directory"] = f"{memory or folder}/audit"
+    if memory:
+        # What is counted is not to depend on how soon neighbours and the disk answer on a busy machine.
         del config["timestamp"]
         config["entitlement"] |= {"positive_ttl": "120s", "grace": "1h", "timeout": "5s"}
     pathlib.Path(folder, "signer.toml").write_text("\n".join(lines_of(config)) + "\n", encoding="utf-8")
