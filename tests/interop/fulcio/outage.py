@@ -82,6 +82,9 @@ class Process:
 class Scene:
     """A Fulcio and a service of its own."""
 
+    # Removed at the very end, when nothing writes there any more.
+    memories: list[tempfile.TemporaryDirectory] = []
+
     def __init__(self, signer: str, folder: pathlib.Path, command: list[str], **changes) -> None:
         self.folder, port = folder, free_port()
         self.fulcio_url = f"http://127.0.0.1:{port}"
@@ -92,8 +95,8 @@ class Scene:
         (folder / "table.json").write_text(json.dumps({**table, **changes, "url": self.fulcio_url}), encoding="utf-8")
         # A busy disk is not what is judged here.
         shared = "/dev/shm"
-        self.memory = tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None)
-        memory = self.memory.name
+        self.memories.append(tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None))
+        memory = self.memories[-1].name
         self.service = subprocess.run(
             [sys.executable, str(pathlib.Path(__file__).parent / "service.py"), str(folder / "dev.toml"),
              str(folder / "dev-credentials.json"), str(folder), str(folder / "table.json"), "--alone", memory],
