@@ -26,6 +26,7 @@ import traceback
 import urllib.error
 import urllib.request
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from load import Answer, Load, certificates, codes  # noqa: E402
 from service import free_port  # noqa: E402

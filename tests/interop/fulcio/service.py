@@ -14,6 +14,7 @@ import pathlib
 import sys
 import tomllib
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
 from release_service import free_port, lines_of  # noqa: E402
 
