@@ -1,6 +1,6 @@
 # Sourced: servers of Sigstore and registries, built from Go modules into the cache; the extended lane needs them.
 
-# Afterwards `$fulcio`, `$timestamp_server`, `$rekor`, `$zot` and `$referrers_registry` name what runs, and so do their
+# Afterwards `$fulcio`, `$timestamp_server`, `$rekor`, `$zot`, `$referrers_registry` and `$ct_log` name what runs, and so do their
 # `…_version`.
 install_go_tools() {
     command -v go >/dev/null || fail "go is missing: install Go 1.26 or later"
@@ -14,6 +14,7 @@ install_go_tools() {
     rekor="$built" rekor_version="${built_version#v}"
     install_zot v1.4.3 h1:/6btePyKpR2R1FwGa8WhqtviB10Ox5Yw+rsYVmenhFI=
     build_referrers_registry
+    build_ct_log
     flock -u 9
     exec 9>&-
 }
@@ -69,6 +70,15 @@ build_referrers_registry() {
     referrers_registry_version="$(go_module_of "$referrers_registry" dep github.com/google/go-containerregistry)"
     referrers_registry_version="${referrers_registry_version#v}"
     [[ $referrers_registry_version ]] || fail "$referrers_registry is not what registry/main.go says: remove it"
+}
+
+# The certificate transparency log of ctlog/main.go; `go.sum` says of what.
+build_ct_log() {
+    ct_log="$interop_cache/go/ctlog-$(fingerprint "$here"/ctlog/*)"
+    [[ -x $ct_log ]] || quiet_go env -C "$here/ctlog" go build -o "$ct_log" .
+    ct_log_version="$(go_module_of "$ct_log" dep github.com/google/certificate-transparency-go)"
+    ct_log_version="${ct_log_version#v}"
+    [[ $ct_log_version ]] || fail "$ct_log is not what ctlog/main.go says: remove it"
 }
 
 # go_module_of PROGRAM mod|dep MODULE: its version.

@@ -51,25 +51,35 @@ make_strange_chain() {
     cat "$sigstore/strange-leaf.pem" "$sigstore/strange.pem" >"$sigstore/strange-tsa.pem"
 }
 
-# start_fulcio NAME OPTION…: without a certificate transparency log; sets `$listening`, its URL.
+# start_fulcio NAME OPTION…: with the configuration that is in its folder, or else with both issuers of images; sets `$listening`,
+# its URL.
 start_fulcio() {
-    local folder="$work/$1" port issuer
+    local folder="$work/$1" port issuer command
     shift
     mkdir -p "$folder"
     port="$(free_port)"
-    {
+    [[ -f $folder/config.yaml ]] || {
         echo "oidc-issuers:"
         for issuer in "$release_issuer" "$other_issuer"; do
             printf '  %s: { issuer-url: "%s", client-id: sigstore, type: uri, subject-domain: "http://127.0.0.1" }\n' \
                 "$issuer" "$issuer"
         done
     } >"$folder/config.yaml"
-    "$fulcio" serve "$@" --config-path "$folder/config.yaml" --ct-log-url="" --host 127.0.0.1 --port "$port" \
-        --grpc-host 127.0.0.1 --grpc-port "$(free_port)" --metrics-port "$(free_port)" \
-        --legacy-unix-domain-socket "$folder/socket" >"$folder/out" 2>"$folder/log" &
+    fulcio_command "$folder" "$port" "$(free_port)" "$(free_port)" "$@"
+    "${command[@]}" >"$folder/out" 2>"$folder/log" &
     pids+=($!)
     listening="http://127.0.0.1:$port"
     wait_for_answer "$listening/api/v2/configuration" "$folder/log"
+}
+
+# fulcio_command FOLDER PORT ANOTHER ANOTHER OPTION…: sets `$command`; without a certificate transparency log, unless the
+# options name one.
+fulcio_command() {
+    local folder="$1" port="$2" grpc_port="$3" metrics_port="$4"
+    shift 4
+    command=("$fulcio" serve --config-path "$folder/config.yaml" --ct-log-url="" --host 127.0.0.1 --port "$port"
+        --grpc-host 127.0.0.1 --grpc-port "$grpc_port" --metrics-port "$metrics_port"
+        --legacy-unix-domain-socket "$folder/socket" "$@")
 }
 
 # RFC 3161, with a chain of its own; sets `$tsa_url`. There can be one only: its port for metrics is fixed.

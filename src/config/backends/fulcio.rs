@@ -13,6 +13,9 @@ use super::super::secret::{Secret, Use};
 use super::super::{net, parse, pem};
 use super::key_id;
 
+/// No key is replaced earlier than this, so that nobody can make us hammer an authority (`signer_actors::signer`).
+const LEAST_REUSE: Duration = Duration::from_secs(30);
+
 /// Ephemeral keys certified by Fulcio.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fulcio {
@@ -101,9 +104,9 @@ pub(super) fn read(s: &mut Section<'_>) -> Option<Fulcio> {
         key(
             "certificate_reuse",
             "5m",
-            "How long one certificate and its key are used; never into the last 60 s of the certificate. 0s: once.",
+            "How long one certificate and its key are used, 30s at least; never into the last 60 s of the certificate.",
         ),
-        Duration::ZERO..=Duration::from_secs(3600),
+        LEAST_REUSE..=Duration::from_secs(3600),
     );
     let ct_keys = s.list(
         key(

@@ -60,6 +60,24 @@ fn logs_have_keys() {
 }
 
 #[test]
+fn a_certificate_is_used_for_half_a_minute_at_least() {
+    let site = site();
+    let with_reuse = |reuse: &str| {
+        PRODUCTION.replacen(
+            "certificate_reuse = \"5m\"",
+            &format!("certificate_reuse = \"{reuse}\""),
+            1,
+        )
+    };
+    let least = fulcio(&site, &with_reuse("30s"));
+    assert_eq!(least.certificate_reuse.as_secs(), 30);
+    for too_short in ["0s", "29s"] {
+        let errors = format!("{:?}", site.load(&with_reuse(too_short)).unwrap_err());
+        assert!(errors.contains("certificate_reuse"), "{errors}");
+    }
+}
+
+#[test]
 fn what_an_identity_must_not_be() {
     let site = site();
     let cases = [

@@ -1,8 +1,9 @@
 // An Authority that is not ours: oidc-provider, on loopback, with what the signer needs of a token.
 //
 //   node provider.mjs --tenant TID --installation INST --certificate PEM --key PEM --client-ca PEM [--subject URI]…
+//     [--mail ADDRESS]
 //
-// Each subject is a client, too, that gets tokens about itself for Fulcio.
+// Each subject is a client, too, that gets tokens about itself for Fulcio, which name that address as well, if any.
 // Listens twice under one issuer: plain HTTP, and TLS that asks for client certificates, advertised as
 // `mtls_endpoint_aliases` (RFC 8705 §5). Prints one line of JSON when it is ready: `{"ready":true,"issuer":…}`.
 
@@ -18,7 +19,7 @@ const text = { type: 'string' };
 const { values: options } = parseArgs({
   options: {
     tenant: text, installation: text, certificate: text, key: text, 'client-ca': text,
-    subject: { type: 'string', multiple: true, default: [] },
+    subject: { type: 'string', multiple: true, default: [] }, mail: text,
   },
 });
 
@@ -68,7 +69,10 @@ function configuration(mtlsOrigin) {
     },
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
     discovery: { mtls_endpoint_aliases: { token_endpoint: `${mtlsOrigin}/token` } },
-    extraTokenClaims: () => ({ tid: options.tenant, inst: options.installation }),
+    extraTokenClaims: () => ({
+      tid: options.tenant, inst: options.installation,
+      ...(options.mail && { email: options.mail, email_verified: true }),
+    }),
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },

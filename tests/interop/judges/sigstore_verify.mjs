@@ -2,9 +2,9 @@
 //
 //   node sigstore_verify.mjs BUNDLE.json --key PUBLIC_KEY.pem
 //   node sigstore_verify.mjs BUNDLE.json --trusted-root ROOT.json --keys KEYS.json   (GET /trust/keys)
-//   node sigstore_verify.mjs BUNDLE.json --trusted-root ROOT.json --subject SAN --issuer URL [--at TIME]
+//   node sigstore_verify.mjs BUNDLE.json --trusted-root ROOT.json --subject SAN --issuer URL [--at TIME] [--sct]
 //
-// No transparency log and no certificate log is asked for. A keyless bundle needs a time: its own timestamps, or
+// No transparency log is asked for, and a promise of a certificate log only by --sct. A keyless bundle needs a time: its own timestamps, or
 // --at when it has none. Prints one line; exit code 0: verified, 1: not.
 
 import { createHash, createPublicKey } from 'node:crypto';
@@ -36,7 +36,7 @@ function judge(path, options) {
     }
   }
   const entity = toSignedEntity(bundle);
-  const thresholds = { ctlogThreshold: 0, tlogThreshold: 0, timestampThreshold: 0 };
+  const thresholds = { ctlogThreshold: options.sct ? 1 : 0, tlogThreshold: 0, timestampThreshold: 0 };
   const verifier = new Verifier(toTrustMaterial(root, keys), thresholds);
   if (entity.key.$case === 'public-key') {
     verifier.verify(entity);
@@ -62,7 +62,9 @@ function judge(path, options) {
 const text = { type: 'string' };
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { key: text, keys: text, 'trusted-root': text, subject: text, issuer: text, at: text },
+  options: {
+    key: text, keys: text, 'trusted-root': text, subject: text, issuer: text, at: text, sct: { type: 'boolean' },
+  },
 });
 try {
   if (positionals.length !== 1) throw new Error('name one bundle');
