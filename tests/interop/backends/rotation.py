@@ -41,7 +41,7 @@ class Tables:
     """Backends by id, each as its table's text."""
 
     def __init__(self, file: pathlib.Path) -> None:
-        self.file, self.changed = file, {}
+        self.file, self.changed, self.ended = file, {}, ""
 
     def of(self, key: str) -> str:
         if key in self.changed:
@@ -52,20 +52,21 @@ class Tables:
 
     def retire(self, key: str) -> None:
         """As the runbook has it: a file's key is named by its public half from here on, one elsewhere as before."""
-        table = self.of(key)
+        table, self.ended = self.of(key), retired()
         if 'kind = "file"' in table:
             self.publish(key)
         else:
-            self.changed[key] = f"{table.rstrip()}\n{retired()}"
+            self.changed[key] = f"{table.rstrip()}\n{self.ended}"
 
     def publish(self, key: str) -> None:
         """What is left of a key whose backend has gone, wherever it was."""
         public = re.sub(r'^key = "file:(.*)\.pem"$', r'public_key = "\1.pub"', self.of(key), flags=re.MULTILINE)
         kept = "\n".join(re.findall(r"^(?:id|public_key|algorithm) = .*$", public, re.MULTILINE))
-        self.changed[key] = f'[[signing.backends]]\nkind = "file"\n{kept}\n{retired()}'
+        self.changed[key] = f'[[signing.backends]]\nkind = "file"\n{kept}\n{self.ended}'
 
 
 def retired() -> str:
+    """How a table says so, from now on."""
     return 'state = "retired"\n'
 
 
