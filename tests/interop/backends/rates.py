@@ -24,6 +24,8 @@ import urllib.parse
 import urllib.request
 from typing import NamedTuple
 
+# Where the audit trail goes, if there is such a thing: a busy disk is not what is measured here.
+IN_MEMORY = ["--folder", "/dev/shm"] if os.access("/dev/shm", os.W_OK) else []
 DIGEST = hashlib.sha256(b"a statement").digest()
 
 
@@ -147,7 +149,7 @@ class Bench:
         tables.write_text(table_of(self.folder / place.folder, place.key))
         run([
             self.options.harness, "--backends", str(tables), "--key", place.key, "--pass", "SOFTHSM2_CONF",
-            "--json", str(report), "sign", "--sizes", "1k", "--seconds", str(self.options.seconds),
+            *IN_MEMORY, "--json", str(report), "sign", "--sizes", "1k", "--seconds", str(self.options.seconds),
             "--connections", str(self.options.connections),
         ])
         [row] = json.loads(report.read_text())["rows"]
