@@ -147,14 +147,13 @@ class Bench:
         place, report = PLACES[kind], self.folder / "report.json"
         tables = self.folder / "tables.toml"
         tables.write_text(table_of(self.folder / place.folder, place.key))
-        run([
+        measure([
             self.options.harness, "--backends", str(tables), "--key", place.key, "--pass", "SOFTHSM2_CONF",
             *IN_MEMORY, "--json", str(report), "sign", "--sizes", "1k", "--seconds", str(self.options.seconds),
             "--connections", str(self.options.connections),
         ])
         [row] = json.loads(report.read_text())["rows"]
         assert set(row["answers"]) == {"200"} or set(row["answers"]) == {"ok"}, row["answers"]
-        assert not row["ran_out"], "the requests ran out"
         return row["answered_per_second"], sum(row["server_micros_per_request"])
 
     def tool(self, kind: str) -> float:
@@ -184,6 +183,15 @@ class Bench:
         ])
         assert "Non-2xx" not in said and "Socket errors" not in said, said
         return float(re.search(r"^Requests/sec: +([0-9.]+)$", said, re.MULTILINE)[1])
+
+
+def measure(command: list[str]) -> None:
+    """The harness makes as many proofs as will do, by its own guess: on a busy machine it takes more than one."""
+    for last in (False, False, False, True):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode == 0:
+            return
+        assert "the requests ran out" in done.stdout and not last, f"{command}: {done.stdout}"
 
 
 def run(command: list[str]) -> str:
