@@ -191,9 +191,10 @@ fn keyful(settings: &FileKey) -> Result<(Arc<dyn SigningBackend>, PublishedKey),
             let backend = FileBackend::new(file::Settings {
                 id,
                 key_pem: Zeroizing::new(key.expose().to_vec()),
+                // Without the line break at its end, as OpenSSL's own tools read it from a file.
                 passphrase: passphrase
                     .as_ref()
-                    .map(|passphrase| Zeroizing::new(passphrase.expose().to_vec())),
+                    .map(|passphrase| Zeroizing::new(passphrase.expose_text().as_bytes().to_vec())),
                 algorithm,
                 deterministic: settings.deterministic,
                 state: life.state,

@@ -237,6 +237,24 @@ async fn keys_are_rotated_under_load_and_no_request_fails() {
     println!("{old} signatures of the old key, {new} of the new one, none failed");
 }
 
+/// As `openssl rand -hex 20` and editors write it; `openssl -pass file:` reads the first line.
+#[actix::test]
+async fn a_key_whose_passphrase_ends_with_a_line_break_signs() {
+    let world = World::new("").await;
+    let service = Reloaded::start(&world);
+    let cipher = openssl::symm::Cipher::aes_256_cbc();
+    let pem = p256().private_key_to_pem_pkcs8_passphrase(cipher, b"of 2027");
+    world.write(&format!("{NEXT_KEY}.pem"), pem.unwrap());
+    world.write("next.pass", "of 2027\n");
+    let encrypted = |config: &mut Table| {
+        add_next_key(config);
+        backend(config, NEXT_KEY).insert("passphrase".into(), "file:next.pass".into());
+        change_over(config, "retired");
+    };
+    service.reload(APPLIED, encrypted).await;
+    assert_eq!(key_of(&service.sign().await), NEXT_KEY);
+}
+
 #[actix::test]
 async fn a_configuration_with_errors_changes_nothing_and_all_of_them_are_told() {
     let world = World::new("").await;

@@ -21,14 +21,14 @@ judge_aws_kms() {
     restore_service
     judge_aws_kms_faults
     stop "$backend_pid"
-    kms_does rotate
-    start_backend_service kms-p256-2 "$kms/backends.toml"
-    sign_there kms-rotated
-    judge_remote_signature "AWS KMS" "p256, the key after it" "$work/kms-rotated"
-    accepts securesystemslib "AWS KMS, the key before still verifies" '^VERIFIED' \
-        "$python" "$here/judges/securesystemslib_verify.py" "$work/kms-p256/envelope.json" "$kms/p256.pub"
-    stop "$backend_pid"
+    judge_aws_kms_rotation
     stop "$ministack_pid"
+}
+
+# Another key, as KMS does not rotate those that sign; then the first one is disabled there.
+judge_aws_kms_rotation() {
+    local does="$kms_python $here/backends/kms.py" where="$kms_address $kms"
+    judge_rotation "AWS KMS" kms-p256 kms-p256-2 "$kms/backends.toml" "$does rotate $where" "$does disable $where"
 }
 
 # Ed25519 signs whole statements, of which AWS takes 4096 bytes and Google 64 KiB: a smaller document then.
@@ -91,6 +91,14 @@ judge_gcp_kms() {
     restore_service
     judge_gcp_kms_faults
     stop "$backend_pid"
+    judge_fake_rotation "Cloud KMS" gcp "$gcp"
+}
+
+# judge_fake_rotation JUDGE PREFIX FOLDER: of a cloud on loopback, which makes and destroys versions when it is asked.
+judge_fake_rotation() {
+    local ask
+    ask="curl -fsS -X POST $(sed -n 's/^\(endpoint\|vault\) = "\(.*\)"/\2/p' "$3/backends.toml" | head -n 1)/interop"
+    judge_rotation "$1" "$2-p256" "$2-p256-2" "$3/backends.toml" "$ask/rotate" "$ask/destroy"
 }
 
 judge_gcp_kms_faults() {
@@ -120,11 +128,7 @@ start_gcp_kms() {
 
 # Azure Key Vault on loopback, whose answers Microsoft's own models write.
 judge_azure_kv() {
-    azure="$work/azure"
-    mkdir -p "$azure"
-    "$kms_python" "$here/backends/azure_kv.py" "$(free_port)" "$azure" >"$azure/out" 2>&1 &
-    pids+=($!)
-    wait_for "$azure/out" '^ready' "$azure/out"
+    start_azure_kv
     local key what
     for key in p384 pss pkcs1 p256; do
         start_backend_service "azure-$key" "$azure/backends.toml"
@@ -146,6 +150,16 @@ judge_azure_kv() {
     echo revoke >"$azure/does"
     accepts "Azure Key Vault" "every token revoked, a new one is fetched" '^signed' until_signed
     stop "$backend_pid"
+    judge_fake_rotation "Azure Key Vault" azure "$azure"
+}
+
+# Sets `$azure`, its folder.
+start_azure_kv() {
+    azure="$work/azure"
+    mkdir -p "$azure"
+    "$kms_python" "$here/backends/azure_kv.py" "$(free_port)" "$azure" >"$azure/out" 2>&1 &
+    pids+=($!)
+    wait_for "$azure/out" '^ready' "$azure/out"
 }
 
 # Sets `$kms_python` and `$faketime`.

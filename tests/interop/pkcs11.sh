@@ -21,6 +21,7 @@ judge_pkcs11() {
     stop "$backend_pid"
     judge_wrong_pin
     judge_unsuitable_keys
+    judge_token_rotation
 }
 
 # The token's folder is taken away under load and put back: 503 meanwhile, and recovery without a restart.
@@ -82,6 +83,17 @@ another|a key that is not public_key's|does? not make signatures that public_key
 absent|no key of this label|no private key on the token has this key_label
 no-token|a token that is not there|the token is not there
 END
+}
+
+# A second key on the token while the first one signs; then the first one is deleted there.
+judge_token_rotation() {
+    version="$(<"$softhsm/version")"
+    local tool add remove
+    tool="$pkcs11_tool --token-label 'signer interop' --login --pin $hsm_pin"
+    add="$tool --keypairgen --label p256-2 --id 0b --key-type EC:prime256v1 --usage-sign"
+    add+=" && $python $here/backends/softhsm.py $pkcs11_tool $hsm $hsm_pin $hsm_module p256-2"
+    remove="$tool --delete-object --type privkey --label p256"
+    judge_rotation SoftHSM hsm-p256 hsm-p256-2 "$hsm/backends.toml" "$add" "$remove"
 }
 
 # check_backend KEY: what `signer check` says of a service that has this one.

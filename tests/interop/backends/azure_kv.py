@@ -5,7 +5,8 @@
     azure_kv.py PORT FOLDER     FOLDER gets <key>.pub, secret, assertion, backends.toml; then it says "ready" and serves
 
 FOLDER/does says what befalls the keys, looked at for each request: nothing, deny, disable, throttle, revoke (every token
-so far).
+so far). POST /interop/rotate makes a second version of p256, with p256-2.pub and a table; /interop/destroy takes the first
+away.
 """
 
 import base64
@@ -49,30 +50,41 @@ class Vault:
             file = self.folder / name
             file.touch(mode=0o600)
             file.write_text(text)
-        tables = []
-        for path, (name, key) in self.keys.items():
-            encoding, shape = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            (self.folder / f"{name}.pub").write_bytes(key.public_key().public_bytes(encoding, shape))
-            # One key by federation, the others by a secret.
-            way, proof = ("federated", "federated_token") if name == "p384" else ("client-secret", "client_secret")
-            file = "assertion" if name == "p384" else "secret"
-            tables.append(f"""
+        tables = [self.table(path, name) for path, (name, _) in self.keys.items()]
+        (self.folder / "backends.toml").write_text("\n".join(tables))
+
+    def table(self, path: str, name: str) -> str:
+        (kind, key), version = self.keys[path], path.rpartition("/")[2]
+        encoding, shape = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        (self.folder / f"{name}.pub").write_bytes(key.public_key().public_bytes(encoding, shape))
+        # One key by federation, the others by a secret.
+        way, proof = ("federated", "federated_token") if name == "p384" else ("client-secret", "client_secret")
+        file = "assertion" if name == "p384" else "secret"
+        return f"""
 [[signing.backends]]
 kind = "azure-kv"
 id = "azure-{name}"
 vault = "{self.origin}"
-key = "{name}"
-key_version = "{path.rpartition('/')[2]}"
+key = "{kind}"
+key_version = "{version}"
 public_key = "{self.folder}/{name}.pub"
-algorithm = "{KEYS[name][1]}"
+algorithm = "{KEYS[kind][1]}"
 timeout = "2s"
 credentials = "{way}"
 authority = "{self.origin}"
 tenant = "{TENANT}"
 client_id = "{CLIENT}"
 {proof} = "file:{self.folder}/{file}"
-""")
-        (self.folder / "backends.toml").write_text("\n".join(tables))
+"""
+
+    def rotate(self) -> None:
+        path = f"/keys/p256/{secrets.token_hex(16)}"
+        self.keys[path] = ("p256", new_key("p256"))
+        with open(self.folder / "backends.toml", "a", encoding="utf-8") as file:
+            file.write(self.table(path, "p256-2"))
+
+    def destroy(self) -> None:
+        del self.keys[next(path for path in self.keys if path.startswith("/keys/p256/"))]
 
     def does(self) -> str:
         file = self.folder / "does"
@@ -173,6 +185,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def serve(self, body: bytes):
         url = urllib.parse.urlsplit(self.path)
+        if self.command == "POST" and url.path in ("/interop/rotate", "/interop/destroy"):
+            self.vault.rotate() if url.path.endswith("/rotate") else self.vault.destroy()
+            self.reply(200, "{}")
+            return
         if url.path == f"/{TENANT}/oauth2/v2.0/token":
             try:
                 form = dict(urllib.parse.parse_qsl(body.decode(), strict_parsing=True))

@@ -6,6 +6,7 @@ by `cryptography`, checksums by google-crc32c.
 
 FOLDER/does says what befalls the keys, looked at for each request: nothing, deny, disable, throttle, revoke (every token
 so far), corrupt (a bit of the signature falls over on its way), swallow (the checksum of the digest is not checked).
+POST /interop/rotate makes a second version of p256, with p256-2.pub and a table; /interop/destroy takes the first away.
 """
 
 import base64
@@ -57,22 +58,33 @@ class Kms:
             "type": "service_account", "project_id": "interop", "private_key_id": "k1", "private_key": private.decode(),
             "client_email": ACCOUNT, "client_id": "1", "token_uri": f"{self.origin}/token",
         }, indent=2))
-        tables = []
-        for resource, (name, key) in self.keys.items():
-            (self.folder / f"{name}.pub").write_text(pem_of(key))
-            tables.append(f"""
+        tables = [self.table(resource, name) for resource, (name, _) in self.keys.items()]
+        (self.folder / "backends.toml").write_text("\n".join(tables))
+
+    def table(self, resource: str, name: str) -> str:
+        kind, key = self.keys[resource]
+        (self.folder / f"{name}.pub").write_text(pem_of(key))
+        return f"""
 [[signing.backends]]
 kind = "gcp-kms"
 id = "gcp-{name}"
 endpoint = "{self.origin}"
 key = "{resource}"
 public_key = "{self.folder}/{name}.pub"
-algorithm = "{KEYS[name][1]}"
+algorithm = "{KEYS[kind][1]}"
 timeout = "2s"
 credentials = "account-key"
-account_key = "file:{account}"
-""")
-        (self.folder / "backends.toml").write_text("\n".join(tables))
+account_key = "file:{self.folder}/account.json"
+"""
+
+    def rotate(self) -> None:
+        resource = f"{RING}/p256/cryptoKeyVersions/2"
+        self.keys[resource] = ("p256", new_key(KEYS["p256"][0]))
+        with open(self.folder / "backends.toml", "a", encoding="utf-8") as file:
+            file.write(self.table(resource, "p256-2"))
+
+    def destroy(self) -> None:
+        del self.keys[f"{RING}/p256/cryptoKeyVersions/1"]
 
     def does(self) -> str:
         file = self.folder / "does"
@@ -187,7 +199,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path == "/token":
+        if self.path in ("/interop/rotate", "/interop/destroy"):
+            self.kms.rotate() if self.path.endswith("/rotate") else self.kms.destroy()
+            self.reply(200, "{}")
+        elif self.path == "/token":
             try:
                 form = dict(urllib.parse.parse_qsl(body.decode(), strict_parsing=True))
                 self.reply(200, json.dumps(self.kms.grant(form)))

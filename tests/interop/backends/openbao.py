@@ -2,7 +2,7 @@
 """Makes keys in OpenBao's transit engine, and a service's AppRole that may use them and no more.
 
     openbao.py make ADDRESS ROOT_TOKEN FOLDER    prints nothing; FOLDER gets <key>.pub, role-id, secret-id, backends.toml
-    openbao.py <seal|unseal|revoke|deny|allow|rotate> ADDRESS ROOT_TOKEN FOLDER
+    openbao.py <seal|unseal|revoke|deny|allow|rotate|destroy> ADDRESS ROOT_TOKEN FOLDER
 
 Everything over HTTP, with nothing but Python's own library. `unseal` needs FOLDER/unseal-key.
 """
@@ -90,6 +90,12 @@ def rotate(bao: OpenBao, folder: pathlib.Path) -> None:
         file.write(table(bao, folder, "p256-2", "p256", (folder / "role-id").read_text()))
 
 
+def destroy(bao: OpenBao) -> None:
+    """The first version of p256, for good."""
+    bao.ask("POST", "transit/keys/p256/config", {"min_decryption_version": 2, "min_encryption_version": 2})
+    bao.ask("POST", "transit/keys/p256/trim", {"min_available_version": 2})
+
+
 def main(what: str, address: str, token: str, folder: str) -> None:
     bao, folder = OpenBao(address, token), pathlib.Path(folder)
     match what:
@@ -97,6 +103,8 @@ def main(what: str, address: str, token: str, folder: str) -> None:
             make(bao, folder)
         case "rotate":
             rotate(bao, folder)
+        case "destroy":
+            destroy(bao)
         case "seal":
             bao.ask("PUT", "sys/seal", {})
         case "unseal":

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Exports public keys of a token as PEM, and writes the tables of backends for them.
 
-    softhsm.py PKCS11_TOOL FOLDER PIN MODULE    FOLDER gets <label>.pub, backends.toml, check-<label>.toml
+    softhsm.py PKCS11_TOOL FOLDER PIN MODULE          FOLDER gets <label>.pub, backends.toml, check-<label>.toml
+    softhsm.py PKCS11_TOOL FOLDER PIN MODULE LABEL    the same of one more P-256 key, added to backends.toml
 
 OpenSC's `--read-object` writes some kinds of keys and not others, so it is asked for attributes alone.
 """
@@ -64,8 +65,13 @@ concurrency = 4
 """
 
 
-def main(tool: str, folder: str, pin: str, module: str) -> None:
+def main(tool: str, folder: str, pin: str, module: str, added: str | None = None) -> None:
     place = pathlib.Path(folder)
+    if added:
+        (place / f"{added}.pub").write_bytes(read(tool, pin, added))
+        with open(place / "backends.toml", "a", encoding="utf-8") as file:
+            file.write(table(place, module, added, P256, "signer interop", added, added))
+        return
     for label in [*GOOD, "extractable"]:
         (place / f"{label}.pub").write_bytes(read(tool, pin, label))
     here = "signer interop"

@@ -35,8 +35,8 @@ def b64(data) -> str:
 class Key:
     """P-256: signs compact JWS with ES256 (RFC 7515, RFC 7518 §3.4)."""
 
-    def __init__(self) -> None:
-        self.private = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, private: ec.EllipticCurvePrivateKey | None = None) -> None:
+        self.private = private or ec.generate_private_key(ec.SECP256R1())
         point = self.private.public_key().public_numbers()
         self.jwk = {"crv": "P-256", "kty": "EC", "x": b64(point.x.to_bytes(32)), "y": b64(point.y.to_bytes(32))}
         # RFC 7638 §3
