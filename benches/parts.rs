@@ -87,8 +87,8 @@ fn audit_record(bencher: Bencher<'_, '_>) {
 }
 
 /// Groups of so many records into the trail, each with one sync: in the folder of `SIGNER_BENCH_DISK`, or in memory, where a
-/// sync costs nothing.
-#[divan::bench(args = [2, 32, 256])]
+/// sync costs nothing. Few of them: the trail grows.
+#[divan::bench(args = [2, 32, 256], sample_count = 100, sample_size = 4)]
 fn audit_append(bencher: Bencher<'_, '_>, records: usize) {
     let disk = std::env::var_os("SIGNER_BENCH_DISK").unwrap_or_else(|| "/dev/shm".into());
     let folder = done(tempfile::tempdir_in(disk));

@@ -276,7 +276,8 @@ pub(crate) fn warm_up(server: &Server, payload: &Payload, connections: u16) -> F
     answers.iter().for_each(|tally| sum.add(tally));
     let known = ["ok", "rate_limited", "concurrency_limited"];
     let good: u64 = known.iter().map(|code| sum.of(code)).sum();
-    if good < count as u64 {
+    // On a machine that is busy one of very many may be late.
+    if good < (count - count / 1_000) as u64 {
         return Err(format!(
             "the first requests were not answered as expected: {:?}",
             sum.codes

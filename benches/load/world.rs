@@ -149,6 +149,7 @@ impl World {
             introspection_url = "{licensing}/introspect"
             credential = "file:licensing.token"
             positive_ttl = "120s"
+            timeout = "20s"
             cache_capacity = {remembered}
             [release]
             repositories = ["{repository}", "{slow}/stellaops/slow"]

@@ -19,6 +19,8 @@ use crate::world::World;
 
 /// Requests of the first look at how fast the server is.
 const FIRST_LOOK: usize = 20_000;
+/// First requests that are made before they are sent: proofs are good for little more than a minute.
+const AT_ONCE: usize = 2_000;
 /// How many times as fast it may turn out to be.
 pub(crate) const HEADROOM: f64 = 1.8;
 
@@ -43,7 +45,12 @@ impl Callers {
     pub(crate) fn warm_up(&self, server: &Server, world: &World) -> Fallible<()> {
         // All connections of a worker are served by it; connections are dealt out to workers in turn.
         let times = if self.callers.len() > 100 { 1 } else { 16 };
-        warm_up(server, &self.payload(world, self.callers.len() * times)?, 8)
+        let count = self.callers.len() * times;
+        for first in (0..count).step_by(AT_ONCE) {
+            let some = AT_ONCE.min(count - first);
+            warm_up(server, &self.payload_from(world, first, some)?, 8)?;
+        }
+        Ok(())
     }
 
     /// Enough for a closed loop: a little more than the server can answer.

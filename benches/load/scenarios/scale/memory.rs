@@ -19,8 +19,6 @@ const BASE: f64 = 64.0 * 1024.0 * 1024.0;
 const TIMES: f64 = 4.0;
 /// Tenants whose requests are made at a time.
 const CHUNK: usize = 10_000;
-/// Connections of the tenants' first requests.
-const CONNECTIONS: u16 = 16;
 
 pub(super) fn run(world: &World, args: &Args, options: &Memory) -> Fallible<(Report, Ended)> {
     let mut report = Report {
@@ -90,7 +88,7 @@ fn tenants(world: &World, server: &Server, options: &Memory, report: &mut Report
             callers,
         };
         bar.inc(1);
-        warm_up(server, &chunk.payload(world, chunk.callers.len())?, CONNECTIONS)
+        chunk.warm_up(server, world)
     };
     // Buffers and stacks have grown to what they need by then.
     let first = CHUNK.min(count / 10);
