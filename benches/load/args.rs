@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::scale::{Footprint, Latency, Many, Memory, Scale, Sizes, Turns, Workers};
+
+mod scale;
+
 /// Measures the service under load, over real connections, as a process of its own.
 #[derive(Debug, Parser)]
 #[command(name = "load", disable_version_flag = true)]
@@ -27,6 +31,9 @@ pub(crate) struct Args {
     /// Speak TLS.
     #[arg(long, global = true)]
     pub(crate) tls: bool,
+    /// Speak TLS with callers who show a certificate, to which their tokens are bound instead of to proofs.
+    #[arg(long, global = true)]
+    pub(crate) mtls: bool,
     /// Write everything that was measured to this file, as JSON.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -54,9 +61,15 @@ pub(crate) enum Scenario {
     Refusals(Refusals),
     /// Signing beside what it cannot do without, a bare HTTP server, and OpenBao; fails beyond the limits it is given.
     Compare(Compare),
+    /// How the cost of a signature grows: with workers, tenants, tokens and sizes; memory; latency.
+    #[command(subcommand)]
+    Scale(Scale),
     /// The bare HTTP server of `compare`.
     #[command(hide = true)]
     Echo(Echo),
+    /// What is remembered, in a process of its own, for `scale memory`.
+    #[command(hide = true)]
+    Footprint(Footprint),
 }
 
 /// The key.
@@ -153,6 +166,9 @@ pub(crate) struct Compare {
     /// Fail when a signature costs more than so many times the floor.
     #[arg(long, value_name = "RATIO")]
     pub(crate) most_floors: Option<f64>,
+    /// Fail when a signature costs more than so many times the floor, the canonical form and base64 together.
+    #[arg(long, value_name = "RATIO")]
+    pub(crate) most_passes: Option<f64>,
     /// Fail when half the load costs more than so many times the floor.
     #[arg(long, value_name = "RATIO")]
     pub(crate) most_floors_at_half: Option<f64>,
@@ -166,6 +182,9 @@ pub(crate) struct Echo {
     /// Worker threads; 0: one per core.
     #[arg(long, default_value_t = 0)]
     pub(crate) threads: usize,
+    /// Speak TLS by this certificate and this key, in PEM.
+    #[arg(long, num_args = 2, value_names = ["CERTIFICATE", "KEY"])]
+    pub(crate) tls_files: Vec<PathBuf>,
 }
 
 /// A number of bytes.

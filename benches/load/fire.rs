@@ -72,6 +72,23 @@ pub(crate) struct Round {
     pub(crate) measured: Duration,
 }
 
+impl Round {
+    /// Answers of all streams in the measured time.
+    pub(crate) fn answered(&self) -> u64 {
+        self.tallies.iter().map(|tally| tally.answered).sum()
+    }
+
+    /// Answers a second.
+    pub(crate) fn per_second(&self) -> f64 {
+        self.answered() as f64 / self.measured.as_secs_f64()
+    }
+
+    /// CPU microseconds of the server for one answer.
+    pub(crate) fn cost(&self) -> f64 {
+        (self.server.user + self.server.system) as f64 / self.answered().max(1) as f64
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Times {
     begin: Instant,
@@ -259,7 +276,8 @@ pub(crate) fn warm_up(server: &Server, payload: &Payload, connections: u16) -> F
     answers.iter().for_each(|tally| sum.add(tally));
     let known = ["ok", "rate_limited", "concurrency_limited"];
     let good: u64 = known.iter().map(|code| sum.of(code)).sum();
-    if good < count as u64 {
+    // On a machine that is busy one of very many may be late.
+    if good < (count - count / 1_000) as u64 {
         return Err(format!(
             "the first requests were not answered as expected: {:?}",
             sum.codes

@@ -8,6 +8,7 @@ mod args;
 mod echo;
 mod fire;
 mod floor;
+mod footprint;
 mod held;
 mod mint;
 mod openbao;
@@ -29,8 +30,8 @@ use clap::{CommandFactory, Parser};
 
 use args::{Args, Scenario};
 use report::Report;
-use server::Server;
-use world::World;
+use server::{Ended, Server};
+use world::{Variant, World};
 
 /// Whatever keeps a run from being made; the harness ends with it.
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -45,6 +46,9 @@ fn main() -> ExitCode {
     }
     if let Some(Scenario::Echo(options)) = &args.scenario {
         return echo::serve(options);
+    }
+    if let Some(Scenario::Footprint(options)) = &args.scenario {
+        return footprint::tell(options);
     }
     match run(args) {
         Ok(true) => ExitCode::SUCCESS,
@@ -65,14 +69,21 @@ fn run(args: Args) -> Fallible<bool> {
 }
 
 fn measure(args: &Args, world: &World) -> Fallible<bool> {
-    let server = Server::start(world, &args.pass)?;
+    let (report, ended) = match &args.scenario {
+        Some(Scenario::Scale(scale)) => scenarios::scale::run(world, args, scale)?,
+        _ => with_one_server(args, world)?,
+    };
+    report.write(args, &ended, &mut std::io::stdout().lock())
+}
+
+fn with_one_server(args: &Args, world: &World) -> Fallible<(Report, Ended)> {
+    let server = Server::start(world, Variant::of(args).name, &args.pass)?;
     let report = match &args.scenario {
         Some(Scenario::Sign(options)) => scenarios::sign::run(&server, world, options)?,
         Some(Scenario::Neighbour(options)) => scenarios::neighbour::run(&server, world, options)?,
         Some(Scenario::Refusals(options)) => scenarios::refusals::run(&server, world, options)?,
         Some(Scenario::Compare(options)) => scenarios::compare::run(&server, world, args, options)?,
-        Some(Scenario::Echo(_)) | None => Report::default(),
+        Some(Scenario::Scale(_) | Scenario::Echo(_) | Scenario::Footprint(_)) | None => Report::default(),
     };
-    let ended = server.stop()?;
-    report.write(args, &ended, &mut std::io::stdout().lock())
+    Ok((report, server.stop()?))
 }

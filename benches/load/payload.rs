@@ -18,21 +18,23 @@ pub(crate) struct Template {
     pub(crate) body: Vec<u8>,
 }
 
-/// Requests in their order: `n` is that of the template `n`, its turn taken round and round, with proof `n`.
+/// Requests in their order: `n` is that of the template `first + n`, turns taken round and round, with proof `n`.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
     templates: Arc<[Template]>,
     /// None where nothing asks for one.
     proofs: Option<Arc<[String]>>,
+    first: usize,
     count: usize,
 }
 
 impl Payload {
-    /// This many signatures.
+    /// This many signatures, beginning with this caller.
     pub(crate) fn signing(
         mint: &Mint,
         callers: &[Caller],
         templates: &Arc<[Template]>,
+        first: usize,
         count: usize,
     ) -> Fallible<Self> {
         if count > MOST_PROOFS {
@@ -42,7 +44,11 @@ impl Payload {
         }
         Ok(Self {
             templates: Arc::clone(templates),
-            proofs: Some(mint.proofs(callers, count)?.into()),
+            proofs: match mint.by_certificate() {
+                true => None,
+                false => Some(mint.proofs(callers, first, count)?.into()),
+            },
+            first,
             count,
         })
     }
@@ -52,12 +58,17 @@ impl Payload {
         Self {
             templates: Arc::new([template]),
             proofs: None,
+            first: 0,
             count: usize::MAX,
         }
     }
 
     pub(crate) fn get(&self, n: usize) -> Option<(&Template, Option<&str>)> {
-        let template = self.templates.get(n.checked_rem(self.templates.len())?)?;
+        if n >= self.count {
+            return None;
+        }
+        let turn = self.first.wrapping_add(n).checked_rem(self.templates.len())?;
+        let template = self.templates.get(turn)?;
         match &self.proofs {
             Some(proofs) => Some((template, Some(proofs.get(n)?))),
             None => Some((template, None)),
@@ -85,21 +96,21 @@ pub(crate) fn templates(mint: &Mint, callers: &[Caller], bytes: usize) -> Fallib
     let predicate = predicate(bytes);
     let all = callers
         .iter()
-        .map(|caller| template(caller, &mint.scanner, &predicate, true));
+        .map(|caller| template(caller, &mint.scanner, &predicate, Some(mint.scheme())));
     Ok(all.collect())
 }
 
 /// The same request without credentials.
 pub(crate) fn anonymous(mint: &Mint, caller: &Caller, bytes: usize) -> Template {
-    template(caller, &mint.scanner, &predicate(bytes), false)
+    template(caller, &mint.scanner, &predicate(bytes), None)
 }
 
 /// A request about another scanner image.
-pub(crate) fn about(caller: &Caller, scanner: &str) -> Template {
-    template(caller, scanner, &predicate(0), true)
+pub(crate) fn about(mint: &Mint, caller: &Caller, scanner: &str) -> Template {
+    template(caller, scanner, &predicate(0), Some(mint.scheme()))
 }
 
-fn template(caller: &Caller, scanner: &str, predicate: &str, credentials: bool) -> Template {
+fn template(caller: &Caller, scanner: &str, predicate: &str, scheme: Option<&str>) -> Template {
     let hex = "ab".repeat(32);
     let body = format!(
         r#"{{"subject":[{{"name":"registry.example/app","digest":{{"sha256":"{hex}"}}}}],"predicateType":"https://cyclonedx.org/bom","predicate":{predicate},"scannerImageDigest":"{scanner}","poe":{{"format":"jwt","value":"{}"}}}}"#,
@@ -110,8 +121,8 @@ fn template(caller: &Caller, scanner: &str, predicate: &str, credentials: bool) 
         host(),
         body.len()
     );
-    if credentials {
-        head.push_str(&format!("authorization: DPoP {}\r\n", caller.token));
+    if let Some(scheme) = scheme {
+        head.push_str(&format!("authorization: {scheme} {}\r\n", caller.token));
     }
     Template {
         head: head.into_bytes(),

@@ -91,6 +91,14 @@ pub(crate) fn read_usage(pid: &str) -> Fallible<Usage> {
     Ok(usage)
 }
 
+/// Resident memory of this process id, or `self`, now, in KiB.
+pub(crate) fn resident_kib(pid: &str) -> Fallible<u64> {
+    Ok(member(
+        &fs::read_to_string(format!("/proc/{pid}/status"))?,
+        "VmRSS",
+    ))
+}
+
 /// `utime` and `stime`, the 14th and 15th field; the second, a name, may hold anything but ends with the last parenthesis.
 fn times(stat: &str) -> Fallible<(u64, u64)> {
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);

@@ -87,7 +87,7 @@ impl Row {
         self.server.add(&round.server);
         self.harness.add(&round.harness);
         self.measured += round.measured;
-        self.answered += round.tallies.iter().map(|tally| tally.answered).sum::<u64>();
+        self.answered += round.answered();
         self.peak_kib = self.peak_kib.max(round.server.peak_kib);
     }
 

@@ -10,7 +10,7 @@ use openssl::ssl::SslConnector;
 use serde_json::Value;
 
 use crate::payload::livez;
-use crate::process::{Usage, read_usage};
+use crate::process::{Usage, read_usage, resident_kib};
 use crate::wire::Wire;
 use crate::world::World;
 use crate::{Fallible, tls};
@@ -39,17 +39,31 @@ pub(crate) struct Ended {
     pub(crate) peak_kib: u64,
 }
 
+impl Ended {
+    /// Of two servers: it counts what went worse.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            code: if self.code == Some(0) {
+                other.code
+            } else {
+                self.code
+            },
+            peak_kib: self.peak_kib.max(other.peak_kib),
+        }
+    }
+}
+
 impl Server {
-    /// Started, and ready by its own word.
-    pub(crate) fn start(world: &World, pass: &[String]) -> Fallible<Self> {
+    /// Started from the configuration of this name, and ready by its own word.
+    pub(crate) fn start(world: &World, name: &str, pass: &[String]) -> Fallible<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_signer"));
         command
             .args(["serve", "--config"])
-            .arg(world.path().join("signer.toml"));
-        let mut server = Self::spawn(command, world.path(), "signer", pass, ready_line)?;
+            .arg(world.path().join(format!("{name}.toml")));
+        let mut server = Self::spawn(command, world.path(), name, pass, ready_line)?;
         server.target.tls = world.tls.as_ref().map(tls::connector).transpose()?;
         let target = server.target.clone();
-        let log = world.path().join("signer.log");
+        let log = world.path().join(format!("{name}.log"));
         server.polled("readiness", &log, || is_ready(&target).then_some(()))?;
         Ok(server)
     }
@@ -103,6 +117,11 @@ impl Server {
     /// What it has used so far.
     pub(crate) fn usage(&self) -> Fallible<Usage> {
         read_usage(&self.process.id().to_string())
+    }
+
+    /// Its resident memory now, in KiB.
+    pub(crate) fn resident_kib(&self) -> Fallible<u64> {
+        resident_kib(&self.process.id().to_string())
     }
 
     /// Memory's peak counts from here (proc(5), `clear_refs`).

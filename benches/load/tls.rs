@@ -1,8 +1,10 @@
-//! A certificate for the server, and the client that trusts nothing else.
+//! Certificates for the server and its callers, and the client that trusts nothing else.
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::sha::sha256;
 use openssl::ssl::{SslConnector, SslMethod, SslVersion};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
@@ -13,11 +15,20 @@ use crate::Fallible;
 /// The name in the certificate.
 pub(crate) const NAME: &str = "signer.bench";
 
+#[derive(Clone)]
 pub(crate) struct Certified {
     /// PEM.
     pub(crate) certificate: Vec<u8>,
     /// PEM.
     pub(crate) key: Vec<u8>,
+    /// SHA-256 of the certificate's DER: what tokens are bound to (RFC 8705 §3.1).
+    pub(crate) thumbprint: [u8; 32],
+}
+
+/// Who the server is, and who its callers are where they show a certificate.
+pub(crate) struct Identities {
+    pub(crate) server: Certified,
+    pub(crate) client: Option<Certified>,
 }
 
 /// A P-256 key with a certificate of its own making.
@@ -39,18 +50,24 @@ pub(crate) fn certify() -> Fallible<Certified> {
     let names = SubjectAlternativeName::new().dns(NAME).build(&context)?;
     certificate.append_extension(names)?;
     certificate.sign(&key, MessageDigest::sha256())?;
+    let certificate = certificate.build();
     Ok(Certified {
-        certificate: certificate.build().to_pem()?,
+        certificate: certificate.to_pem()?,
+        thumbprint: sha256(&certificate.to_der()?),
         key: key.private_key_to_pem_pkcs8()?,
     })
 }
 
-/// TLS 1.3, this certificate alone.
-pub(crate) fn connector(certified: &Certified) -> Fallible<SslConnector> {
+/// TLS 1.3, the server's certificate alone; with that of the callers, if there is one.
+pub(crate) fn connector(identities: &Identities) -> Fallible<SslConnector> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_3))?;
     builder
         .cert_store_mut()
-        .add_cert(X509::from_pem(&certified.certificate)?)?;
+        .add_cert(X509::from_pem(&identities.server.certificate)?)?;
+    if let Some(client) = &identities.client {
+        builder.set_certificate(&*X509::from_pem(&client.certificate)?)?;
+        builder.set_private_key(&*PKey::private_key_from_pem(&client.key)?)?;
+    }
     Ok(builder.build())
 }

@@ -18,19 +18,40 @@ use tempfile::TempDir;
 use crate::Fallible;
 use crate::args::{Args, Mode};
 use crate::mint::{AUTHORITY, LICENSING, Mint, ORIGIN};
-use crate::tls::{self, Certified};
+use crate::tls::{self, Identities};
 
 /// Lives in the harness, so that the server's time is its own.
 pub(crate) struct World {
     pub(crate) mint: Mint,
     pub(crate) folder: TempDir,
-    /// The server's certificate, where it has one.
-    pub(crate) tls: Option<Certified>,
+    /// Certificates, with TLS.
+    pub(crate) tls: Option<Identities>,
     // Held: they stop when dropped.
     neighbours: Neighbours,
     licensing: Running,
     /// A registry that takes its time over every answer.
     slow: Running,
+}
+
+/// One of several servers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variant {
+    /// Of its files.
+    pub(crate) name: &'static str,
+    pub(crate) workers: u16,
+    /// Tokens and entitlements that it remembers; shared out among the workers.
+    pub(crate) remembered: usize,
+}
+
+impl Variant {
+    /// The one that most scenarios use, with the service's own defaults.
+    pub(crate) fn of(args: &Args) -> Self {
+        Self {
+            name: "signer",
+            workers: args.workers,
+            remembered: 100_000,
+        }
+    }
 }
 
 /// How long the slow registry takes over an answer: less than the server waits for one.
@@ -41,13 +62,24 @@ pub(crate) const HELD_FOR: Duration = Duration::from_secs(9);
 impl World {
     pub(crate) async fn start(args: &Args) -> Fallible<Self> {
         let neighbours = neighbours(Options::default()).await?;
+        let tls = match (args.tls || args.mtls, args.mtls) {
+            (false, _) => None,
+            (true, shown) => Some(Identities {
+                server: tls::certify()?,
+                client: shown.then(tls::certify).transpose()?,
+            }),
+        };
+        let client = tls.as_ref().and_then(|tls| tls.client.as_ref());
         let world = Self {
-            mint: Mint::new(neighbours.registry.scanner_digest.clone())?,
+            mint: Mint::new(
+                neighbours.registry.scanner_digest.clone(),
+                client.map(|client| client.thumbprint),
+            )?,
             folder: match &args.folder {
                 Some(folder) => TempDir::new_in(folder)?,
                 None => TempDir::new()?,
             },
-            tls: args.tls.then(tls::certify).transpose()?,
+            tls,
             licensing: licensing()?,
             slow: slow_registry()?,
             neighbours,
@@ -66,11 +98,20 @@ impl World {
             "audit.key",
             &PKey::generate_ed25519()?.private_key_to_pem_pkcs8()?,
         )?;
-        if let Some(certified) = &self.tls {
-            self.write("server.pem", &certified.certificate)?;
-            self.write("server.key", &certified.key)?;
+        if let Some(Identities { server, client }) = &self.tls {
+            self.write("server.pem", &server.certificate)?;
+            self.write("server.key", &server.key)?;
+            if let Some(client) = client {
+                self.write("clients.pem", &client.certificate)?;
+            }
         }
-        self.write("signer.toml", self.configuration(args)?.as_bytes())
+        self.configure(args, &Variant::of(args))
+    }
+
+    /// Writes what a server of this name is started with.
+    pub(crate) fn configure(&self, args: &Args, variant: &Variant) -> Fallible<()> {
+        let text = self.configuration(args, variant)?;
+        self.write(&format!("{}.toml", variant.name), text.as_bytes())
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Fallible<()> {
@@ -82,7 +123,7 @@ impl World {
     }
 
     /// Defaults wherever they can be.
-    fn configuration(&self, args: &Args) -> Fallible<String> {
+    fn configuration(&self, args: &Args, variant: &Variant) -> Fallible<String> {
         let (issuer, subject) = self.neighbours.signer_identity();
         let files = &self.neighbours.files;
         let registry = &self.neighbours.registry;
@@ -99,6 +140,7 @@ impl World {
             issuer = "{AUTHORITY}"
             jwks_file = "authority.json"
             max_token_lifetime = "4h"
+            remembered_tokens = {remembered}
             [auth.dpop]
             nonce = "off"
             [entitlement]
@@ -107,6 +149,8 @@ impl World {
             introspection_url = "{licensing}/introspect"
             credential = "file:licensing.token"
             positive_ttl = "120s"
+            timeout = "20s"
+            cache_capacity = {remembered}
             [release]
             repositories = ["{repository}", "{slow}/stellaops/slow"]
             keys = ["{release_key}"]
@@ -131,9 +175,9 @@ impl World {
             algorithm = "ecdsa-p256-sha256"
             deterministic = true
             [state]
-            directory = "state"
+            directory = "{name}-state"
             [audit]
-            directory = "audit"
+            directory = "{name}-audit"
             origin = "signer.bench/audit/1"
             checkpoint_key = "file:audit.key"
             {backends}
@@ -145,9 +189,12 @@ impl World {
                 .map(fs::read_to_string)
                 .transpose()?
                 .unwrap_or_default(),
-            workers = args.workers,
-            tls = self.tls.as_ref().map_or("", |_| {
-                "[server.tls]\ncertificate = \"server.pem\"\nkey = \"file:server.key\""
+            name = variant.name,
+            workers = variant.workers,
+            remembered = variant.remembered,
+            tls = self.tls.as_ref().map_or("", |tls| match tls.client {
+                None => SERVER_TLS,
+                Some(_) => CLIENT_TLS,
             }),
             licensing = self.licensing.base_url,
             repository = registry.repository,
@@ -164,6 +211,18 @@ impl World {
         ))
     }
 }
+
+const SERVER_TLS: &str = r#"
+            [server.tls]
+            certificate = "server.pem"
+            key = "file:server.key""#;
+
+const CLIENT_TLS: &str = r#"
+            [server.tls]
+            certificate = "server.pem"
+            key = "file:server.key"
+            client_ca = "clients.pem"
+            client_auth = "required""#;
 
 /// Knows every image and no signature, slowly.
 fn slow_registry() -> Fallible<Running> {

@@ -4,11 +4,11 @@ use std::process::Command;
 
 use indicatif::ProgressBar;
 
-use super::Callers;
+use super::{Callers, median};
 use crate::Fallible;
 use crate::args::{Args, Compare, Mode};
 use crate::fire::{Pace, Round, Span, Stream, fire};
-use crate::floor::Floor;
+use crate::floor::{Floor, Needs};
 use crate::mint::Plan;
 use crate::openbao;
 use crate::payload::{Payload, Template, predicate, templates};
@@ -33,8 +33,9 @@ struct Scene<'a> {
 #[derive(Default)]
 struct Seen {
     floors: Vec<Floor>,
-    /// Cost of a signature in floors, by round; at half the load.
+    /// Cost of a signature in floors, by round; with the passes over the body in the floor; at half the load.
     ratios: Vec<f64>,
+    ratios_with_passes: Vec<f64>,
     ratios_at_half: Vec<f64>,
     /// Signatures for one of OpenBao's, by round.
     openbaos: Vec<f64>,
@@ -42,40 +43,50 @@ struct Seen {
 
 pub(crate) fn run(server: &Server, world: &World, args: &Args, options: &Compare) -> Fallible<Report> {
     let scene = Scene::new(server, world, args, options)?;
-    // With a key whose nonces are deterministic every signature is verified before it leaves.
-    let verified = args.mode == Mode::Kms;
+    let needs = needs(args);
     let body = predicate(options.size.0);
     let mut rows = ["signed", "signed, half the load", "echo", "OpenBao transit"].map(Row::new);
     let [signed, half, echo, bao] = &mut rows;
     let mut seen = Seen::default();
     for _ in 0..options.rounds {
-        let floor = Floor::measure(body.as_bytes())?;
-        let whole = floor.of_a_signature(verified);
-        seen.floors.push(floor);
+        // Between two floors, so that both stand for the same state of the machine.
+        let before = Floor::measure(&body)?;
         let round = scene.sign(None)?;
+        let between = Floor::measure(&body)?;
         signed.add(&round, 0);
-        seen.ratios.push(cost(&round) / whole);
-        let rate = answered(&round);
+        let floor = before.mean(between);
+        seen.ratios.push(round.cost() / floor.of_a_signature(needs));
+        seen.ratios_with_passes
+            .push(round.cost() / floor.with_passes(needs));
+        let rate = round.per_second();
         let round = scene.sign(Some(rate / 2.0))?;
+        let after = Floor::measure(&body)?;
         half.add(&round, 0);
-        seen.ratios_at_half.push(cost(&round) / whole);
+        seen.ratios_at_half
+            .push(round.cost() / between.mean(after).of_a_signature(needs));
+        seen.floors.extend([before, between, after]);
         echo.add(&scene.other(&scene.echo, scene.echo_request())?, 0);
         if let Some(server) = &scene.openbao {
             let round = scene.other(server, openbao::sign(server.target.addr))?;
             bao.add(&round, 0);
-            seen.openbaos.push(rate / answered(&round));
+            seen.openbaos.push(rate / round.per_second());
         }
     }
     scene.bar.finish_and_clear();
     let rows = rows.into_iter().filter(|row| row.tally.answered > 0).collect();
-    Ok(report(options, rows, &seen, verified))
+    Ok(report(options, rows, &seen, needs))
 }
 
 impl<'a> Scene<'a> {
     fn new(server: &'a Server, world: &'a World, args: &Args, options: &'a Compare) -> Fallible<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["echo", "--threads", &args.workers.to_string()]);
-        let echo = Server::spawn(command, world.path(), "echo", &[], ready_line)?;
+        if world.tls.is_some() {
+            command.arg("--tls-files");
+            command.args(["server.pem", "server.key"].map(|file| world.path().join(file)));
+        }
+        let mut echo = Server::spawn(command, world.path(), "echo", &[], ready_line)?;
+        echo.target.tls = server.target.tls.clone();
         let openbao = options.openbao.as_ref();
         let openbao = openbao
             .map(|program| openbao::start(program, world.path()))
@@ -140,30 +151,8 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// CPU microseconds of the server for one answer.
-fn cost(round: &Round) -> f64 {
-    let answered: u64 = round.tallies.iter().map(|tally| tally.answered).sum();
-    (round.server.user + round.server.system) as f64 / answered.max(1) as f64
-}
-
-/// Answers a second.
-fn answered(round: &Round) -> f64 {
-    let answered: u64 = round.tallies.iter().map(|tally| tally.answered).sum();
-    answered as f64 / round.measured.as_secs_f64()
-}
-
-fn report(options: &Compare, rows: Vec<Row>, seen: &Seen, verified: bool) -> Report {
-    let of = |part: fn(&Floor) -> f64| median(seen.floors.iter().map(part));
-    let (verify, sign, hash) = (of(|f| f.verify), of(|f| f.sign), of(|f| f.hash));
-    let once_more = if verified {
-        ", and once more for its own signature"
-    } else {
-        ""
-    };
-    let floor = median(seen.floors.iter().map(|floor| floor.of_a_signature(verified)));
-    let mut notes = vec![format!(
-        "floor {floor:.0} us: P-256 verify {verify:.0}{once_more}, sign {sign:.0}, SHA-256 of the body {hash:.1}"
-    )];
+fn report(options: &Compare, rows: Vec<Row>, seen: &Seen, needs: Needs) -> Report {
+    let mut notes = vec![told_floor(&seen.floors, needs)];
     let mut bounds = Vec::new();
     let mut told = |what: &str, ratios: &[f64], most: Option<f64>| {
         let measured = median(ratios.iter().copied());
@@ -174,7 +163,12 @@ fn report(options: &Compare, rows: Vec<Row>, seen: &Seen, verified: bool) -> Rep
     };
     told("CPU of a signature in floors", &seen.ratios, options.most_floors);
     told(
-        "the same at half the load",
+        "CPU of a signature in floors with canonical form and base64",
+        &seen.ratios_with_passes,
+        options.most_passes,
+    );
+    told(
+        "CPU of a signature at half the load in floors",
         &seen.ratios_at_half,
         options.most_floors_at_half,
     );
@@ -197,8 +191,26 @@ fn report(options: &Compare, rows: Vec<Row>, seen: &Seen, verified: bool) -> Rep
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut all: Vec<f64> = values.collect();
-    all.sort_unstable_by(f64::total_cmp);
-    all.get(all.len() / 2).copied().unwrap_or(0.0)
+/// What a request cannot do without, by how callers are known and which key signs.
+pub(crate) fn needs(args: &Args) -> Needs {
+    Needs {
+        proof: !args.mtls,
+        own_check: args.mode == Mode::Kms,
+    }
+}
+
+/// The parts of the floor: medians of what was measured.
+pub(crate) fn told_floor(floors: &[Floor], needs: Needs) -> String {
+    let of = |part: fn(&Floor) -> f64| median(floors.iter().map(part));
+    let floor = median(floors.iter().map(|floor| floor.of_a_signature(needs)));
+    let verifications = u8::from(needs.proof) + u8::from(needs.own_check);
+    format!(
+        "floor {floor:.1} us: P-256 verify {:.1} (times {verifications}), sign {:.1}, SHA-256 of the body {:.1}; beside it \
+         canonical form {:.1}, base64 {:.1}",
+        of(|f| f.verify),
+        of(|f| f.sign),
+        of(|f| f.hash),
+        of(|f| f.canonical),
+        of(|f| f.base64),
+    )
 }

@@ -1,8 +1,10 @@
 //! What is measured.
 
 pub(crate) mod compare;
+pub(crate) mod contest;
 pub(crate) mod neighbour;
 pub(crate) mod refusals;
+pub(crate) mod scale;
 pub(crate) mod sign;
 
 use std::sync::Arc;
@@ -17,8 +19,10 @@ use crate::world::World;
 
 /// Requests of the first look at how fast the server is.
 const FIRST_LOOK: usize = 20_000;
+/// First requests that are made before they are sent: proofs are good for little more than a minute.
+const AT_ONCE: usize = 2_000;
 /// How many times as fast it may turn out to be.
-const HEADROOM: f64 = 1.8;
+pub(crate) const HEADROOM: f64 = 1.8;
 
 /// Callers with their requests.
 pub(crate) struct Callers {
@@ -29,14 +33,24 @@ pub(crate) struct Callers {
 impl Callers {
     /// So many requests of them.
     pub(crate) fn payload(&self, world: &World, count: usize) -> Fallible<Payload> {
-        Payload::signing(&world.mint, &self.callers, &self.templates, count)
+        self.payload_from(world, 0, count)
+    }
+
+    /// So many requests, beginning with this one of them.
+    pub(crate) fn payload_from(&self, world: &World, first: usize, count: usize) -> Fallible<Payload> {
+        Payload::signing(&world.mint, &self.callers, &self.templates, first, count)
     }
 
     /// Everyone's first requests, each some times, so that every worker knows them.
     pub(crate) fn warm_up(&self, server: &Server, world: &World) -> Fallible<()> {
         // All connections of a worker are served by it; connections are dealt out to workers in turn.
         let times = if self.callers.len() > 100 { 1 } else { 16 };
-        warm_up(server, &self.payload(world, self.callers.len() * times)?, 8)
+        let count = self.callers.len() * times;
+        for first in (0..count).step_by(AT_ONCE) {
+            let some = AT_ONCE.min(count - first);
+            warm_up(server, &self.payload_from(world, first, some)?, 8)?;
+        }
+        Ok(())
     }
 
     /// Enough for a closed loop: a little more than the server can answer.
@@ -47,6 +61,12 @@ impl Callers {
         connections: u16,
         span: Span,
     ) -> Fallible<usize> {
+        let rate = self.first_look(server, world, connections)?;
+        Ok(span.requests(rate * HEADROOM))
+    }
+
+    /// About how many requests a second the server answers.
+    pub(crate) fn first_look(&self, server: &Server, world: &World, connections: u16) -> Fallible<f64> {
         let stream = Stream {
             payload: self.payload(world, FIRST_LOOK)?,
             pace: Pace::Closed,
@@ -54,11 +74,16 @@ impl Callers {
         };
         let look = Span::seconds(0.5, 1);
         let round = fire(server, &[stream], look, &progress(0))?;
-        let answered: u64 = round.tallies.iter().map(|tally| tally.answered).sum();
         let ran_out = round.tallies.iter().any(|tally| tally.ran_out);
         // Run out within this look, the rate is no less than that of the whole of it.
         let least = if ran_out { FIRST_LOOK as f64 } else { 100.0 };
-        let rate = (answered as f64 / round.measured.as_secs_f64()).max(least);
-        Ok(span.requests(rate * HEADROOM))
+        Ok(round.per_second().max(least))
     }
+}
+
+/// The middle one, or the upper one of the middle two.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = values.collect();
+    all.sort_unstable_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(0.0)
 }
