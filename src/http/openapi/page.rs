@@ -108,7 +108,7 @@ impl Html {
             }
         }
         self.raw("<h2>Schemas</h2>\n");
-        for (name, schema) in members(&document["components"]["schemas"]) {
+        for (name, schema) in members(at(document, "/components/schemas")) {
             self.raw("<h3 id=\"")
                 .text(name)
                 .raw("\">")
@@ -181,9 +181,9 @@ impl Html {
     fn response(&mut self, status: &str, response: &Value) {
         self.raw("<tr><td>").text(status).raw("</td><td>");
         self.prose(text_of(response, "description").unwrap_or_default());
-        let problem = &response["content"]["application/problem+json"]["schema"]["allOf"];
+        let problem = at(response, "/content/application~1problem+json/schema/allOf");
         let codes = problem.as_array().into_iter().flatten();
-        let codes = codes.filter_map(|part| part["properties"]["code"]["enum"].as_array());
+        let codes = codes.filter_map(|part| at(part, "/properties/code/enum").as_array());
         for code in codes.flatten().filter_map(Value::as_str) {
             self.raw(" ").code(code);
         }
@@ -295,6 +295,11 @@ impl Html {
 
 fn text_of<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     value.get(name).and_then(Value::as_str)
+}
+
+/// What a JSON pointer leads to (RFC 6901); null where there is nothing.
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
