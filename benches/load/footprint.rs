@@ -75,7 +75,7 @@ async fn measure(options: Footprint) -> Fallible<Vec<Told>> {
     tuning.replay_capacity = 2 * options.proofs as usize;
     tuning.entitlement.capacity = room;
     let fakes = Fakes::default();
-    let services = start_actors(fakes.parts(), tuning, &placement).remembering(room);
+    let services = start_actors(fakes.parts(), tuning, &placement).on_worker(Some(room));
     let memory = Memory {
         fakes,
         services,

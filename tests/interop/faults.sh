@@ -19,24 +19,24 @@ judge_checks() {
         accepts "signer check" "$name: permission withdrawn" "\[failure\].*signing key $key: .*$denied" check_there "$key" "$tables"
         $does allow
     done <<END
-OpenBao|bao-p256|$openbao/backends.toml|openbao_does|permission denied
-AWS KMS|kms-p256|$kms/backends.toml|kms_does|AccessDeniedException
-Cloud KMS|gcp-p256|$gcp/backends.toml|gcp_does|PERMISSION_DENIED
-Azure Key Vault|azure-p256|$azure/backends.toml|azure_does|Forbidden
+OpenBao|bao-p256-2|$openbao/backends.toml|openbao_does|permission denied
+AWS KMS|kms-p256-2|$kms/backends.toml|kms_does|AccessDeniedException
+Cloud KMS|gcp-p256-2|$gcp/backends.toml|gcp_does|PERMISSION_DENIED
+Azure Key Vault|azure-p256-2|$azure/backends.toml|azure_does|Forbidden
 END
     openbao_does seal
-    accepts "signer check" "OpenBao: sealed" "signing key bao-p256: .*Vault is sealed" check_there bao-p256 "$openbao/backends.toml"
+    accepts "signer check" "OpenBao: sealed" "signing key bao-p256-2: .*Vault is sealed" check_there bao-p256-2 "$openbao/backends.toml"
     openbao_does unseal
     stop "$ministack_pid"
-    accepts "signer check" "AWS KMS: nobody there" "signing key kms-p256: AWS KMS cannot be reached" \
-        check_there kms-p256 "$kms/backends.toml"
+    accepts "signer check" "AWS KMS: nobody there" "signing key kms-p256-2: AWS KMS cannot be reached" \
+        check_there kms-p256-2 "$kms/backends.toml"
     run_ministack
 }
 
 # Throttled at every request, then no more.
 judge_throttled() {
     local stub
-    start_backend_service kms-p256 "$kms/backends.toml"
+    start_backend_service kms-p256-2 "$kms/backends.toml"
     version="$("$kms_python" -c 'import importlib.metadata; print(importlib.metadata.version("ministack"))')"
     stop "$ministack_pid"
     python3 "$here/backends/throttle.py" "${kms_address##*:}" >"$kms/throttle" 2>&1 &
@@ -58,12 +58,12 @@ judge_clock() {
     version="$("$signer" --version | cut -d' ' -f2)"
     echo '+0' >"$work/clock"
     for off in +3600 -3600; do
-        with_clock start_backend_service kms-p256 "$kms/backends.toml"
+        with_clock start_backend_service kms-p256-2 "$kms/backends.toml"
         accepts signer "clock as it should be" '^signed' until_signed
         echo "$off" >"$work/clock"
         accepts signer "clock off by $off s" '"code":"invalid_token"' code_of_signing
         accepts "signer check" "clock off by $off s" "our clock and that of .* differ by (${off#+}|$((off - 1))|$((off + 1))) s" \
-            with_clock check_there kms-p256 "$kms/backends.toml"
+            with_clock check_there kms-p256-2 "$kms/backends.toml"
         echo '+0' >"$work/clock"
         accepts signer "clock set again after $off s" '^signed' until_signed
         stop "$backend_pid"
