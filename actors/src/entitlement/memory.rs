@@ -121,7 +121,8 @@ impl Memory {
         Some(Ok(Arc::clone(&known.facts)))
     }
 
-    /// How long what [`Self::look_up`] has just said of a PoE stands, by both clocks as they are now.
+    /// How long what [`Self::look_up`] has just said of a PoE stands, by both clocks as they are now: until Licensing is asked
+    /// about it again, unless what it says of another PoE, or another basis, ends it before.
     pub(super) fn standing(&self, digest: &Sha256Digest, now: Now) -> Standing {
         let Some(known) = self.known.peek(digest) else {
             return Standing::once();
@@ -154,13 +155,6 @@ impl Memory {
             Some(before) => before.lead.max(Lead::of(now)),
             None => Lead::of(now),
         };
-        if self
-            .known
-            .peek(&digest)
-            .is_some_and(|before| before.facts != facts)
-        {
-            self.told.withdraw();
-        }
         let ended = facts.expires <= lead.wall(now);
         let known = Known {
             facts: Arc::clone(&facts),
@@ -184,10 +178,6 @@ impl Memory {
         // That it cannot be known is not remembered; that it ended is, so that it stays so.
         if error == EntitlementError::Unavailable {
             return Err(error);
-        }
-        // Strangers' proofs are refused all the time: only what was known ends an answer.
-        if self.known.contains(&digest) {
-            self.told.withdraw();
         }
         if error != EntitlementError::Expired {
             self.known.pop(&digest);

@@ -61,6 +61,8 @@ impl Child {
         let log = folder.join(format!("{name}.log"));
         command
             .env_clear()
+            // Which check is taken away, where tests/weakenings has it taken away.
+            .envs(std::env::var_os("WEAKEN").map(|id| ("WEAKEN", id)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap());
