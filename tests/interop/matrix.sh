@@ -4,7 +4,7 @@ backend_rows=()
 
 # Keys in files, each algorithm, as judge_openbao and the others have theirs.
 judge_files() {
-    local key folder="$work/files"
+    local key folder="$work/matrix"
     mkdir -p "$folder"
     make_file_key p256 ecdsa-p256-sha256 EC -pkeyopt ec_paramgen_curve:P-256
     make_file_key p384 ecdsa-p384-sha384 EC -pkeyopt ec_paramgen_curve:P-384
