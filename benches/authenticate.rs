@@ -30,7 +30,6 @@ use signer_actors::ports::{AuthoritySource, ProofVerifier, SystemClock, TokenVer
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, start_actors};
 use signer_actors::testing::{self, Fakes};
-use signer_actors::tokens::Recall;
 
 fn main() {
     divan::main();
@@ -236,7 +235,7 @@ fn d_token(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// An ask to the worker's own actor that finds the token.
+/// A look into the worker's memory that finds the token.
 #[divan::bench]
 fn e_recall(bencher: Bencher<'_, '_>) {
     with(|system, bench| {
@@ -245,21 +244,12 @@ fn e_recall(bencher: Bencher<'_, '_>) {
             once(&services, bench.credentials()).await;
             services
         });
-        let deadline = Deadline::after(Duration::from_secs(600));
         bencher.bench_local(|| {
-            system.block_on(async {
-                let recall = Recall {
-                    digest: PresentedToken::of(black_box(&bench.token)).digest(),
-                    keys: Arc::clone(&bench.keys),
-                    now: services.clock.now(),
-                };
-                let tokens = services.tokens.as_ref();
-                let found = match tokens {
-                    Some(tokens) => tokens.ask(recall, deadline).await.ok().flatten(),
-                    None => None,
-                };
-                assert!(found.is_some());
-            });
+            let digest = PresentedToken::of(black_box(&bench.token)).digest();
+            let now = services.clock.now();
+            let tokens = services.tokens.as_ref();
+            let found = tokens.and_then(|own| own.ask(|tokens| tokens.recall(&digest, &*bench.keys, now)));
+            assert!(found.flatten().is_some());
         });
     });
 }

@@ -23,7 +23,7 @@ use crate::ports::{
 };
 use crate::quota::Quota;
 use crate::referrer::{self, ReferrerParts, ReferrerPolicy, Referrers};
-use crate::runtime::{ActorState, AskError, Deadline, Mailbox, Shards, Vitals, Watchdog, start};
+use crate::runtime::{AskError, Deadline, Own, Shards, Vitals, Watchdog, start};
 use crate::signer::DisabledKeys;
 use crate::snapshots::{Kind, Snapshots};
 use crate::timestamp::{TimestampHealth, TimestampParts, TimestampPolicy, Timestamps};
@@ -316,25 +316,24 @@ fn start_timestamps(
     TimestampHandle { mailbox, health }
 }
 
-/// Questions that a worker's own actor holds: far more than a worker has at once, and one too many only costs a
-/// verification, or a question to another.
+/// Records that wait at a worker's desk to be taken in: far more than a worker has at once.
 const WORKERS_MAILBOX: usize = 65_536;
 
 impl Services {
     /// The same services for the worker that calls this, with memory of its own: for this many verified tokens, and for what
-    /// gates answered a moment ago. It lives on the caller's arbiter, which is fine for what can be forgotten at any time.
+    /// gates answered a moment ago, and with a desk of its own on the caller's arbiter.
     pub fn on_worker(&self, tokens: Option<NonZeroUsize>) -> Self {
-        let observer = &self.observer;
-        let tokens = tokens.map(|tokens| {
-            let observer = Arc::clone(observer);
-            self.beside(move || Tokens::new(tokens, observer))
-        });
+        let tokens =
+            tokens.map(|tokens| Own::new(Tokens::new(tokens, Arc::clone(&self.observer)), self.vitals()));
         let recent = Recent {
             entitlements: Some(self.snapshots()),
             releases: Some(self.snapshots()),
         };
         let (trail, linger) = (self.audit.clone(), self.audit_linger);
-        let desk = self.beside(move || Desk::new(trail, linger));
+        let here = Arbiter::current();
+        let desk = start(&here, WORKERS_MAILBOX, self.vitals(), move || {
+            Desk::new(trail, linger)
+        });
         Self {
             tokens,
             recent,
@@ -343,19 +342,16 @@ impl Services {
         }
     }
 
-    fn snapshots<K: Kind>(&self) -> Mailbox<Snapshots<K>> {
-        let observer = Arc::clone(&self.observer);
-        self.beside(move || Snapshots::new(observer))
+    fn snapshots<K: Kind>(&self) -> Own<Snapshots<K>> {
+        Own::new(Snapshots::new(Arc::clone(&self.observer)), self.vitals())
     }
 
-    /// An actor on the caller's arbiter.
-    fn beside<S: ActorState>(&self, make: impl FnOnce() -> S + Send + 'static) -> Mailbox<S> {
-        let vitals = Vitals {
+    fn vitals(&self) -> Vitals {
+        Vitals {
             observer: Arc::clone(&self.observer),
             log: self.log.clone(),
             watchdog: self.watchdog.clone(),
-        };
-        start(&Arbiter::current(), WORKERS_MAILBOX, vitals, make)
+        }
     }
 
     /// Appends a record about the service itself and waits until it is durable.

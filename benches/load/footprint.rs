@@ -21,7 +21,6 @@ use signer_actors::quota::Admit;
 use signer_actors::runtime::Deadline;
 use signer_actors::system::{Placement, start_actors};
 use signer_actors::testing::{self, Fakes};
-use signer_actors::tokens::Remember;
 
 use crate::Fallible;
 use crate::args::Footprint;
@@ -87,7 +86,7 @@ async fn measure(options: Footprint) -> Fallible<Vec<Told>> {
         let count = |full: u32| if warm { 1 } else { full };
         told.clear();
         told.push(memory.spent_proofs(count(options.proofs)).await?);
-        told.push(memory.remembered_tokens(count(options.others)).await?);
+        told.push(memory.remembered_tokens(count(options.others))?);
         told.push(memory.entitlements(count(options.others)).await?);
         told.push(memory.buckets(count(options.others)).await?);
     }
@@ -139,7 +138,7 @@ impl Memory {
         grown("spent proofs", count, before)
     }
 
-    async fn remembered_tokens(&self, count: u32) -> Fallible<Told> {
+    fn remembered_tokens(&self, count: u32) -> Fallible<Told> {
         let before = resident_kib("self")?;
         let tokens = self.services.tokens.as_ref().ok_or("no token is remembered")?;
         for n in 0..count {
@@ -153,8 +152,8 @@ impl Memory {
                 scopes: vec!["signer.sign".into(), "signer.verify".into()],
                 ..testing::access_token()
             };
-            let answer = tokens.ask(Remember(Arc::new(token)), self.deadline).await;
-            answer.map_err(|error| format!("a token was not remembered: {error:?}"))?;
+            let answer = tokens.ask(|tokens| tokens.remember(Arc::new(token)));
+            answer.ok_or("a token was not remembered")?;
         }
         grown("remembered tokens", count, before)
     }

@@ -29,15 +29,14 @@ pub fn scheme_used(headers: &HeaderMap) -> Option<Scheme> {
     let (Some(field), None) = (fields.next(), fields.next()) else {
         return None;
     };
-    let text = field.to_str().ok()?;
-    scheme(text.split(' ').next()?)
+    scheme(field.as_bytes().split(|b| *b == b' ').next()?)
 }
 
 /// Schemes have no case (RFC 9110 §11.1).
-fn scheme(name: &str) -> Option<Scheme> {
+fn scheme(name: &[u8]) -> Option<Scheme> {
     match name {
-        s if s.eq_ignore_ascii_case("DPoP") => Some(Scheme::Dpop),
-        s if s.eq_ignore_ascii_case("Bearer") => Some(Scheme::Bearer),
+        s if s.eq_ignore_ascii_case(b"DPoP") => Some(Scheme::Dpop),
+        s if s.eq_ignore_ascii_case(b"Bearer") => Some(Scheme::Bearer),
         _ => None,
     }
 }
@@ -97,17 +96,13 @@ fn authorization(headers: &HeaderMap) -> Result<(Scheme, String), AuthError> {
     let malformed = || {
         AuthError::Token("the Authorization field is not scheme, space and one JWT of at most 8 KiB".into())
     };
-    let (name, token) = field
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .ok_or_else(malformed)?;
+    let field = field.as_bytes();
+    let space = memchr::memchr(b' ', field).ok_or_else(malformed)?;
+    let (name, rest) = field.split_at(space);
     // Another scheme's credentials are none of ours.
     let scheme = scheme(name).ok_or(AuthError::Missing)?;
-    let token = token.trim_start_matches(' ');
-    if !is_jwt_text(token) {
-        return Err(malformed());
-    }
+    let token = rest.iter().position(|b| *b != b' ').and_then(|at| rest.get(at..));
+    let token = token.and_then(jwt_text).ok_or_else(malformed)?;
     Ok((scheme, token.to_owned()))
 }
 
@@ -122,17 +117,22 @@ fn proof(headers: &HeaderMap) -> Result<Option<String>, AuthError> {
             "there are several DPoP fields: send one proof".into(),
         ));
     }
-    let text = field.to_str().ok().filter(|text| is_jwt_text(text));
-    text.map(|text| Some(text.to_owned()))
+    jwt_text(field.as_bytes())
+        .map(|text| Some(text.to_owned()))
         .ok_or_else(|| AuthError::Proof("the DPoP field is not one JWT of at most 8 KiB".into()))
 }
 
 /// Base64url parts and dots, bounded (RFC 7515 §3.1).
-fn is_jwt_text(text: &str) -> bool {
-    (1..=MAX_JWT).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+fn jwt_text(bytes: &[u8]) -> Option<&str> {
+    let bounded = (1..=MAX_JWT).contains(&bytes.len());
+    // Without an early end, so that many bytes are looked at in one step.
+    let is_jwt = |bytes: &[u8]| bytes.iter().fold(true, |all, b| all & is_jwt_byte(*b));
+    let text = Some(bytes).filter(|bytes| bounded && is_jwt(bytes))?;
+    std::str::from_utf8(text).ok()
+}
+
+fn is_jwt_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_' | b'.')
 }
 
 /// For the server's `on_connect`: remembers the client certificate of a TLS connection (RFC 8705 §3).

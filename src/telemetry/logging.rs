@@ -1,20 +1,25 @@
 //! The root logger: every line one JSON object (or readable text), made harmless by [`redact`](super::redact), written
-//! by a thread of its own so that a slow terminal or disk never holds up a request.
+//! by a thread of its own so that a slow terminal or disk never holds up a request. Whoever logs copies what the line
+//! says into a bounded [`queue`]; the writer gathers for a moment, cleans, formats and writes many lines at once.
 
+mod queue;
+
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use signer_actors::domain::ids::CorrelationId;
 use slog::{
     BorrowedKV, Drain, FilterLevel, KV, Level, Logger, Never, OwnedKVList, Record, RecordStatic, Serializer,
     o,
 };
-use slog_async::{Async, AsyncGuard, OverflowStrategy};
 
-use super::redact::{Field, Fields, clean};
+use self::queue::{Entry, Guard, Sender};
+use super::redact::{Field, Fields, Spoken, clean};
 
 /// `component` of lines whose logger names none.
 const ROOT_COMPONENT: &str = "signer";
@@ -86,8 +91,8 @@ impl LevelHandle {
 pub struct Logging {
     logger: Logger,
     level: LevelHandle,
-    /// Flushes on drop.
-    _guard: AsyncGuard,
+    /// Ends the writer on drop, when all is written.
+    _guard: Guard,
 }
 
 impl fmt::Debug for Logging {
@@ -102,24 +107,11 @@ impl Logging {
     /// Starts the writer's thread. A write error loses that line and no more.
     pub fn start(settings: &Settings, out: impl Write + Send + 'static) -> Self {
         let level = LevelHandle(Arc::new(AtomicUsize::new(settings.level.as_usize())));
-        let out = BufWriter::new(out);
-        let writer = match settings.format {
-            Format::Json => Harmless::new(Writer::Json(slog_json::Json::new(out).set_flush(true).build())),
-            Format::Pretty => Harmless::new(Writer::Pretty(
-                slog_term::FullFormat::new(slog_term::PlainDecorator::new(out))
-                    .use_custom_timestamp(|out| write!(out, "{}", now()))
-                    .use_original_order()
-                    .build(),
-            )),
-        };
-        let (queue, guard) = Async::new(writer.ignore_res())
-            .chan_size(settings.queue.max(1))
-            .overflow_strategy(OverflowStrategy::DropAndReport)
-            .thread_name("log".to_owned())
-            .build_with_guard();
-        let front = Stamped {
+        let format = settings.format;
+        let (queue, guard) = queue::start(settings.queue.max(1), move || Harmless::new(format, out));
+        let front = Front {
             level: level.clone(),
-            queue: queue.ignore_res(),
+            queue,
         };
         Self {
             logger: Logger::root(front, o!()),
@@ -149,33 +141,33 @@ pub fn correlated(parent: &Logger, id: &CorrelationId) -> Logger {
     parent.new(o!(CORRELATION_ID => id.as_str().to_owned()))
 }
 
-fn now() -> String {
-    Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true)
+/// A time as lines show it.
+fn shown(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Drops what is below the level, and notes the time before the line waits in the queue.
-struct Stamped<D> {
+/// Drops what is below the level, and notes the time and what is said before the line waits in the queue.
+struct Front {
     level: LevelHandle,
-    queue: D,
+    queue: Sender,
 }
 
-impl<D: Drain<Ok = (), Err = Never>> Drain for Stamped<D> {
+impl Drain for Front {
     type Ok = ();
     type Err = Never;
 
     fn log(&self, record: &Record<'_>, loggers: &OwnedKVList) -> Result<(), Never> {
-        if !self.level.accepts(record.level()) {
-            return Ok(());
+        if self.level.accepts(record.level()) {
+            self.queue.send(Entry {
+                time: Utc::now(),
+                level: record.level(),
+                location: *record.location(),
+                msg: record.msg().to_string(),
+                said: Spoken::of(record),
+                loggers: loggers.clone(),
+            });
         }
-        let time = slog::SingleKV(TS, now());
-        let kv = (time, record.kv());
-        let fixed = RecordStatic {
-            location: record.location(),
-            tag: record.tag(),
-            level: record.level(),
-        };
-        self.queue
-            .log(&Record::new(&fixed, record.msg(), BorrowedKV(&kv)), loggers)
+        Ok(())
     }
 
     fn is_enabled(&self, level: Level) -> bool {
@@ -183,63 +175,103 @@ impl<D: Drain<Ok = (), Err = Never>> Drain for Stamped<D> {
     }
 }
 
+/// The output, written to when a group of lines is complete or its buffer is full.
+struct Shared<W: Write>(Rc<RefCell<BufWriter<W>>>);
+
+impl<W: Write> Write for Shared<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    /// The formats flush after each line; see [`queue::Lines::flush`].
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 enum Writer<W: Write> {
-    Json(slog_json::Json<W>),
-    Pretty(slog_term::FullFormat<slog_term::PlainDecorator<W>>),
+    Json(slog_json::Json<Shared<W>>),
+    Pretty(slog_term::FullFormat<slog_term::PlainDecorator<Shared<W>>>),
 }
 
 /// Cleans a record and everything its loggers add, then writes it.
 struct Harmless<W: Write> {
     writer: Writer<W>,
+    out: Rc<RefCell<BufWriter<W>>>,
+    /// Of the line that is being written, in microseconds since 1970.
+    micros: Arc<AtomicI64>,
     nothing: OwnedKVList,
 }
 
 impl<W: Write> Harmless<W> {
-    fn new(writer: Writer<W>) -> Self {
+    fn new(format: Format, out: W) -> Self {
+        let out = Rc::new(RefCell::new(BufWriter::new(out)));
+        let shared = Shared(Rc::clone(&out));
+        let micros = Arc::new(AtomicI64::new(0));
+        let writer = match format {
+            Format::Json => Writer::Json(slog_json::Json::new(shared).build()),
+            Format::Pretty => {
+                let micros = Arc::clone(&micros);
+                Writer::Pretty(
+                    slog_term::FullFormat::new(slog_term::PlainDecorator::new(shared))
+                        .use_custom_timestamp(move |out| write!(out, "{}", shown(time_of(&micros))))
+                        .use_original_order()
+                        .build(),
+                )
+            }
+        };
         Self {
             writer,
+            out,
+            micros,
             nothing: o!().into(),
         }
     }
 }
 
-impl<W: Write> Drain for Harmless<W> {
-    type Ok = ();
-    type Err = io::Error;
+fn time_of(micros: &AtomicI64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(micros.load(Ordering::Relaxed)).unwrap_or_default()
+}
 
-    fn log(&self, record: &Record<'_>, loggers: &OwnedKVList) -> io::Result<()> {
-        let mut fields = Fields::gather(record, loggers);
-        // The queue's own report of dropped lines carries no time.
-        let ts = fields.take(TS).unwrap_or_else(|| Field::Text(now()));
+impl<W: Write> queue::Lines for Harmless<W> {
+    fn write(&mut self, entry: Entry) -> io::Result<()> {
+        let fixed = RecordStatic {
+            location: &entry.location,
+            tag: "",
+            level: entry.level,
+        };
+        let mut fields = Fields::gather(entry.said, &entry.loggers, &fixed);
         let component = fields
             .take(COMPONENT)
             .unwrap_or_else(|| Field::Text(ROOT_COMPONENT.to_owned()));
         let correlation = fields.take(CORRELATION_ID);
-        let (_, _) = (fields.take(LEVEL), fields.take(MSG));
-        let msg = clean(&record.msg().to_string());
+        let (_, _, _) = (fields.take(TS), fields.take(LEVEL), fields.take(MSG));
+        let msg = clean(&entry.msg);
 
         let mut line = Line(Vec::new());
         if matches!(self.writer, Writer::Json(_)) {
-            line.0.push((TS, ts));
+            line.0.push((TS, Field::Text(shown(entry.time))));
             line.0
-                .push((LEVEL, Field::Text(level_name(record.level()).to_owned())));
+                .push((LEVEL, Field::Text(level_name(entry.level).to_owned())));
             line.0.push((MSG, Field::Text(msg.clone())));
+        } else {
+            let micros = entry.time.timestamp_micros();
+            self.micros.store(micros, Ordering::Relaxed);
         }
         line.0.push((COMPONENT, component));
         line.0.extend(correlation.map(|id| (CORRELATION_ID, id)));
         line.0.extend(fields.into_inner());
 
-        let fixed = RecordStatic {
-            location: record.location(),
-            tag: "",
-            level: record.level(),
-        };
         let msg = format_args!("{msg}");
         let record = Record::new(&fixed, &msg, BorrowedKV(&line));
         match &self.writer {
             Writer::Json(json) => json.log(&record, &self.nothing),
             Writer::Pretty(pretty) => pretty.log(&record, &self.nothing),
         }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.borrow_mut().flush()
     }
 }
 

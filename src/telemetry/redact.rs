@@ -5,9 +5,11 @@
 //! (nobody forges a second line or drives a terminal) and values are bounded.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::{self, Write};
 
-use slog::{Key, OwnedKVList, Record, Serializer};
+use slog::{BorrowedKV, Key, OwnedKVList, Record, RecordStatic, Serializer};
 
 /// What stands in place of a secret.
 pub const REDACTED: &str = "[redacted]";
@@ -71,17 +73,47 @@ pub(crate) enum Field {
     Text(String),
 }
 
+/// What a record says besides its message: copied as it is, for a writer who cleans it.
+#[derive(Default)]
+pub(crate) struct Spoken(Vec<(Key, Field)>);
+
+impl Spoken {
+    /// The fields of a record, those of its loggers not among them.
+    pub(crate) fn of(record: &Record<'_>) -> Self {
+        let mut said = Self(Vec::with_capacity(12));
+        // A field that cannot be serialised is left out; the line itself is worth more.
+        let _ = slog::KV::serialize(&record.kv(), record, &mut said);
+        said
+    }
+
+    /// One field, `count`.
+    pub(crate) fn count(count: u64) -> Self {
+        Self(vec![("count", Field::Unsigned(count))])
+    }
+
+    fn put(&mut self, key: Key, field: Field) -> slog::Result {
+        if self.0.len() < MAX_FIELDS {
+            self.0.push((key, field));
+        }
+        Ok(())
+    }
+}
+
 /// Gathers the fields of a line, each name once (the innermost logger's value stands), harmless by construction.
 #[derive(Debug, Default)]
 pub(crate) struct Fields(Vec<(Key, Field)>);
 
 impl Fields {
-    /// Fields of the record, then of its loggers from the inside out.
-    pub(crate) fn gather(record: &Record<'_>, loggers: &OwnedKVList) -> Self {
-        let mut fields = Self::default();
-        // A field that cannot be serialised is left out; the line itself is worth more.
-        let _ = slog::KV::serialize(&record.kv(), record, &mut fields);
-        let _ = slog::KV::serialize(loggers, record, &mut fields);
+    /// Fields of the record, then of its loggers from the inside out. `fixed`: what the record was made of.
+    pub(crate) fn gather(said: Spoken, loggers: &OwnedKVList, fixed: &RecordStatic<'_>) -> Self {
+        let mut all = said;
+        let nothing = format_args!("");
+        let record = Record::new(fixed, &nothing, BorrowedKV(&()));
+        let _ = slog::KV::serialize(loggers, &record, &mut all);
+        let mut fields = Self(Vec::with_capacity(all.0.len()));
+        for (key, field) in all.0 {
+            fields.put(key, field);
+        }
         fields
     }
 
@@ -95,18 +127,27 @@ impl Fields {
         self.0
     }
 
-    fn put(&mut self, key: Key, field: Field) -> slog::Result {
-        if self.0.len() < MAX_FIELDS && self.0.iter().all(|(known, _)| *known != key) {
-            let secret = !matches!(field, Field::Null | Field::Bool(_)) && is_secret_name(key);
-            let field = if secret {
-                Field::Text(REDACTED.to_owned())
-            } else {
-                field
-            };
-            self.0.push((key, field));
+    fn put(&mut self, key: Key, field: Field) {
+        if self.0.iter().any(|(known, _)| *known == key) {
+            return;
         }
-        Ok(())
+        let field = match field {
+            Field::Null | Field::Bool(_) => field,
+            _ if is_known_secret(key) => Field::Text(REDACTED.to_owned()),
+            Field::Text(text) => Field::Text(clean(&text)),
+            number => number,
+        };
+        self.0.push((key, field));
     }
+}
+
+thread_local! {
+    /// Names are in the program's text, so there are few; each is looked at once.
+    static SECRET: RefCell<HashMap<Key, bool>> = RefCell::default();
+}
+
+fn is_known_secret(key: Key) -> bool {
+    SECRET.with_borrow_mut(|known| *known.entry(key).or_insert_with(|| is_secret_name(key)))
 }
 
 macro_rules! emit {
@@ -117,7 +158,7 @@ macro_rules! emit {
     };
 }
 
-impl Serializer for Fields {
+impl Serializer for Spoken {
     emit! {
         emit_bool(bool) => Field::Bool,
         emit_u8(u8) => Field::Unsigned,
@@ -149,19 +190,19 @@ impl Serializer for Fields {
     }
 
     fn emit_str(&mut self, key: Key, value: &str) -> slog::Result {
-        self.put(key, Field::Text(clean(value)))
+        self.put(key, Field::Text(value.to_owned()))
     }
 
     fn emit_arguments(&mut self, key: Key, value: &fmt::Arguments<'_>) -> slog::Result {
         let mut text = String::new();
         // A value whose `Display` fails shows what it managed to say.
         let _ = text.write_fmt(*value);
-        self.put(key, Field::Text(clean(&text)))
+        self.put(key, Field::Text(text))
     }
 
     fn emit_serde(&mut self, key: Key, value: &dyn slog::SerdeValue) -> slog::Result {
         let text = serde_json::to_string(value.as_serde()).unwrap_or_default();
-        self.put(key, Field::Text(clean(&text)))
+        self.put(key, Field::Text(text))
     }
 }
 
@@ -208,6 +249,11 @@ pub fn clean(text: &str) -> String {
 }
 
 fn escape(text: &str, unseen: usize) -> String {
+    // Without an early end, so that many bytes are looked at in one step.
+    let plain = text.bytes().fold(true, |all, b| all & matches!(b, b' '..=b'~'));
+    if plain && unseen == 0 && text.len() <= MAX_VALUE_BYTES {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len().min(MAX_VALUE_BYTES));
     for (at, c) in text.char_indices() {
         let before = out.len();
@@ -237,7 +283,8 @@ fn redact(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut copied = 0;
     let mut at = 0;
-    while at < text.len() {
+    while let Some(next) = next_start(text, at) {
+        at = next;
         match secret_at(text, at) {
             Some((from, to)) => {
                 out.push_str(text.get(copied..from).unwrap_or_default());
@@ -252,6 +299,17 @@ fn redact(text: &str) -> Cow<'_, str> {
     }
     out.push_str(text.get(copied..).unwrap_or_default());
     Cow::Owned(out)
+}
+
+/// Where, from here on, two bytes stand with which a secret begins or is introduced.
+fn next_start(text: &str, from: usize) -> Option<usize> {
+    let pairs = text.as_bytes().get(from..)?.windows(2);
+    let found = pairs.into_iter().position(|pair| match pair {
+        [b'e', b'y'] | [b'-', b'-'] | [b':', b'/'] => true,
+        [first, second] => matches!((first | 0x20, second | 0x20), (b'b', b'e' | b'a') | (b'd', b'p')),
+        _ => false,
+    });
+    found.map(|at| from + at)
 }
 
 /// A secret that begins, or is introduced, at this byte: the range to replace, never empty.

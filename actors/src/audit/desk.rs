@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{Append, AppendAll, Audit, AuditError, Durability, Flush, GROUP, Receipt, encode};
-use crate::runtime::{ActorState, Cx, Deadline, Mailbox, Reply, Serve};
+use crate::runtime::{ActorState, Cx, Deadline, Due, Mailbox, Reply, Serve, Take};
 
 /// The trail answers in any case, unless its disk hangs for good; whoever waits here gives up long before.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Records that may lie here while the disk hangs: as many as a worker's connections could have begun, and more.
 const MOST: usize = 65_536;
 
-type Waiter = oneshot::Sender<Result<Receipt, AuditError>>;
+type Waiter = Due<Result<Receipt, AuditError>>;
 
 /// State of one worker's desk.
 #[derive(Debug)]
@@ -96,8 +96,7 @@ impl Desk {
         if written {
             let receipt = Receipt { epoch: self.epoch };
             for waiter in sent {
-                // A waiter that has gone needs no answer.
-                let _ = waiter.send(Ok(receipt));
+                waiter.tell(Ok(receipt));
             }
         } else {
             self.lost(sent);
@@ -109,7 +108,7 @@ impl Desk {
         self.epoch += 1;
         let lying = self.pending.drain(..).filter_map(|(_, waiter)| waiter);
         for waiter in sent.into_iter().chain(lying) {
-            let _ = waiter.send(Err(AuditError::Unavailable));
+            waiter.tell(Err(AuditError::Unavailable));
         }
     }
 }
@@ -124,26 +123,25 @@ impl ActorState for Desk {
     }
 }
 
-impl Serve<Append> for Desk {
-    fn serve(&mut self, ask: Append, cx: &mut Cx<'_, Self>) -> Reply<Result<Receipt, AuditError>> {
+impl Take<Append> for Desk {
+    fn take(&mut self, ask: Append, answer: Waiter, cx: &mut Cx<'_, Self>) {
         let lost = ask.after.is_some_and(|receipt| receipt.epoch != self.epoch);
         if lost || self.pending.len() >= MOST {
-            return Reply::Now(Err(AuditError::Unavailable));
+            return answer.tell(Err(AuditError::Unavailable));
         }
         let line = match encode(&ask.record) {
             Ok(line) => line,
-            Err(error) => return Reply::Now(Err(error)),
+            Err(error) => return answer.tell(Err(error)),
         };
-        let (waiter, reply) = match ask.durability {
-            Durability::InOrder => (None, Reply::Now(Ok(Receipt { epoch: self.epoch }))),
-            Durability::Durable => {
-                let (sender, receiver) = oneshot::channel();
-                (Some(sender), Reply::Later(receiver))
+        let waiter = match ask.durability {
+            Durability::InOrder => {
+                answer.tell(Ok(Receipt { epoch: self.epoch }));
+                None
             }
+            Durability::Durable => Some(answer),
         };
         self.pending.push_back((line, waiter));
         self.schedule(cx);
-        reply
     }
 }
 

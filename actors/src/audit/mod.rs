@@ -27,6 +27,9 @@ use crate::runtime::{ActorState, Cx, Reply, Serve};
 /// Records that may wait for the next sync before it is made at once.
 const GROUP: usize = 512;
 
+/// About what a record of a signature has.
+const RECORD_BYTES: usize = 1024;
+
 /// How often a trail that could not be written is tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -160,7 +163,8 @@ impl ActorState for Audit {
 
 /// A record as one line of JSON, without the line feed.
 fn encode(record: &AuditRecord) -> Result<Vec<u8>, AuditError> {
-    let line = serde_json::to_vec(record).map_err(|_| AuditError::Record)?;
+    let mut line = Vec::with_capacity(RECORD_BYTES);
+    serde_json::to_writer(&mut line, record).map_err(|_| AuditError::Record)?;
     if line.len() > MAX_RECORD_BYTES {
         return Err(AuditError::Record);
     }

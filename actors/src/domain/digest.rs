@@ -38,19 +38,26 @@ impl Sha256Digest {
 
     /// 64 lowercase hexadecimal digits.
     pub fn to_hex(self) -> String {
-        hex::encode(self.0)
+        self.with_hex(str::to_owned)
+    }
+
+    fn with_hex<T>(self, done: impl FnOnce(&str) -> T) -> T {
+        let mut digits = [0; 64];
+        // Never fails: two digits for each byte, all of them ASCII.
+        let _ = hex::encode_to_slice(self.0, &mut digits);
+        done(std::str::from_utf8(&digits).unwrap_or_default())
     }
 }
 
 impl fmt::Debug for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_hex())
+        self.with_hex(|digits| f.write_str(digits))
     }
 }
 
 impl fmt::Display for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_hex())
+        self.with_hex(|digits| f.write_str(digits))
     }
 }
 

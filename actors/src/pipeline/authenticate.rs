@@ -13,7 +13,6 @@ use crate::domain::caller::{AccessToken, PresentedToken, Scope};
 use crate::evidence::Principal;
 use crate::ports::TokenRejection;
 use crate::runtime::AskError;
-use crate::tokens::{Recall, Remember};
 
 /// How far a proof's `iat` may lie ahead of our clock (contract §3).
 const PROOF_AHEAD_SECONDS: i64 = 30;
@@ -95,7 +94,7 @@ async fn known_token(
 ) -> Result<Arc<AccessToken>, Failure> {
     let presented = PresentedToken::of(token);
     let keys = authority_keys(services, None, context).await?;
-    if let Some(token) = recall(services, &presented, &keys, context).await {
+    if let Some(token) = recall(services, &presented, &keys) {
         return Ok(token);
     }
     // Anyone can send tokens that are never remembered: they wait for one another, not others for them.
@@ -106,25 +105,20 @@ async fn known_token(
     let token = Arc::new(verify_token(services, &presented, keys, context).await?);
     if let Some(tokens) = &services.tokens {
         // Not heard, it is verified once more next time.
-        let _ = tokens.ask(Remember(Arc::clone(&token)), context.deadline).await;
+        let _ = tokens.ask(|tokens| tokens.remember(Arc::clone(&token)));
     }
     Ok(token)
 }
 
 /// Whatever keeps memory from answering costs a verification and nothing else.
-async fn recall(
+fn recall(
     services: &Services,
     presented: &PresentedToken<'_>,
     keys: &AuthorityKeys,
-    context: &Context,
 ) -> Option<Arc<AccessToken>> {
-    let recall = Recall {
-        digest: presented.digest(),
-        keys: Arc::clone(&keys.keys),
-        now: services.clock.now(),
-    };
-    let answer = services.tokens.as_ref()?.ask(recall, context.deadline).await;
-    answer.ok().flatten()
+    let (digest, now) = (presented.digest(), services.clock.now());
+    let tokens = services.tokens.as_ref()?;
+    tokens.ask(|tokens| tokens.recall(&digest, &*keys.keys, now))?
 }
 
 /// With these keys; with freshly fetched ones when the token names a key that these do not have.

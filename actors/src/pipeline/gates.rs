@@ -82,7 +82,7 @@ async fn facts_of(
     // The basis as of before asking: what is answered on a newer one is asked for once more.
     let key = services.licensing.basis().map(|basis| (poe.digest(), basis));
     if let Some(key) = key
-        && let Some(facts) = recall(recent, key, services, context).await
+        && let Some(facts) = recall(recent, &key, services)
     {
         return Ok(facts);
     }
@@ -92,7 +92,7 @@ async fn facts_of(
         other => other.asked_at(Stage::Entitlement),
     }?;
     if let Some(key) = key {
-        keep(recent, key, &facts, standing, services, context).await;
+        keep(recent, key, &facts, standing, services);
     }
     Ok(facts)
 }
@@ -185,7 +185,7 @@ async fn report_of(
     context: &Context,
 ) -> Result<Arc<ReleaseReport>, Failure> {
     let recent = services.recent.releases.as_ref();
-    if let Some(report) = recall(recent, digest, services, context).await {
+    if let Some(report) = recall(recent, &digest, services) {
         return Ok(report);
     }
     let check = Check {
@@ -201,7 +201,7 @@ async fn report_of(
         Refusal::Referrer(ReferrerError::NotFound) => Failure::new(Stage::Release, ReferrerError::Untrusted),
         _ => failure,
     })?;
-    keep(recent, digest, &report, standing, services, context).await;
+    keep(recent, digest, &report, standing, services);
     Ok(report)
 }
 

@@ -19,7 +19,7 @@ use crate::places::Places;
 use crate::ports::{AuditTrail, Clock, Ids, LicensingSource, Observer, ProofVerifier};
 use crate::quota::Quota;
 use crate::referrer::{Referrers, RepositoryHealth};
-use crate::runtime::{Mailbox, Shards, Watchdog};
+use crate::runtime::{Mailbox, Own, Shards, Watchdog};
 use crate::timestamp::{TimestampHealth, Timestamps};
 use crate::tokens::Tokens;
 
@@ -63,7 +63,7 @@ pub struct Services {
     /// The Authority's keys as the AuthActor last published them.
     pub authority_keys: watch::Receiver<Option<AuthorityKeys>>,
     /// This worker's remembered tokens; `None`: every token is verified anew.
-    pub tokens: Option<Mailbox<Tokens>>,
+    pub tokens: Option<Own<Tokens>>,
     /// What gates answered this worker a moment ago.
     pub recent: Recent,
     /// Verifies proofs.

@@ -44,6 +44,61 @@ pub trait Serve<M: Request>: ActorState {
     fn serve(&mut self, request: M, cx: &mut Cx<'_, Self>) -> Reply<M::Answer>;
 }
 
+/// Takes one kind of request and the duty to answer it: for an answer that comes with many others, which would take a
+/// task each to be passed on. Whatever [`Serve`]s a request takes it.
+pub trait Take<M: Request>: ActorState {
+    /// Answers at once, or keeps the duty.
+    fn take(&mut self, request: M, answer: Due<M::Answer>, cx: &mut Cx<'_, Self>);
+}
+
+impl<M: Request, S: Serve<M>> Take<M> for S {
+    fn take(&mut self, request: M, answer: Due<M::Answer>, cx: &mut Cx<'_, Self>) {
+        match self.serve(request, cx) {
+            Reply::Now(value) => answer.tell(value),
+            Reply::Later(receiver) => {
+                actix::spawn(async move {
+                    if let Ok(value) = receiver.await {
+                        answer.tell(value);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// The duty to answer a request, with the permit that admitted it. Dropped, it is [`AskError::Abandoned`], and
+/// [`AskError::Panicked`] in a panic.
+#[derive(Debug)]
+pub struct Due<T> {
+    answer: Option<oneshot::Sender<Result<T, AskError>>>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<T> Due<T> {
+    /// Answers.
+    pub fn tell(mut self, value: T) {
+        self.send(Ok(value));
+    }
+
+    fn send(&mut self, result: Result<T, AskError>) {
+        drop(self.permit.take());
+        if let Some(answer) = self.answer.take() {
+            // A closed receiver means that the asker has given up: nobody is left to tell.
+            drop(answer.send(result));
+        }
+    }
+}
+
+impl<T> Drop for Due<T> {
+    fn drop(&mut self) {
+        self.send(Err(if std::thread::panicking() {
+            AskError::Panicked
+        } else {
+            AskError::Abandoned
+        }));
+    }
+}
+
 /// An answer, now or later.
 pub enum Reply<T> {
     /// The answer.
@@ -145,29 +200,18 @@ impl<M: Request> Message for Ask<M> {
 
 impl<S, M> Handler<Ask<M>> for Host<S>
 where
-    S: Serve<M>,
+    S: Take<M>,
     M: Request,
 {
     type Result = ();
 
     fn handle(&mut self, ask: Ask<M>, ctx: &mut Self::Context) {
-        let Ask {
-            request,
-            permit,
-            answer,
-        } = ask;
-        // A closed receiver means that the asker has given up: nobody is left to tell.
-        let tell = |result| {
-            drop(permit);
-            drop(answer.send(result));
+        let due = Due {
+            answer: Some(ask.answer),
+            permit: Some(ask.permit),
         };
-        match self.guarded(ctx, |state, cx| state.serve(request, cx)) {
-            Ok(Reply::Now(value)) => tell(Ok(value)),
-            Ok(Reply::Later(receiver)) => {
-                actix::spawn(async move { tell(receiver.await.map_err(|_| AskError::Abandoned)) });
-            }
-            Err(Panicked) => tell(Err(AskError::Panicked)),
-        }
+        // Whoever asked learns of a panic from the duty that is dropped.
+        let _ = self.guarded(ctx, |state, cx| state.take(ask.request, due, cx));
     }
 }
 

@@ -7,7 +7,7 @@ use actix::{Addr, ArbiterHandle, Supervisor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::deadline::Deadline;
-use super::host::{ActorState, Ask, Host, Request, Serve};
+use super::host::{ActorState, Ask, Host, Request, Take};
 use super::watchdog::Vitals;
 
 /// Why an ask has no answer.
@@ -99,7 +99,7 @@ impl<S: ActorState> Mailbox<S> {
     pub async fn ask<M>(&self, request: M, deadline: Deadline) -> Result<M::Answer, AskError>
     where
         M: Request,
-        S: Serve<M>,
+        S: Take<M>,
     {
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
             self.vitals.observer.throttled("overload");
@@ -113,7 +113,7 @@ impl<S: ActorState> Mailbox<S> {
     pub async fn insist<M>(&self, request: M, deadline: Deadline) -> Result<M::Answer, AskError>
     where
         M: Request,
-        S: Serve<M>,
+        S: Take<M>,
     {
         let place = Arc::clone(&self.permits).acquire_owned();
         let permit = tokio::time::timeout_at(deadline.instant(), place).await;
@@ -128,7 +128,7 @@ impl<S: ActorState> Mailbox<S> {
     pub fn tell<M>(&self, request: M)
     where
         M: Request,
-        S: Serve<M>,
+        S: Take<M>,
     {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return;
@@ -150,7 +150,7 @@ impl<S: ActorState> Mailbox<S> {
     ) -> Result<M::Answer, AskError>
     where
         M: Request,
-        S: Serve<M>,
+        S: Take<M>,
     {
         let (answer, receiver) = oneshot::channel();
         #[allow(

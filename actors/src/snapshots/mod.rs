@@ -1,25 +1,22 @@
 //! Snapshots: what the gates' actors answered a moment ago, repeated by a worker while it stands.
 //!
-//! Small actors of each HTTP worker, on the worker's own arbiter, like [`tokens`](crate::tokens): no lock, no other thread,
-//! and they may die with the worker. Nothing is decided here. An answer is repeated only while its [`Standing`] says so,
+//! Memory that each HTTP worker has for itself, like [`tokens`](crate::tokens): no other thread, and it may go with the
+//! worker. Nothing is decided here. An answer is repeated only while its [`Standing`] says so,
 //! which its actor can end at any time; refusals are never kept.
-
-mod messages;
 
 use std::fmt;
 use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lru::LruCache;
-
-pub use messages::{Recall, Remember};
 
 use crate::domain::digest::{ImageDigest, Sha256Digest};
 use crate::domain::entitlement::Entitlement;
 use crate::domain::release::ReleaseReport;
 use crate::ports::Observer;
-use crate::runtime::{ActorState, Cx, Reply, Serve, Standing};
+use crate::runtime::{Memory, Standing};
 
 /// Answers kept of one kind; those used longest ago make room.
 const CAPACITY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
@@ -55,7 +52,7 @@ impl Kind for Releases {
     const CACHE: &'static str = "release";
 }
 
-/// State of one worker's actor.
+/// One worker's memory of one kind.
 #[derive(Debug)]
 pub struct Snapshots<K: Kind> {
     answers: LruCache<K::Key, (K::Answer, Standing)>,
@@ -63,48 +60,38 @@ pub struct Snapshots<K: Kind> {
 }
 
 impl<K: Kind> Snapshots<K> {
-    /// An actor that knows nothing yet.
+    /// Knows nothing yet.
     pub fn new(observer: Arc<dyn Observer>) -> Self {
         Self {
             answers: LruCache::new(CAPACITY),
             observer,
         }
     }
-}
 
-impl<K: Kind> ActorState for Snapshots<K> {
-    const NAME: &'static str = "snapshots";
-
-    fn recover(&mut self) {
-        // What a panic struck is not to be trusted; forgetting it costs a question each.
-        self.answers = LruCache::new(CAPACITY);
-    }
-}
-
-impl<K: Kind> Serve<Recall<K>> for Snapshots<K> {
-    fn serve(&mut self, Recall { key, now }: Recall<K>, _cx: &mut Cx<'_, Self>) -> Reply<Option<K::Answer>> {
-        let Some((answer, standing)) = self.answers.get(&key) else {
-            return Reply::Now(None);
-        };
+    /// The answer to this, if it still stands now, by the monotonic clock.
+    pub fn recall(&mut self, key: &K::Key, now: Duration) -> Option<K::Answer> {
+        let (answer, standing) = self.answers.get(key)?;
         if !standing.stands(now) {
-            self.answers.pop(&key);
-            return Reply::Now(None);
+            self.answers.pop(key);
+            return None;
         }
         // As its own actor would have counted it.
         self.observer.cache(K::CACHE, true);
-        Reply::Now(Some(answer.clone()))
+        Some(answer.clone())
+    }
+
+    /// Keeps an answer while it stands.
+    pub fn remember(&mut self, key: K::Key, answer: K::Answer, standing: Standing) {
+        self.answers.put(key, (answer, standing));
     }
 }
 
-impl<K: Kind> Serve<Remember<K>> for Snapshots<K> {
-    fn serve(&mut self, remember: Remember<K>, _cx: &mut Cx<'_, Self>) -> Reply<()> {
-        let Remember {
-            key,
-            answer,
-            standing,
-        } = remember;
-        self.answers.put(key, (answer, standing));
-        Reply::Now(())
+impl<K: Kind> Memory for Snapshots<K> {
+    const NAME: &'static str = "snapshots";
+
+    fn forget(&mut self) {
+        // Forgetting costs a question each.
+        self.answers = LruCache::new(CAPACITY);
     }
 }
 

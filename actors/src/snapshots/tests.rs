@@ -1,57 +1,36 @@
-use std::time::Duration;
-
 use super::*;
 use crate::domain::release::Verdict;
 use crate::ports::Unobserved;
-use crate::runtime::{Answers, Deadline, Mailbox, start};
+use crate::runtime::Answers;
 use crate::testing;
 
-type Asked = Mailbox<Snapshots<Releases>>;
-
-fn snapshots() -> Asked {
-    let here = actix::Arbiter::current();
-    start(&here, 16, testing::vitals(), || {
-        Snapshots::new(Arc::new(Unobserved))
-    })
+fn snapshots() -> Snapshots<Releases> {
+    Snapshots::new(Arc::new(Unobserved))
 }
 
-fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(5))
+fn report() -> Arc<ReleaseReport> {
+    Arc::new(testing::report(Verdict::Trusted))
 }
 
-async fn recall(asked: &Asked, key: ImageDigest, second: u64) -> Option<Arc<ReleaseReport>> {
-    let now = Duration::from_millis(second);
-    asked.ask(Recall { key, now }, soon()).await.expect("an answer")
-}
-
-async fn remember(asked: &Asked, key: ImageDigest, standing: Standing) {
-    let answer = Arc::new(testing::report(Verdict::Trusted));
-    let remember = Remember {
-        key,
-        answer,
-        standing,
-    };
-    asked.ask(remember, soon()).await.expect("an answer");
-}
-
-#[actix::test]
-async fn an_answer_is_repeated_while_it_stands() {
-    let (asked, answers, image) = (snapshots(), Answers::default(), testing::image());
-    assert_eq!(recall(&asked, image, 0).await, None);
+#[test]
+fn an_answer_is_repeated_while_it_stands() {
+    let (mut asked, answers, image) = (snapshots(), Answers::default(), testing::image());
+    let millis = Duration::from_millis;
+    assert_eq!(asked.recall(&image, Duration::ZERO), None);
     let second = Duration::from_secs(1);
-    remember(&asked, image, answers.standing(Duration::ZERO, second)).await;
-    assert!(recall(&asked, image, 999).await.is_some());
-    assert_eq!(recall(&asked, image, 1000).await, None);
+    asked.remember(image, report(), answers.standing(Duration::ZERO, second));
+    assert!(asked.recall(&image, millis(999)).is_some());
+    assert_eq!(asked.recall(&image, millis(1000)), None);
     // What has ended is gone, whatever a clock says later.
-    assert_eq!(recall(&asked, image, 0).await, None);
-    remember(&asked, image, answers.standing(second, 2 * second)).await;
+    assert_eq!(asked.recall(&image, Duration::ZERO), None);
+    asked.remember(image, report(), answers.standing(second, 2 * second));
     answers.withdraw();
-    assert_eq!(recall(&asked, image, 1000).await, None);
+    assert_eq!(asked.recall(&image, millis(1000)), None);
 }
 
-#[actix::test]
-async fn an_answer_that_is_good_once_is_not_repeated() {
-    let (asked, image) = (snapshots(), testing::image());
-    remember(&asked, image, Standing::once()).await;
-    assert_eq!(recall(&asked, image, 0).await, None);
+#[test]
+fn an_answer_that_is_good_once_is_not_repeated() {
+    let (mut asked, image) = (snapshots(), testing::image());
+    asked.remember(image, report(), Standing::once());
+    assert_eq!(asked.recall(&image, Duration::ZERO), None);
 }

@@ -1,24 +1,25 @@
 //! Tokens: operational tokens that were verified in full, remembered by their digest.
 //!
-//! One small actor per HTTP worker, on the worker's own arbiter: no lock, no other thread, and it may die with the worker,
+//! Memory that each HTTP worker has for itself ([`Own`](crate::runtime::Own)): no other thread, and it may go with the worker,
 //! because all it saves is a verification. What it remembers is that *this* key of the Authority signed *this* token;
 //! whether that still counts is asked of the current keys and the current time on every request. Sender binding,
 //! proof and scope are none of its business: they are checked on every request ([`crate::pipeline::authenticate`]).
 
-mod messages;
 mod table;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-pub use messages::{Recall, Remember};
+use chrono::{DateTime, Utc};
+
 pub use table::TokenTable;
 
 use crate::domain::caller::AccessToken;
-use crate::ports::Observer;
-use crate::runtime::{ActorState, Cx, Reply, Serve};
+use crate::domain::digest::Sha256Digest;
+use crate::ports::{Observer, TokenVerifier};
+use crate::runtime::Memory;
 
-/// State of one worker's actor.
+/// One worker's memory.
 #[derive(Debug)]
 pub struct Tokens {
     table: TokenTable,
@@ -27,7 +28,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// An actor that remembers nothing yet, and never more tokens than this.
+    /// Remembers nothing yet, and never more tokens than this.
     pub fn new(capacity: NonZeroUsize, observer: Arc<dyn Observer>) -> Self {
         Self {
             table: TokenTable::new(capacity),
@@ -35,29 +36,32 @@ impl Tokens {
             observer,
         }
     }
+
+    /// The token with this digest, if it was verified before and these keys, which the asker may use now, would still
+    /// accept it at this time. Otherwise it is forgotten, and has to be verified anew: that, and never memory, says why a
+    /// token is refused.
+    pub fn recall(
+        &mut self,
+        digest: &Sha256Digest,
+        keys: &dyn TokenVerifier,
+        now: DateTime<Utc>,
+    ) -> Option<Arc<AccessToken>> {
+        let token = self.table.recall(digest, |token| keys.still_accepts(token, now));
+        self.observer.cache("token", token.is_some());
+        token
+    }
+
+    /// Keeps a token that has been verified in full.
+    pub fn remember(&mut self, token: Arc<AccessToken>) {
+        self.table.remember(token);
+    }
 }
 
-impl ActorState for Tokens {
+impl Memory for Tokens {
     const NAME: &'static str = "tokens";
 
-    fn recover(&mut self) {
-        // A table in which a panic struck is not to be trusted; forgetting it costs a verification per token.
+    fn forget(&mut self) {
+        // Forgetting costs a verification per token.
         self.table = TokenTable::new(self.capacity);
-    }
-}
-
-impl Serve<Recall> for Tokens {
-    fn serve(&mut self, recall: Recall, _cx: &mut Cx<'_, Self>) -> Reply<Option<Arc<AccessToken>>> {
-        let Recall { digest, keys, now } = recall;
-        let token = self.table.recall(&digest, |token| keys.still_accepts(token, now));
-        self.observer.cache("token", token.is_some());
-        Reply::Now(token)
-    }
-}
-
-impl Serve<Remember> for Tokens {
-    fn serve(&mut self, Remember(token): Remember, _cx: &mut Cx<'_, Self>) -> Reply<()> {
-        self.table.remember(token);
-        Reply::Now(())
     }
 }

@@ -100,6 +100,23 @@ impl DpopVerifier {
         Ok(format!("{}{path}", self.origin))
     }
 
+    /// §4.3 step 9. The URL that the proof is for, normalised.
+    fn check_htu(&self, htu: &str, path: &str) -> Result<String, Refused> {
+        // Mostly they are spelled alike and there is nothing to normalise.
+        if htu::is_plain_path(path) && htu.strip_prefix(&self.origin) == Some(path) {
+            return Ok(htu.to_owned());
+        }
+        let expected = self.expected_htu(path)?;
+        if htu::normalise(htu).as_deref() != Some(expected.as_str()) {
+            return Err(
+                "its `htu` is not the URL of this endpoint: compare its scheme, host and port with the service's \
+                 server.public_origin, its path with the request's"
+                    .into(),
+            );
+        }
+        Ok(expected)
+    }
+
     /// Everything but nonce and signature, cheapest first, so that a flood of bad proofs costs little.
     fn check_claims(
         &self,
@@ -112,15 +129,7 @@ impl DpopVerifier {
         if claims.string("htm")? != credentials.method {
             return Err("its `htm` is not the request's method, in capitals".into());
         }
-        // Step 9.
-        let htu = self.expected_htu(&credentials.path)?;
-        if htu::normalise(claims.string("htu")?).as_deref() != Some(htu.as_str()) {
-            return Err(
-                "its `htu` is not the URL of this endpoint: compare its scheme, host and port with the service's \
-                 server.public_origin, its path with the request's"
-                    .into(),
-            );
-        }
+        let htu = self.check_htu(claims.string("htu")?, &credentials.path)?;
         // Step 11, whether or not a nonce is present.
         let issued = claims.required_date("iat")?;
         let age = now - issued;

@@ -70,6 +70,15 @@ fn normalise_authority(authority: &str, default_port: &str) -> Option<String> {
     }
 }
 
+/// True for a path that [`normalise_path`] leaves as it is, as anybody can see: no escape, no dot, nothing odd.
+pub fn is_plain_path(path: &str) -> bool {
+    path.starts_with('/')
+        && path.len() <= MAX_URI
+        && path
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'~'))
+}
+
 /// Normalises an absolute path (RFC 3986 §6.2.2.1, §6.2.2.2, §6.2.2.3); beyond that it is case-sensitive.
 pub fn normalise_path(path: &str) -> Option<String> {
     if !path.starts_with('/') || path.len() > MAX_URI {
@@ -314,6 +323,15 @@ mod tests {
         fn normalising_twice_changes_nothing_more(uri in "(?i:https?)://[a-zA-Z0-9.:\\[\\]-]{0,12}(/[ -~]{0,6}|/\\.{0,3}|/%[0-9a-f]{2}){0,6}") {
             if let Some(once) = normalise(&uri) {
                 proptest::prop_assert_eq!(normalise(&once), Some(once.clone()));
+            }
+        }
+
+        #[test]
+        fn a_plain_path_is_normal(path in "/[a-z0-9/~._%-]{0,12}") {
+            if is_plain_path(&path) {
+                proptest::prop_assert_eq!(normalise_path(&path), Some(path.clone()));
+                let uri = format!("https://signer.example{path}");
+                proptest::prop_assert_eq!(normalise(&uri), Some(uri.clone()));
             }
         }
 

@@ -20,6 +20,7 @@ use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::jws::JwsAlgorithm;
 
 use super::header::MAX_KID;
+use super::known;
 use super::{Refused, array_from_b64url, b64url, ed25519, from_b64url, is_visible};
 use crate::openssl_errors;
 
@@ -121,6 +122,14 @@ impl PublicJwk {
     /// SHA-256 thumbprint (RFC 7638 §3; RFC 8037 §2): required members in lexical order, without white space. Base64url
     /// was read strictly, so writing it anew gives the text that was received.
     pub fn thumbprint(&self) -> Sha256Digest {
+        match &self.material {
+            Material::P256 { x, y } => known::recall(x, y).map(|known| known.thumbprint),
+            _ => None,
+        }
+        .unwrap_or_else(|| self.computed_thumbprint())
+    }
+
+    fn computed_thumbprint(&self) -> Sha256Digest {
         let ec = |crv: &str, x: &[u8], y: &[u8]| {
             format!(
                 r#"{{"crv":"{crv}","kty":"EC","x":"{}","y":"{}"}}"#,
@@ -184,14 +193,23 @@ impl PublicJwk {
             Material::P256 { x, y } => {
                 let mut hasher = Sha256::new();
                 hasher.update(input);
-                let key = || ec_key(&P256, Nid::X9_62_PRIME256V1, x, y);
-                verify_ecdsa(signature, 32, &hasher.finish(), key)
+                let digest = hasher.finish();
+                if let Some(known) = known::recall(x, y) {
+                    return verify_ecdsa(signature, 32, &digest, &known.key);
+                }
+                let key = ec_key(&P256, Nid::X9_62_PRIME256V1, x, y)?;
+                let holds = verify_ecdsa(signature, 32, &digest, &key)?;
+                if holds {
+                    let thumbprint = self.computed_thumbprint();
+                    known::remember(x, y, known::Known { key, thumbprint });
+                }
+                Ok(holds)
             }
             Material::P384 { x, y } => {
                 let mut hasher = Sha384::new();
                 hasher.update(input);
-                let key = || ec_key(&P384, Nid::SECP384R1, x, y);
-                verify_ecdsa(signature, 48, &hasher.finish(), key)
+                let key = ec_key(&P384, Nid::SECP384R1, x, y)?;
+                verify_ecdsa(signature, 48, &hasher.finish(), &key)
             }
             Material::Ed25519 { .. } => {
                 Verifier::new_without_digest(&*self.build()?)?.verify_oneshot(signature, input)
@@ -231,13 +249,13 @@ fn verify_ecdsa(
     signature: &[u8],
     len: usize,
     digest: &[u8],
-    key: impl FnOnce() -> Result<EcKey<Public>, ErrorStack>,
+    key: &EcKey<Public>,
 ) -> Result<bool, ErrorStack> {
     let Some((r, s)) = signature.split_at_checked(len).filter(|(_, s)| s.len() == len) else {
         return Ok(false);
     };
     let signature = EcdsaSig::from_private_components(BigNum::from_slice(r)?, BigNum::from_slice(s)?)?;
-    signature.verify(digest, &*key()?)
+    signature.verify(digest, key)
 }
 
 fn text<'a>(jwk: &'a Map<String, Value>, name: &str) -> Result<&'a str, Refused> {

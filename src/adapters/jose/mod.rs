@@ -14,6 +14,7 @@ pub mod json;
 pub mod jwk;
 pub mod jwks;
 pub mod jwt;
+mod known;
 pub mod mint;
 pub mod source;
 #[cfg(test)]

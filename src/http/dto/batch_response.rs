@@ -9,8 +9,8 @@ pub struct ItemAnswer(Vec<Bytes>);
 
 impl ItemAnswer {
     /// Of a signature: `answer` is that of a single request, an object with members.
-    pub fn signed(answer: String) -> Self {
-        let members = Bytes::from(answer).slice(1..);
+    pub fn signed(answer: Bytes) -> Self {
+        let members = answer.slice(1..);
         Self(vec![Bytes::from_static(b"{\"status\":200,"), members])
     }
 
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn the_pieces_are_one_document() {
         let items = vec![
-            ItemAnswer::signed(r#"{"bundle":1}"#.to_owned()),
+            ItemAnswer::signed(Bytes::from_static(br#"{"bundle":1}"#)),
             ItemAnswer::refused(429, br#"{"code":"rate_limited"}"#.to_vec()),
         ];
         assert_eq!(

@@ -4,6 +4,7 @@ pub mod audit_response;
 pub mod batch_request;
 pub mod batch_response;
 pub mod body;
+pub mod identity;
 pub mod sign_request;
 pub mod sign_response;
 pub mod told;

@@ -7,6 +7,9 @@ use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::release::{CandidateSignature, ListingSource, ReleaseSigner, SignatureFormat};
 use signer_actors::domain::tenant::{InstallationId, TenantId};
 
+use signer_actors::domain::signing::{Algorithm, SigningIdentity};
+
+use super::super::identity;
 use super::super::verify_response::VerifyReferrersResponse;
 use super::*;
 
@@ -85,8 +88,9 @@ fn a_signature_answers_as_the_contract_says() {
     let timestamps = [&b"foobar"[..]];
     let id = AuditId(uuid::Uuid::nil());
     let response = |identity, timestamps, sigstore| {
+        let identity = identity::told(identity).expect("serialisable");
         let response = SignResponse {
-            bundle: Bundle::new(identity, "Zm9vYmE=", &signature, timestamps, sigstore),
+            bundle: Bundle::new(&identity, "Zm9vYmE=", &signature, timestamps, sigstore),
             statement_digest: Sha256Digest([0xab; 32]).into(),
             policy: Policy::from(&entitlement),
             release: Release::new(&report(Some(key()), Verdict::Trusted), true),

@@ -12,8 +12,9 @@ use signer_actors::domain::envelope::PAYLOAD_TYPE;
 use signer_actors::domain::ids::AuditId;
 use signer_actors::domain::plan::PlanLimits;
 use signer_actors::domain::release::{ReleaseReport, Verdict};
-use signer_actors::domain::signing::{Algorithm, Signature, SigningIdentity, SigningMode};
+use signer_actors::domain::signing::{Signature, SigningMode};
 
+use super::identity::IdentityTold;
 use super::rfc3339;
 
 /// 200 of a signature.
@@ -40,8 +41,8 @@ pub struct SignResponse<'a> {
 pub struct Bundle<'a> {
     mode: SigningMode,
     dsse: Envelope<'a>,
-    certificate_chain: &'a [String],
-    signing_identity: Identity<'a>,
+    certificate_chain: &'a RawValue,
+    signing_identity: &'a RawValue,
     timestamps: Vec<Base64<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sigstore_bundle: Option<&'a RawValue>,
@@ -50,7 +51,7 @@ pub struct Bundle<'a> {
 impl<'a> Bundle<'a> {
     /// `payload`: what stands there, see [`told`](super::told). `timestamps`: each a DER `TimeStampResp` (RFC 3161 §2.4.2). `sigstore`: the Sigstore bundle, when asked for.
     pub fn new(
-        identity: &'a SigningIdentity,
+        identity: &'a IdentityTold,
         payload: &'a str,
         signature: &'a Signature,
         timestamps: &[&'a [u8]],
@@ -66,15 +67,7 @@ impl<'a> Bundle<'a> {
                 }],
             },
             certificate_chain: &identity.certificate_chain,
-            signing_identity: Identity {
-                issuer: identity.issuer.as_deref(),
-                subject: identity.subject.as_deref(),
-                key_id: identity.key_id.as_str(),
-                algorithm: identity.algorithm,
-                public_key: &identity.public_key_pem,
-                not_before: identity.not_before.map(rfc3339),
-                not_after: identity.not_after.map(rfc3339),
-            },
+            signing_identity: &identity.signing_identity,
             timestamps: timestamps.iter().map(|token| Base64(token)).collect(),
             sigstore_bundle: sigstore,
         }
@@ -93,23 +86,6 @@ struct Envelope<'a> {
 #[derive(Debug, Serialize)]
 struct EnvelopeSignature<'a> {
     sig: Base64<'a>,
-}
-
-/// The key behind the signature; members that a keyful key has not are left out.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Identity<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issuer: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
-    key_id: &'a str,
-    algorithm: Algorithm,
-    public_key: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_before: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_after: Option<String>,
 }
 
 /// `statementDigest`

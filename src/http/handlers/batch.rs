@@ -178,7 +178,8 @@ async fn run_to_its_end(
     held: HeldBytes,
 ) -> Result<HttpResponse, Problem> {
     let in_flight = state.lifecycle.begin();
-    let task = actix_web::rt::spawn(async move {
+    // In a box, as for a single signature: a task moves what it holds by value.
+    let task = actix_web::rt::spawn(Box::pin(async move {
         let _in_flight = in_flight;
         let Parsed { batch, wanted, .. } = parsed;
         let returned: Vec<_> = wanted
@@ -211,7 +212,7 @@ async fn run_to_its_end(
             audit_id: None,
         });
         Ok(response)
-    });
+    }));
     outcome_of(task).await
 }
 

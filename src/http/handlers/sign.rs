@@ -28,6 +28,7 @@ use crate::bundle::sigstore::SigstoreBundle;
 use crate::http::body;
 use crate::http::budget::HeldBytes;
 use crate::http::dto::body::{BodyError, BodyErrorKind};
+use crate::http::dto::identity;
 use crate::http::dto::sign_request::{self as dto_request, ReturnBundle, parse_sign_request};
 use crate::http::dto::sign_response as dto;
 use crate::http::dto::told::{place_of_payload, whole};
@@ -36,6 +37,9 @@ use crate::http::state::AppState;
 
 /// Least remaining life of the signing certificate where the request names none (contract §2.1).
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(60);
+
+/// About what an answer has besides payload, identity, timestamps and a Sigstore bundle.
+const TOLD_BYTES: usize = 1024;
 
 /// Signs a statement, or tells what would happen.
 pub async fn sign_dsse(
@@ -223,7 +227,8 @@ async fn run_to_its_end(
     held: HeldBytes,
 ) -> Result<HttpResponse, Problem> {
     let in_flight = state.lifecycle.begin();
-    let task = actix_web::rt::spawn(async move {
+    // In a box: a task holds its future by value and moves all of it, ten kilobytes, when it is made, begun and ended.
+    let task = actix_web::rt::spawn(Box::pin(async move {
         let _in_flight = in_flight;
         if asked.dry_run {
             let probe = probe(&state.services, session, asked.request, &context).await?;
@@ -236,7 +241,7 @@ async fn run_to_its_end(
             // The answer repeats the payload.
             Ok(held.until_read(response))
         }
-    });
+    }));
     outcome_of(task).await
 }
 
@@ -258,7 +263,7 @@ pub(super) async fn outcome_of<T>(task: JoinHandle<Result<T, Problem>>) -> Resul
 /// The answer without its payload. Only what the signature came with is in it, nothing of this attempt to get it.
 pub(super) fn tell(origin: &str, released: &Released, return_bundle: ReturnBundle) -> Result<Bytes, Failure> {
     let unformed = |_| Failure::new(Stage::Signing, Refusal::Unformed);
-    let (statement, identity) = (released.statement(), released.key().identity());
+    let (statement, key) = (released.statement(), released.key().identity());
     let payload = place_of_payload(released.audit_id());
     let timestamps: Vec<&[u8]> = released.timestamp().iter().map(|t| &t.response[..]).collect();
     let sigstore = match return_bundle {
@@ -268,13 +273,15 @@ pub(super) fn tell(origin: &str, released: &Released, return_bundle: ReturnBundl
                 payload: payload.clone(),
                 ..Envelope::new(&[], released.signature())
             };
-            let bundle = SigstoreBundle::new(envelope, identity, &timestamps);
+            let bundle = SigstoreBundle::new(envelope, key, &timestamps);
             Some(serde_json::value::to_raw_value(&bundle).map_err(unformed)?)
         }
     };
-    let told = serde_json::to_vec(&dto::SignResponse {
+    let identity = identity::told(key).map_err(unformed)?;
+    let mut told = Vec::with_capacity(identity.bytes() + TOLD_BYTES);
+    let response = dto::SignResponse {
         bundle: dto::Bundle::new(
-            identity,
+            &identity,
             &payload,
             released.signature(),
             &timestamps,
@@ -285,8 +292,9 @@ pub(super) fn tell(origin: &str, released: &Released, return_bundle: ReturnBundl
         release: dto::Release::new(released.release().report(), released.release().bound()),
         audit_id: released.audit_id(),
         audit_log: origin,
-    });
-    told.map(Bytes::from).map_err(unformed)
+    };
+    serde_json::to_writer(&mut told, &response).map_err(unformed)?;
+    Ok(Bytes::from(told))
 }
 
 /// The same bytes whenever it was told.

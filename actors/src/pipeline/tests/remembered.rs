@@ -3,10 +3,6 @@
 use std::num::NonZeroUsize;
 
 use super::*;
-use crate::ports::Unobserved;
-use crate::runtime::start;
-use crate::testing::vitals;
-use crate::tokens::Tokens;
 
 const TEN: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9);
 const CERTIFICATE: Sha256Digest = Sha256Digest([5; 32]);
@@ -311,31 +307,4 @@ async fn a_panic_in_memory_costs_a_verification() {
     assert_eq!(rig.verified(), 2);
     rig.passes().await;
     assert_eq!(rig.verified(), 2, "remembered again");
-}
-
-#[actix::test]
-async fn a_memory_that_is_full_of_questions_or_gone_costs_a_verification() {
-    let mut rig = rig(|_| ());
-    let make = || Tokens::new(TEN, std::sync::Arc::new(Unobserved));
-    rig.services.tokens = Some(start(&Arbiter::current(), 0, vitals(), make));
-    rig.passes().await;
-    rig.passes().await;
-    assert_eq!(rig.verified(), 2);
-
-    let arbiter = Arbiter::new();
-    rig.services.tokens = Some(start(&arbiter.handle(), 1, vitals(), make));
-    rig.passes().await;
-    rig.passes().await;
-    assert_eq!(rig.verified(), 3);
-    arbiter.stop();
-    arbiter.join().expect("the arbiter ends");
-    rig.passes().await;
-    rig.passes().await;
-    assert_eq!(rig.verified(), 5);
-    rig.world
-        .fakes
-        .authority
-        .token
-        .set(Err(TokenRejection::Invalid("bad".into())));
-    rig.refused(Code::InvalidToken).await;
 }
