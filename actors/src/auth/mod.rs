@@ -172,6 +172,7 @@ fn moment(clock: &dyn Clock) -> Moment {
 
 impl ActorState for Auth {
     const NAME: &'static str = "auth";
+    const GATHERS: bool = true;
 
     fn recover(&mut self) {
         // Spent proofs stay spent; a fetch under way may never report back.

@@ -112,6 +112,7 @@ impl Quota {
 
 impl ActorState for Quota {
     const NAME: &'static str = "quota";
+    const GATHERS: bool = true;
 
     fn started(&mut self, cx: &mut Cx<'_, Self>) {
         self.tend(cx);

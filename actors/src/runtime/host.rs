@@ -6,12 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::time::Duration;
 
+use actix::fut::{ActorFutureExt, ready};
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Supervised};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::guard::{Panicked, catch};
 use super::mailbox::AskError;
+use super::pace::{Pace, REST};
 use super::watchdog::Vitals;
 
 /// More panics than this within [`INTENSITY_WINDOW`] and the actor is beyond saving.
@@ -29,6 +31,10 @@ pub trait Request: Send + 'static {
 pub trait ActorState: Sized + Unpin + 'static {
     /// Name in metrics and logs.
     const NAME: &'static str;
+
+    /// Whether its thread may rest for a moment while it is asked often, for questions to gather. For exact state that every
+    /// request asks and that answers at once.
+    const GATHERS: bool = false;
 
     /// Called when the actor starts and after each panic: schedule timers here.
     fn started(&mut self, _cx: &mut Cx<'_, Self>) {}
@@ -122,6 +128,7 @@ pub struct Host<S: ActorState> {
     state: S,
     vitals: Vitals,
     panics: VecDeque<Instant>,
+    pace: Pace,
 }
 
 impl<S: ActorState> Host<S> {
@@ -130,6 +137,7 @@ impl<S: ActorState> Host<S> {
             state,
             vitals,
             panics: VecDeque::new(),
+            pace: Pace::new(Instant::now()),
         }
     }
 
@@ -212,6 +220,12 @@ where
         };
         // Whoever asked learns of a panic from the duty that is dropped.
         let _ = self.guarded(ctx, |state, cx| state.take(ask.request, due, cx));
+        if S::GATHERS && self.pace.asked(Instant::now()) {
+            // The thread, not the task: timers count in milliseconds, and whatever else lives here can wait as long.
+            std::thread::sleep(REST);
+            // Looked at when the mailbox is empty.
+            ctx.spawn(ready(()).map(|(), host: &mut Self, _| host.pace.done()));
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod guard;
 mod host;
 mod mailbox;
 mod own;
+mod pace;
 mod shards;
 mod standing;
 mod turns;
