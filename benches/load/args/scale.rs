@@ -28,7 +28,8 @@ pub(crate) struct Turns {
     /// Seconds measured in each round.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=10))]
     pub(crate) seconds: u64,
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// As many as keep every core busy.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) connections: u16,
 }
 
