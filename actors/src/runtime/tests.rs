@@ -352,3 +352,39 @@ async fn shards_route_by_the_key_alone() {
     }
     assert!(seen.iter().all(|count| *count > 5), "{seen:?}");
 }
+
+/// Counts, and lets questions gather.
+struct Often(u32);
+
+impl ActorState for Often {
+    const NAME: &'static str = "often";
+    const GATHERS: bool = true;
+
+    fn recover(&mut self) {}
+}
+
+struct Next;
+
+impl Request for Next {
+    type Answer = u32;
+}
+
+impl Serve<Next> for Often {
+    fn serve(&mut self, _: Next, _: &mut Cx<'_, Self>) -> Reply<u32> {
+        self.0 += 1;
+        Reply::Now(self.0)
+    }
+}
+
+#[actix::test]
+async fn whoever_is_asked_often_answers_everybody_in_order() {
+    let arbiter = Arbiter::new();
+    let mailbox = start(&arbiter.handle(), 64, testing::vitals(), || Often(0));
+    for round in 0..100 {
+        let all = (0..20).map(|_| mailbox.ask(Next, long()));
+        let expected: Vec<_> = (1..=20).map(|n| Ok(20 * round + n)).collect();
+        assert_eq!(join_all(all).await, expected);
+    }
+    arbiter.stop();
+    arbiter.join().expect("the arbiter ends");
+}

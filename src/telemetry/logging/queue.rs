@@ -140,3 +140,48 @@ fn report(lost: u64) -> Entry {
         loggers: o!().into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Tells what is written, and when it is handed on.
+    struct Told(mpsc::Sender<String>);
+
+    impl Lines for Told {
+        fn write(&mut self, entry: Entry) -> io::Result<()> {
+            self.0.send(entry.msg).map_err(io::Error::other)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.send("flush".to_owned()).map_err(io::Error::other)
+        }
+    }
+
+    fn line(msg: &str) -> Entry {
+        Entry {
+            msg: msg.to_owned(),
+            ..report(0)
+        }
+    }
+
+    #[test]
+    fn what_has_gathered_is_handed_on_at_once() {
+        let (told, said) = mpsc::channel();
+        let (go, wait) = mpsc::channel::<()>();
+        let (sender, guard) = start(SHORT, move || {
+            let _ = wait.recv();
+            Told(told)
+        });
+        for msg in ["one", "two", "three"] {
+            sender.send(line(msg));
+        }
+        drop(go);
+        let said: Vec<_> = said.iter().take(4).collect();
+        assert_eq!(said, ["one", "two", "three", "flush"]);
+        drop(guard);
+        // The log has ended; who still logs is not held up.
+        sender.send(line("four"));
+    }
+}
