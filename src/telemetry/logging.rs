@@ -1,6 +1,6 @@
 //! The root logger: every line one JSON object (or readable text), made harmless by [`redact`](super::redact), written
 //! by a thread of its own so that a slow terminal or disk never holds up a request. Whoever logs copies what the line
-//! says into a bounded [`queue`]; the writer gathers for a moment, cleans, formats and writes many lines at once.
+//! says into a bounded queue; the writer gathers for a moment, cleans, formats and writes many lines at once.
 
 mod queue;
 
