@@ -172,7 +172,10 @@ fn moment(clock: &dyn Clock) -> Moment {
 
 impl ActorState for Auth {
     const NAME: &'static str = "auth";
-    const GATHERS: bool = true;
+
+    fn gathers(&self) -> bool {
+        self.shared.is_none()
+    }
 
     fn recover(&mut self) {
         // Spent proofs stay spent; a fetch under way may never report back.

@@ -112,10 +112,13 @@ impl Quota {
 
 impl ActorState for Quota {
     const NAME: &'static str = "quota";
-    const GATHERS: bool = true;
 
     fn started(&mut self, cx: &mut Cx<'_, Self>) {
         self.tend(cx);
+    }
+
+    fn gathers(&self) -> bool {
+        self.shared.is_none()
     }
 
     fn recover(&mut self) {

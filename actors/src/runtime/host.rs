@@ -32,12 +32,14 @@ pub trait ActorState: Sized + Unpin + 'static {
     /// Name in metrics and logs.
     const NAME: &'static str;
 
-    /// Whether its thread may rest for a moment while it is asked often, for questions to gather. For exact state that every
-    /// request asks and that answers at once.
-    const GATHERS: bool = false;
-
     /// Called when the actor starts and after each panic: schedule timers here.
     fn started(&mut self, _cx: &mut Cx<'_, Self>) {}
+
+    /// Whether its thread may rest for a moment while it is asked often, for questions to gather. For exact state that every
+    /// request asks and that answers at once: a rest holds up whatever an answer waits for on this thread.
+    fn gathers(&self) -> bool {
+        false
+    }
 
     /// Called after a panic: bring the state back to something certain. What would open a gate if it were forgotten
     /// (spent replay ids, taken quota) is kept; what can be fetched again is dropped.
@@ -185,6 +187,8 @@ impl<S: ActorState> Actor for Host<S> {
 
 impl<S: ActorState> Supervised for Host<S> {
     fn restarting(&mut self, _ctx: &mut Self::Context) {
+        // What would have told it that the mailbox is empty is gone.
+        self.pace = Pace::new(Instant::now());
         if catch_unwind(AssertUnwindSafe(|| self.state.recover())).is_err() {
             self.note_panic();
             self.vitals.watchdog.report(S::NAME);
@@ -219,8 +223,8 @@ where
             permit: Some(ask.permit),
         };
         // Whoever asked learns of a panic from the duty that is dropped.
-        let _ = self.guarded(ctx, |state, cx| state.take(ask.request, due, cx));
-        if S::GATHERS && self.pace.asked(Instant::now()) {
+        let taken = self.guarded(ctx, |state, cx| state.take(ask.request, due, cx));
+        if taken.is_ok() && self.state.gathers() && self.pace.asked(Instant::now()) {
             // The thread, not the task: timers count in milliseconds, and whatever else lives here can wait as long.
             std::thread::sleep(REST);
             // Looked at when the mailbox is empty.

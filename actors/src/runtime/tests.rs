@@ -358,7 +358,10 @@ struct Often(u32);
 
 impl ActorState for Often {
     const NAME: &'static str = "often";
-    const GATHERS: bool = true;
+
+    fn gathers(&self) -> bool {
+        true
+    }
 
     fn recover(&mut self) {}
 }

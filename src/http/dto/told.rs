@@ -12,8 +12,10 @@ pub fn place_of_payload(audit_id: AuditId) -> String {
     format!("the payload of {audit_id}")
 }
 
-/// The whole answer: the payload, in base64, in all its places. `None` if there are none.
+/// The whole answer: the payload, in base64, in all its places. `None` if there are none, or it is no text: what was kept
+/// comes from a store.
 pub fn whole(told: &[u8], audit_id: AuditId, payload: &[u8]) -> Option<Bytes> {
+    std::str::from_utf8(told).ok()?;
     let place = place_of_payload(audit_id);
     let finder = Finder::new(place.as_bytes());
     let places = finder.find_iter(told).count();
@@ -54,6 +56,6 @@ mod tests {
         assert_eq!(of("{}"), None);
         let other = place_of_payload(AuditId(uuid::Uuid::from_u128(8)));
         assert_eq!(of(&other), None, "another's place is text");
-        assert_eq!(whole(b"", id, b""), None);
+        assert_eq!(whole(&[place.as_bytes(), b"\xff"].concat(), id, b""), None);
     }
 }
