@@ -44,6 +44,14 @@ impl Attempts<'_> {
         self.changed.insert(*id, held);
     }
 
+    /// An attempt that outlives what the file says of its key has the key still, and takes its place among all.
+    fn forgotten(&mut self, id: &[u8; 32]) {
+        if let Some(mut held) = self.get(id) {
+            held.on_disk = false;
+            self.set(id, Some(held));
+        }
+    }
+
     /// Keys that the file does not know of: of all, and of this tenant.
     fn counts(&self, share: &[u8; 16]) -> (u64, u64) {
         let kept = self
@@ -88,7 +96,9 @@ impl Batch<'_> {
         transaction.set_quick_repair(true);
         let (answers, entries) = {
             let mut tables = Tables::of(&transaction)?;
-            tables.sweep(self.now)?;
+            for id in tables.sweep(self.now)? {
+                self.attempts.forgotten(&id);
+            }
             let mut answers = Vec::with_capacity(ops.len());
             for op in ops {
                 answers.push(self.perform(&mut tables, op)?);

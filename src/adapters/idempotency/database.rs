@@ -146,8 +146,8 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Forgets what has expired, a bounded part of it, and notes how late it is. Says how many entries are left.
-    pub(super) fn sweep(&mut self, now: u64) -> Result<u64, StorageError> {
+    /// Forgets what has expired, a bounded part of it, and notes how late it is. Says which keys it no longer knows.
+    pub(super) fn sweep(&mut self, now: u64) -> Result<Vec<[u8; 32]>, StorageError> {
         let mut expired = Vec::new();
         for row in self
             .expiry
@@ -161,15 +161,17 @@ impl<'t> Tables<'t> {
             };
             expired.push(key);
         }
+        let mut forgotten = Vec::with_capacity(expired.len());
         for (expires, id) in expired {
             // Unless it was written anew since.
             if !matches!(self.entry(&id)?, Known::Entry(entry) if entry.expires != expires) {
                 self.remove(&id)?;
+                forgotten.push(id);
             }
             self.expiry.remove((expires, &id))?;
         }
         self.meta.insert("time", now)?;
-        self.entries.len()
+        Ok(forgotten)
     }
 }
 

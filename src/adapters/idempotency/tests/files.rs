@@ -115,6 +115,26 @@ async fn one_tenant_leaves_room_for_the_next_and_nobody_is_put_out() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_outlives_what_the_file_knows_of_it_keeps_its_place() {
+    let (folder, clock) = (folder(), FakeClock::default());
+    let store = open_sized(folder.path(), &clock, 2).expect("opened");
+    let long = claim("a", "long", 1, 1);
+    assert_eq!(store.claim(long).await, taken(None));
+    assert_eq!(store.begin(long).await, Ok(Ownership::Own));
+    clock.advance(TTL);
+    store.tend().await;
+    assert_eq!(
+        store.claim(claim("a", "next", 1, 2)).await,
+        Ok(Claimed::Full),
+        "one held, one left free"
+    );
+    assert_eq!(store.claim(claim("a", "long", 1, 3)).await, Ok(Claimed::InFlight));
+    assert_eq!(store.keep(long, "answer".into()).await, Ok(Ownership::Own));
+    assert_eq!(store.claim(claim("a", "long", 1, 4)).await, kept(1, "answer"));
+    assert_eq!(store.claim(claim("a", "next", 1, 5)).await, Ok(Claimed::Full));
+}
+
+#[tokio::test]
 async fn the_file_is_private_and_says_nothing_of_the_caller() {
     let (folder, clock) = (folder(), FakeClock::default());
     let directory = folder.path().join("made");
