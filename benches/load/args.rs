@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// Worker threads of the server; 0: one per core.
     #[arg(long, global = true, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=64))]
     pub(crate) workers: u16,
+    /// The service's program that is measured.
+    #[arg(long, global = true, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_signer"), hide_default_value = true)]
+    pub(crate) signer: PathBuf,
     /// Which key signs.
     #[arg(long, global = true, value_enum, default_value_t = Mode::Kms)]
     pub(crate) mode: Mode,
@@ -61,6 +64,8 @@ pub(crate) enum Scenario {
     Refusals(Refusals),
     /// Signing beside what it cannot do without, a bare HTTP server, and OpenBao; fails beyond the limits it is given.
     Compare(Compare),
+    /// Another build beside this one, in turn; fails beyond the limit it is given.
+    Builds(Builds),
     /// How the cost of a signature grows: with workers, tenants, tokens and sizes; memory; latency.
     #[command(subcommand)]
     Scale(Scale),
@@ -176,6 +181,21 @@ pub(crate) struct Compare {
     /// Fail unless it signs so many times as often as OpenBao.
     #[arg(long, value_name = "RATIO", requires = "openbao")]
     pub(crate) least_openbaos: Option<f64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Builds {
+    /// The other build's program.
+    #[arg(value_name = "SIGNER")]
+    pub(crate) other: PathBuf,
+    #[command(flatten)]
+    pub(crate) turns: Turns,
+    /// Size of the predicates, in bytes.
+    #[arg(long, default_value = "1k")]
+    pub(crate) size: Size,
+    /// Fail when a signature of the other build costs more than so many times what it costs with this one.
+    #[arg(long, value_name = "RATIO")]
+    pub(crate) most: Option<f64>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -71,6 +71,7 @@ fn run(args: Args) -> Fallible<bool> {
 fn measure(args: &Args, world: &World) -> Fallible<bool> {
     let (report, ended) = match &args.scenario {
         Some(Scenario::Scale(scale)) => scenarios::scale::run(world, args, scale)?,
+        Some(Scenario::Builds(options)) => scenarios::builds::run(world, args, options)?,
         _ => with_one_server(args, world)?,
     };
     report.write(args, &ended, &mut std::io::stdout().lock())
@@ -83,7 +84,9 @@ fn with_one_server(args: &Args, world: &World) -> Fallible<(Report, Ended)> {
         Some(Scenario::Neighbour(options)) => scenarios::neighbour::run(&server, world, options)?,
         Some(Scenario::Refusals(options)) => scenarios::refusals::run(&server, world, options)?,
         Some(Scenario::Compare(options)) => scenarios::compare::run(&server, world, args, options)?,
-        Some(Scenario::Scale(_) | Scenario::Echo(_) | Scenario::Footprint(_)) | None => Report::default(),
+        // With servers of their own, or none.
+        Some(Scenario::Scale(_) | Scenario::Builds(_) | Scenario::Echo(_) | Scenario::Footprint(_))
+        | None => Report::default(),
     };
     Ok((report, server.stop()?))
 }

@@ -56,7 +56,17 @@ impl Ended {
 impl Server {
     /// Started from the configuration of this name, and ready by its own word.
     pub(crate) fn start(world: &World, name: &str, pass: &[String]) -> Fallible<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_signer"));
+        Self::start_program(&world.signer, world, name, pass)
+    }
+
+    /// See [`start`](Self::start), of another build.
+    pub(crate) fn start_program(
+        program: &Path,
+        world: &World,
+        name: &str,
+        pass: &[String],
+    ) -> Fallible<Self> {
+        let mut command = Command::new(program);
         command
             .args(["serve", "--config"])
             .arg(world.path().join(format!("{name}.toml")));

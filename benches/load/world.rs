@@ -1,7 +1,7 @@
 //! What is around the server: its neighbours on loopback, and its configuration.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -24,6 +24,8 @@ use crate::tls::{self, Identities};
 pub(crate) struct World {
     pub(crate) mint: Mint,
     pub(crate) folder: TempDir,
+    /// The service's program.
+    pub(crate) signer: PathBuf,
     /// Certificates, with TLS.
     pub(crate) tls: Option<Identities>,
     // Held: they stop when dropped.
@@ -79,6 +81,7 @@ impl World {
                 Some(folder) => TempDir::new_in(folder)?,
                 None => TempDir::new()?,
             },
+            signer: args.signer.clone(),
             tls,
             licensing: licensing()?,
             slow: slow_registry()?,

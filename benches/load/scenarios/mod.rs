@@ -1,5 +1,6 @@
 //! What is measured.
 
+pub(crate) mod builds;
 pub(crate) mod compare;
 pub(crate) mod contest;
 pub(crate) mod neighbour;

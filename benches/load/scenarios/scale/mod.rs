@@ -26,13 +26,13 @@ pub(crate) fn run(world: &World, args: &Args, scale: &Scale) -> Fallible<(Report
     }
 }
 
-fn start(world: &World, args: &Args, variant: &Variant) -> Fallible<Server> {
+pub(super) fn start(world: &World, args: &Args, variant: &Variant) -> Fallible<Server> {
     world.configure(args, variant)?;
     Server::start(world, variant.name, &args.pass)
 }
 
 /// Tenants, of each so many tokens, and their requests.
-fn callers(world: &World, tenants: usize, each: usize, size: Size) -> Fallible<Callers> {
+pub(super) fn callers(world: &World, tenants: usize, each: usize, size: Size) -> Fallible<Callers> {
     let callers = world.mint.callers("tenant", 0..tenants, each, Plan::WIDE)?;
     Ok(Callers {
         templates: templates(&world.mint, &callers, size.0)?,
@@ -41,7 +41,7 @@ fn callers(world: &World, tenants: usize, each: usize, size: Size) -> Fallible<C
 }
 
 /// A bound where there is one, and a note where there is none.
-fn told(report: &mut Report, what: String, measured: f64, most: Option<f64>) {
+pub(super) fn told(report: &mut Report, what: String, measured: f64, most: Option<f64>) {
     match most {
         Some(limit) => report.bounds.push(Bound::at_most(what, measured, limit)),
         None => report.notes.push(format!("{what}: {measured:.2}")),
