@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{Append, AppendAll, Audit, AuditError, Durability, Flush, GROUP, Receipt, encode};
 use crate::runtime::{ActorState, Cx, Deadline, Due, Mailbox, Reply, Serve, Take};
@@ -19,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Records that may lie here while the disk hangs: as many as a worker's connections could have begun, and more.
 const MOST: usize = 65_536;
 
+/// By how much timers are late: they begin with the next millisecond.
+const LATE: Duration = Duration::from_millis(1);
+
 type Waiter = Due<Result<Receipt, AuditError>>;
 
 /// State of one worker's desk.
@@ -28,6 +32,8 @@ pub struct Desk {
     linger: Duration,
     /// Records in order, each with who waits for it.
     pending: VecDeque<(Vec<u8>, Option<Waiter>)>,
+    /// When the oldest of them came.
+    since: Instant,
     scheduled: bool,
     /// Who waits for the message that is under way; `None`: none is.
     sent: Option<Vec<Waiter>>,
@@ -40,10 +46,12 @@ pub struct Desk {
 impl Desk {
     /// A desk for this trail.
     pub fn new(trail: Mailbox<Audit>, linger: Duration) -> Self {
+        let sooner = linger.saturating_sub(LATE);
         Self {
             trail,
-            linger,
+            linger: if sooner.is_zero() { linger } else { sooner },
             pending: VecDeque::new(),
+            since: Instant::now(),
             scheduled: false,
             sent: None,
             emptying: Vec::new(),
@@ -51,17 +59,19 @@ impl Desk {
         }
     }
 
+    /// No record lies here for longer than its linger and the message before it.
     fn schedule(&mut self, cx: &mut Cx<'_, Self>) {
         if self.sent.is_some() {
             return;
         }
-        if self.pending.len() >= GROUP || self.linger.is_zero() || !self.emptying.is_empty() {
+        let left = self.linger.saturating_sub(self.since.elapsed());
+        if self.pending.len() >= GROUP || left.is_zero() || !self.emptying.is_empty() {
             self.send(cx);
-        } else if !self.scheduled {
+        } else if !self.scheduled && !self.pending.is_empty() {
             self.scheduled = true;
-            cx.after(self.linger, |this, cx| {
+            cx.after(left, |this, cx| {
                 this.scheduled = false;
-                this.send(cx);
+                this.schedule(cx);
             });
         }
     }
@@ -76,6 +86,7 @@ impl Desk {
             }
             return;
         }
+        // More than a group: the rest follows at once.
         let group = self.pending.drain(..self.pending.len().min(GROUP));
         let (lines, waiters): (Vec<_>, Vec<_>) = group.unzip();
         self.sent = Some(waiters.into_iter().flatten().collect());
@@ -140,6 +151,9 @@ impl Take<Append> for Desk {
             }
             Durability::Durable => Some(answer),
         };
+        if self.pending.is_empty() {
+            self.since = Instant::now();
+        }
         self.pending.push_back((line, waiter));
         self.schedule(cx);
     }

@@ -127,6 +127,22 @@ async fn nobody_is_answered_before_the_disk_has_it() {
 }
 
 #[actix::test]
+async fn a_record_waits_for_one_linger_and_the_disk_alone() {
+    let bench = bench(MOMENT);
+    tokio::time::pause();
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let appended = bench.append(0, "x", Durability::Durable, None).await;
+        assert!(matches!(appended, Ok(Ok(_))));
+        // Timers count in milliseconds.
+        let least = MOMENT - Duration::from_millis(1);
+        assert!((least..=MOMENT).contains(&begun.elapsed()));
+        // The next one comes when nothing lies at the desk.
+        tokio::time::advance(MOMENT / 2).await;
+    }
+}
+
+#[actix::test]
 async fn more_than_a_group_goes_in_several() {
     let bench = bench(MOMENT);
     let all = join_all((0..2000).map(|n| {

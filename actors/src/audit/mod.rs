@@ -216,7 +216,7 @@ impl Serve<AppendAll> for Audit {
         self.waiting.push(sender);
         if !self.at_once {
             self.at_once = true;
-            cx.after(Duration::ZERO, |this, _cx| {
+            cx.when_idle(|this, _cx| {
                 this.at_once = false;
                 this.flush();
             });

@@ -301,6 +301,14 @@ impl<S: ActorState> Cx<'_, S> {
         });
     }
 
+    /// Runs `step` in the mailbox once no further request waits there. Forgotten on a panic, as `after` is. A timer of no time
+    /// at all would take a millisecond or two.
+    pub fn when_idle(&mut self, step: impl FnOnce(&mut S, &mut Cx<'_, S>) + 'static) {
+        self.ctx.spawn(ready(()).map(move |(), host: &mut Host<S>, ctx| {
+            let _ = host.guarded(ctx, step);
+        }));
+    }
+
     /// Runs `step` in the mailbox after a while. Forgotten on a panic: `started` schedules anew.
     pub fn after(&mut self, delay: Duration, step: impl FnOnce(&mut S, &mut Cx<'_, S>) + 'static) {
         self.ctx.run_later(delay, move |host, ctx| {
