@@ -1,6 +1,7 @@
 //! DPoP proofs (RFC 9449 §4.3), verified in full on every request; only single use is left to the core.
 
 use std::fmt;
+use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use openssl::memcmp;
@@ -14,8 +15,9 @@ use zeroize::Zeroizing;
 
 use super::htu;
 use super::nonce::Nonces;
+use super::proof_keys::{self, ProofKey};
 use crate::adapters::jose::claims::Claims;
-use crate::adapters::jose::header::{Compact, Use};
+use crate::adapters::jose::header::{MAX_TOKEN, Parts, Use};
 use crate::adapters::jose::jwk::PublicJwk;
 use crate::adapters::jose::{Refused, array_from_b64url};
 
@@ -180,22 +182,24 @@ impl DpopVerifier {
     }
 
     /// Steps 4 to 6 and the first half of 12: type, algorithm, and the key that the token is bound to.
-    fn check_key(
-        &self,
-        compact: &Compact<'_>,
-        token: &AccessToken,
-    ) -> Result<(PublicJwk, Sha256Digest), ProofRejection> {
-        let (jwk, thumbprint) = self.read_key(compact).map_err(invalid)?;
+    fn check_key(&self, parts: &Parts<'_>, token: &AccessToken) -> Result<Key, ProofRejection> {
         let bound_to = token.confirmation.jkt;
+        if let Some(bound_to) = bound_to
+            && let Some(known) = proof_keys::recall(&bound_to, parts.header)
+            && self.algorithms.contains(&known.key.algorithm())
+        {
+            return Ok(Key::Known(known, bound_to));
+        }
+        let (jwk, thumbprint) = self.read_key(parts).map_err(invalid)?;
         if bound_to.is_some_and(|bound_to| memcmp::eq(&thumbprint.0, &bound_to.0)) {
-            Ok((jwk, thumbprint))
+            Ok(Key::New(jwk, thumbprint))
         } else {
             Err(ProofRejection::WrongKey)
         }
     }
 
-    fn read_key(&self, compact: &Compact<'_>) -> Result<(PublicJwk, Sha256Digest), Refused> {
-        let header = &compact.header;
+    fn read_key(&self, parts: &Parts<'_>) -> Result<(PublicJwk, Sha256Digest), Refused> {
+        let header = parts.header(Use::Proof)?;
         if header.typ != "dpop+jwt" {
             return Err("its `typ` is not `dpop+jwt`".into());
         }
@@ -213,6 +217,37 @@ impl DpopVerifier {
     }
 }
 
+/// The key that a proof brings, which is the one that its token is bound to; with its thumbprint.
+enum Key {
+    /// Built already, for an earlier proof with the same header.
+    Known(Rc<ProofKey>, Sha256Digest),
+    New(PublicJwk, Sha256Digest),
+}
+
+impl Key {
+    fn thumbprint(&self) -> Sha256Digest {
+        match self {
+            Self::Known(_, thumbprint) | Self::New(_, thumbprint) => *thumbprint,
+        }
+    }
+
+    /// Step 6: whether the signature holds. A key whose signature held is kept.
+    fn verify(self, parts: &Parts<'_>, signature: &[u8]) -> bool {
+        let input = parts.signing_input.as_bytes();
+        match self {
+            Self::Known(known, _) => known.key.verify(input, signature),
+            Self::New(jwk, thumbprint) => match jwk.verifying_key() {
+                Ok(key) if key.verify(input, signature) => {
+                    let header = parts.header.into();
+                    proof_keys::remember(thumbprint, ProofKey { header, key });
+                    true
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
 impl ProofVerifier for DpopVerifier {
     fn verify(
         &self,
@@ -223,15 +258,18 @@ impl ProofVerifier for DpopVerifier {
         let Some(proof) = credentials.proof.as_deref() else {
             return Err(invalid("there is none".into()));
         };
-        let compact = Compact::parse(proof, Use::Proof).map_err(invalid)?;
-        let (jwk, thumbprint) = self.check_key(&compact, token)?;
-        let claims = Claims::parse(&compact.payload).map_err(invalid)?;
+        let parts = Parts::split(proof, MAX_TOKEN).map_err(invalid)?;
+        let key = self.check_key(&parts, token)?;
+        let thumbprint = key.thumbprint();
+        let claims = parts.payload().and_then(|payload| Claims::parse(&payload));
+        let claims = claims.map_err(invalid)?;
+        let signature = parts.signature().map_err(invalid)?;
         let facts = self
             .check_claims(&claims, credentials, token, now)
             .map_err(invalid)?;
         let nonce = self.check_nonce(&claims, now)?;
         // Step 6, the dear one, last.
-        if !jwk.verify(compact.signing_input.as_bytes(), &compact.signature) {
+        if !key.verify(&parts, &signature) {
             return Err(invalid(
                 "its signature does not hold: sign with the key in `jwk`, and write r and s of ECDSA as they are, not \
                  in DER"

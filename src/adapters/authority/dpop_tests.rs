@@ -5,6 +5,7 @@ use signer_actors::domain::tenant::{InstallationId, TenantId};
 use signer_actors::domain::validity::Validity;
 
 use super::*;
+use crate::adapters::jose::header::Compact;
 use crate::adapters::jose::testkit::{self, NOW, at};
 use crate::adapters::jose::{b64url, mint};
 
@@ -283,6 +284,57 @@ fn numbers_are_numbers_however_they_are_written() {
         &format!("1562262616,\"x\":{}{}", "[".repeat(2000), "]".repeat(2000)),
         "no JSON",
     );
+}
+
+#[test]
+fn a_key_that_is_known_is_still_its_own_alone() {
+    let (bench, thief) = (Bench::new(NonceMode::Off), Bench::new(NonceMode::Off));
+    let claims = bench.claims();
+    // Both are known to this thread.
+    for known in [&bench, &thief] {
+        known.check(&known.sign(&claims), "ok");
+        known.check(&known.sign(&claims), "ok");
+    }
+    let other = token(thief.jkt());
+    let post = |proof: &str| credentials("POST", "/api/v1/signer/sign/dsse", proof);
+    assert_eq!(
+        bench
+            .verifier
+            .verify(&post(&bench.sign(&claims)), &other, at(NOW)),
+        Err(ProofRejection::WrongKey),
+        "the token is bound to the other one"
+    );
+    let forged = mint::sign_compact(&bench.header(), &claims, &thief.key).unwrap();
+    bench.check(&forged, "signature does not hold");
+    bench.check(&bench.sign(&bench.with("jti", json!("j2"))), "ok");
+    let proof = bench.sign(&claims);
+    let (input, _) = proof.rsplit_once('.').unwrap();
+    bench.check(
+        &format!("{input}.{}", b64url(&[1; 64])),
+        "signature does not hold",
+    );
+    bench.check(&format!("{input}.="), "base64url");
+    // What is known is a header as it was spelt, and no other one of the same key.
+    for (name, value, expected) in [
+        ("crit", json!(["x"]), "`crit`"),
+        ("typ", json!("jwt"), "`typ`"),
+        ("x", json!(1), "ok"),
+    ] {
+        let mut header = bench.header();
+        header[name] = value;
+        bench.check(
+            &mint::sign_compact(&header, &claims, &bench.key).unwrap(),
+            expected,
+        );
+    }
+    bench.check(&bench.sign(&claims), "ok");
+    // Who accepts less accepts no more for what others have verified here.
+    let strict = DpopVerifier {
+        algorithms: vec![JwsAlgorithm::EdDsa],
+        ..verifier("https://signer.example", NonceMode::Off)
+    };
+    let refused = strict.verify(&post(&bench.sign(&claims)), &token(bench.jkt()), at(NOW));
+    assert!(matches!(refused, Err(ProofRejection::Invalid(why)) if why.contains("not accepted")));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 pub mod dpop;
 pub mod htu;
 pub mod nonce;
+mod proof_keys;
 pub mod token;
 
 use std::sync::Arc;

@@ -55,6 +55,32 @@ impl<'a> Compact<'a> {
 
     /// The same with another bound, in bytes as received.
     pub fn parse_within(token: &'a str, used_as: Use, most: usize) -> Result<Self, Refused> {
+        let parts = Parts::split(token, most)?;
+        Ok(Self {
+            signing_input: parts.signing_input,
+            header: parts.header(used_as)?,
+            payload: parts.payload()?,
+            signature: parts.signature()?,
+        })
+    }
+}
+
+/// The three parts of a compact JWS as they were received; nothing of them is read.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// What is signed: header and payload as received (RFC 7515 §5.2 step 8).
+    pub signing_input: &'a str,
+    /// The header, in base64url.
+    pub header: &'a str,
+    /// The payload, in base64url.
+    payload: &'a str,
+    /// The signature, in base64url.
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// Splits what has at most so many bytes.
+    pub fn split(token: &'a str, most: usize) -> Result<Self, Refused> {
         if token.len() > most {
             return Err(Refused(format!("it is longer than {} KiB", most / 1024)));
         }
@@ -69,16 +95,32 @@ impl<'a> Compact<'a> {
         }
         // The signing input is everything before the last dot.
         let (signing_input, _) = token.rsplit_once('.').unwrap_or_default();
-        let decode = |part: &str| {
-            from_b64url(part).ok_or_else(|| Refused::from("a part is not base64url without padding"))
-        };
         Ok(Self {
             signing_input,
-            header: Header::parse(&decode(header)?, used_as)?,
-            payload: decode(payload)?,
-            signature: decode(signature)?,
+            header,
+            payload,
+            signature,
         })
     }
+
+    /// Decodes and reads the header strictly. Refuses every header that asks for what is not done here.
+    pub fn header(&self, used_as: Use) -> Result<Header, Refused> {
+        Header::parse(&decode(self.header)?, used_as)
+    }
+
+    /// Decodes the payload strictly.
+    pub fn payload(&self) -> Result<Vec<u8>, Refused> {
+        decode(self.payload)
+    }
+
+    /// Decodes the signature strictly.
+    pub fn signature(&self) -> Result<Vec<u8>, Refused> {
+        decode(self.signature)
+    }
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, Refused> {
+    from_b64url(part).ok_or_else(|| Refused::from("a part is not base64url without padding"))
 }
 
 impl Header {

@@ -2,25 +2,18 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::OnceLock;
 
 use jsonwebtoken::DecodingKey;
-use openssl::bn::{BigNum, BigNumContext};
-use openssl::ec::{EcGroup, EcKey, EcPoint};
-use openssl::ecdsa::EcdsaSig;
+use openssl::bn::BigNum;
 use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Public};
-use openssl::rsa::{Padding, Rsa};
-use openssl::sha::{Sha256, Sha384};
-use openssl::sign::{RsaPssSaltlen, Verifier};
+use openssl::rsa::Rsa;
 use serde_json::{Map, Value};
 use signer_actors::domain::digest::Sha256Digest;
 use signer_actors::domain::jws::JwsAlgorithm;
 
 use super::header::MAX_KID;
-use super::known;
+use super::verifying::{Ready, VerifyingKey, p256_key, p384_key};
 use super::{Refused, array_from_b64url, b64url, ed25519, from_b64url, is_visible};
 use crate::openssl_errors;
 
@@ -32,7 +25,7 @@ const RSA_BITS: std::ops::RangeInclusive<i32> = 2048..=4096;
 const MAX_EXPONENT: usize = 8;
 
 /// A public key that is well formed and suits exactly one algorithm, which the *key* decides (RFC 8725 §3.1). That an EC
-/// point lies on its curve is checked when the key is built: [`Self::pkey`], [`Self::verify`], [`super::jwks`].
+/// point lies on its curve is checked when the key is built: [`Self::pkey`], [`Self::verifying_key`], [`super::jwks`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicJwk {
     kid: Option<String>,
@@ -122,14 +115,6 @@ impl PublicJwk {
     /// SHA-256 thumbprint (RFC 7638 §3; RFC 8037 §2): required members in lexical order, without white space. Base64url
     /// was read strictly, so writing it anew gives the text that was received.
     pub fn thumbprint(&self) -> Sha256Digest {
-        match &self.material {
-            Material::P256 { x, y } => known::recall(x, y).map(|known| known.thumbprint),
-            _ => None,
-        }
-        .unwrap_or_else(|| self.computed_thumbprint())
-    }
-
-    fn computed_thumbprint(&self) -> Sha256Digest {
         let ec = |crv: &str, x: &[u8], y: &[u8]| {
             format!(
                 r#"{{"crv":"{crv}","kty":"EC","x":"{}","y":"{}"}}"#,
@@ -148,22 +133,31 @@ impl PublicJwk {
 
     /// The key for OpenSSL. Refuses a point off its curve.
     pub fn pkey(&self) -> Result<PKey<Public>, Refused> {
-        self.build().map_err(|_| {
-            openssl_errors::forget();
-            "the key is not valid: its point is not on its curve".into()
-        })
+        self.build().map_err(|_| Self::off_its_curve())
+    }
+
+    fn off_its_curve() -> Refused {
+        openssl_errors::forget();
+        "the key is not valid: its point is not on its curve".into()
     }
 
     fn build(&self) -> Result<PKey<Public>, ErrorStack> {
-        match &self.material {
-            Material::P256 { x, y } => PKey::from_ec_key(ec_key(&P256, Nid::X9_62_PRIME256V1, x, y)?),
-            Material::P384 { x, y } => PKey::from_ec_key(ec_key(&P384, Nid::SECP384R1, x, y)?),
-            Material::Ed25519 { x } => PKey::public_key_from_raw_bytes(x, Id::ED25519),
-            Material::Rsa { n, e } => PKey::from_rsa(Rsa::from_public_components(
+        match self.ready()? {
+            Ready::P256(key) | Ready::P384(key) => PKey::from_ec_key(key),
+            Ready::Ed25519(key) | Ready::Rsa(key) => Ok(key),
+        }
+    }
+
+    fn ready(&self) -> Result<Ready, ErrorStack> {
+        Ok(match &self.material {
+            Material::P256 { x, y } => Ready::P256(p256_key(x, y)?),
+            Material::P384 { x, y } => Ready::P384(p384_key(x, y)?),
+            Material::Ed25519 { x } => Ready::Ed25519(PKey::public_key_from_raw_bytes(x, Id::ED25519)?),
+            Material::Rsa { n, e } => Ready::Rsa(PKey::from_rsa(Rsa::from_public_components(
                 BigNum::from_slice(n)?,
                 BigNum::from_slice(e)?,
-            )?),
-        }
+            )?)?),
+        })
     }
 
     /// The key for the `jsonwebtoken` crate.
@@ -177,85 +171,17 @@ impl PublicJwk {
         built.map_err(|_| "the key is not valid".into())
     }
 
-    /// True when the signature over the input holds. Directly with OpenSSL, for keys that are used once (DPoP): the
-    /// low-level ECDSA calls spare the set-up that a JWT library repeats on every call.
+    /// The key, ready to verify. Refuses a point off its curve.
+    pub fn verifying_key(&self) -> Result<VerifyingKey, Refused> {
+        self.ready()
+            .map(VerifyingKey::new)
+            .map_err(|_| Self::off_its_curve())
+    }
+
+    /// True when the signature over the input holds, for a key that is used once.
     pub fn verify(&self, input: &[u8], signature: &[u8]) -> bool {
-        let holds = self.try_verify(input, signature).unwrap_or(false);
-        if !holds {
-            // What OpenSSL queued about this signature must not surface in a later, unrelated call on this thread.
-            openssl_errors::forget();
-        }
-        holds
+        self.verifying_key().is_ok_and(|key| key.verify(input, signature))
     }
-
-    fn try_verify(&self, input: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {
-        match &self.material {
-            Material::P256 { x, y } => {
-                let mut hasher = Sha256::new();
-                hasher.update(input);
-                let digest = hasher.finish();
-                if let Some(known) = known::recall(x, y) {
-                    return verify_ecdsa(signature, 32, &digest, &known.key);
-                }
-                let key = ec_key(&P256, Nid::X9_62_PRIME256V1, x, y)?;
-                let holds = verify_ecdsa(signature, 32, &digest, &key)?;
-                if holds {
-                    let thumbprint = self.computed_thumbprint();
-                    known::remember(x, y, known::Known { key, thumbprint });
-                }
-                Ok(holds)
-            }
-            Material::P384 { x, y } => {
-                let mut hasher = Sha384::new();
-                hasher.update(input);
-                let key = ec_key(&P384, Nid::SECP384R1, x, y)?;
-                verify_ecdsa(signature, 48, &hasher.finish(), &key)
-            }
-            Material::Ed25519 { .. } => {
-                Verifier::new_without_digest(&*self.build()?)?.verify_oneshot(signature, input)
-            }
-            Material::Rsa { .. } => {
-                let key = self.build()?;
-                let mut verifier = Verifier::new(MessageDigest::sha256(), &key)?;
-                verifier.set_rsa_padding(Padding::PKCS1_PSS)?;
-                // RFC 7518 §3.5: the salt is as long as the hash, and MGF1 uses the same hash (OpenSSL's default).
-                verifier.set_rsa_pss_saltlen(RsaPssSaltlen::custom(32))?;
-                verifier.verify_oneshot(signature, input)
-            }
-        }
-    }
-}
-
-static P256: OnceLock<EcGroup> = OnceLock::new();
-static P384: OnceLock<EcGroup> = OnceLock::new();
-
-/// An EC key from coordinates. `EcPoint::from_bytes` refuses coordinates out of range and points off the curve; both
-/// curves have cofactor 1 and the uncompressed form cannot say infinity, so no further check is needed (SEC 1 §3.2.2.1).
-fn ec_key(group: &OnceLock<EcGroup>, nid: Nid, x: &[u8], y: &[u8]) -> Result<EcKey<Public>, ErrorStack> {
-    let group = match group.get() {
-        Some(group) => group,
-        None => {
-            let built = EcGroup::from_curve_name(nid)?;
-            group.get_or_init(|| built)
-        }
-    };
-    let mut context = BigNumContext::new()?;
-    let point = EcPoint::from_bytes(group, &[&[4], x, y].concat(), &mut context)?;
-    EcKey::from_public_key(group, &point)
-}
-
-/// RFC 7518 §3.4: r and s, big-endian, each exactly as long as the curve's order.
-fn verify_ecdsa(
-    signature: &[u8],
-    len: usize,
-    digest: &[u8],
-    key: &EcKey<Public>,
-) -> Result<bool, ErrorStack> {
-    let Some((r, s)) = signature.split_at_checked(len).filter(|(_, s)| s.len() == len) else {
-        return Ok(false);
-    };
-    let signature = EcdsaSig::from_private_components(BigNum::from_slice(r)?, BigNum::from_slice(s)?)?;
-    signature.verify(digest, key)
 }
 
 fn text<'a>(jwk: &'a Map<String, Value>, name: &str) -> Result<&'a str, Refused> {

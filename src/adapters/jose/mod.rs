@@ -14,11 +14,11 @@ pub mod json;
 pub mod jwk;
 pub mod jwks;
 pub mod jwt;
-mod known;
 pub mod mint;
 pub mod source;
 #[cfg(test)]
 pub(crate) mod testkit;
+pub mod verifying;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
