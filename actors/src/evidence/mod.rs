@@ -82,6 +82,10 @@ impl Principal {
         &self.token
     }
 
+    pub(crate) fn shared_token(&self) -> Arc<AccessToken> {
+        Arc::clone(&self.token)
+    }
+
     /// How the sender was proven.
     pub fn binding(&self) -> SenderBinding {
         self.binding

@@ -24,7 +24,6 @@ use super::state::{Authenticated, Entitled, Item, Released, Session};
 use super::timestamping::{authority, timestamp};
 use super::turns::{Party, turn_of};
 use crate::audit::Durability;
-use crate::domain::audit::Caller;
 use crate::domain::digest::ImageDigest;
 use crate::domain::statement::StatementDraft;
 use crate::entitlement::Poe;
@@ -82,10 +81,10 @@ pub async fn sign_batch<T: 'static>(
     context: &Context,
     tell: impl Fn(usize, Released) -> Result<T, Failure> + 'static,
 ) -> Result<BatchAnswer<T>, Failure> {
-    let caller = records::caller(session.principal());
+    let who = records::Who::of(session.principal());
     let work = async {
         let result = run(services, session, request, context, tell).await;
-        records::recorded(services, context, caller, false, result).await
+        records::recorded(services, context, who, false, result).await
     };
     match catch(work).await {
         Ok(result) => result,
@@ -104,7 +103,7 @@ async fn run<T: 'static>(
     let BatchRequest { items, scanner, poe } = request;
     let mut done = Done {
         results: Vec::with_capacity(items.len()),
-        caller: records::caller(session.principal()),
+        who: records::Who::of(session.principal()),
         services,
         context,
     };
@@ -230,7 +229,7 @@ struct Work {
 /// What ended, recorded where nothing has recorded it yet.
 struct Done<'a, T> {
     results: Vec<(usize, Result<T, Failure>)>,
-    caller: Caller,
+    who: records::Who,
     services: &'a Services,
     context: &'a Context,
 }
@@ -241,8 +240,8 @@ impl<T> Done<'_, T> {
     }
 
     async fn ended(&mut self, place: usize, result: Result<T, Failure>) {
-        let caller = self.caller.clone();
-        let result = records::recorded(self.services, self.context, caller, false, result).await;
+        let who = self.who.clone();
+        let result = records::recorded(self.services, self.context, who, false, result).await;
         self.results.push((place, result));
     }
 }

@@ -70,9 +70,9 @@ pub async fn probe(
     request: SignRequest,
     context: &Context,
 ) -> Result<Probe, Failure> {
-    let caller = records::caller(session.principal());
+    let who = records::Who::of(session.principal());
     let result = run(services, session, request, context).await;
-    records::recorded(services, context, caller, true, result).await
+    records::recorded(services, context, who, true, result).await
 }
 
 async fn run(
@@ -134,7 +134,7 @@ async fn run(
         services,
         context,
         audit_id,
-        records::caller(session.principal()),
+        &records::Who::of(session.principal()),
         true,
         why,
     );

@@ -1,5 +1,6 @@
 //! Forms audit records from what the gates hand on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
@@ -10,25 +11,40 @@ use crate::audit::{Append, AuditError, Durability, Receipt};
 use crate::domain::audit::{
     AuditRecord, Caller, Intent, Outcome, OutcomeKind, Refusal as RefusalRecord, SCHEMA_VERSION,
 };
+use crate::domain::caller::{AccessToken, SenderBinding};
 use crate::domain::code::Code;
 use crate::domain::digest::Sha256Digest;
 use crate::domain::ids::AuditId;
 use crate::domain::signing::{Signature, SigningIdentity};
 use crate::domain::statement::Statement;
-use crate::domain::tenant::TenantId;
 use crate::evidence::{Principal, ReleaseEvidence};
 use crate::pipeline::state::{Authenticated, Entitled};
 use crate::quota::{Charge, Lane};
 use crate::runtime::AskError;
 
-pub(super) fn caller(principal: &Principal) -> Caller {
-    let token = principal.token();
-    Caller {
-        tenant: token.tenant.to_string(),
-        installation: token.installation.to_string(),
-        subject: token.subject.clone(),
-        client_id: token.client_id.clone(),
-        sender_binding: principal.binding().kind().to_owned(),
+/// Whom a record will name, if there is one.
+#[derive(Clone, Debug)]
+pub(super) struct Who {
+    token: Arc<AccessToken>,
+    binding: SenderBinding,
+}
+
+impl Who {
+    pub(super) fn of(principal: &Principal) -> Self {
+        Self {
+            token: principal.shared_token(),
+            binding: principal.binding(),
+        }
+    }
+
+    fn caller(&self) -> Caller {
+        Caller {
+            tenant: self.token.tenant.to_string(),
+            installation: self.token.installation.to_string(),
+            subject: self.token.subject.clone(),
+            client_id: self.token.client_id.clone(),
+            sender_binding: self.binding.kind().to_owned(),
+        }
     }
 }
 
@@ -52,7 +68,7 @@ pub(super) fn intent(
         audit_id,
         correlation_id: context.correlation.to_string(),
         time: services.clock.now(),
-        caller: caller(session.principal()),
+        caller: Who::of(session.principal()).caller(),
         license: entitlement.license.clone(),
         plan: entitlement.plan.clone(),
         scanner_digest: release.digest().to_string(),
@@ -117,7 +133,7 @@ pub(super) fn refusal(
     services: &Services,
     context: &Context,
     audit_id: AuditId,
-    caller: Caller,
+    who: &Who,
     dry_run: bool,
     why: Option<(&str, &str)>,
 ) -> AuditRecord {
@@ -126,7 +142,7 @@ pub(super) fn refusal(
         audit_id,
         correlation_id: context.correlation.to_string(),
         time: services.clock.now(),
-        caller,
+        caller: who.caller(),
         dry_run,
         stage: why.map(|(stage, _)| stage.to_owned()),
         code: why.map(|(_, code)| code.to_owned()),
@@ -168,14 +184,14 @@ pub(super) async fn append(
 pub(super) async fn recorded<T>(
     services: &Services,
     context: &Context,
-    caller: Caller,
+    who: Who,
     dry_run: bool,
     result: Result<T, Failure>,
 ) -> Result<T, Failure> {
     match result {
         Err(mut failure) if failure.audit_id.is_none() => {
             let (stage, code) = (failure.stage, failure.refusal.code());
-            failure.audit_id = note_refusal(services, context, caller, (stage, code), dry_run).await;
+            failure.audit_id = note_refusal(services, context, &who, (stage, code), dry_run).await;
             Err(failure)
         }
         other => other,
@@ -191,8 +207,8 @@ pub async fn note_refused(
     code: Code,
     context: &Context,
 ) -> Option<AuditId> {
-    let caller = caller(session.principal());
-    note_refusal(services, context, caller, (stage, code), false).await
+    let who = Who::of(session.principal());
+    note_refusal(services, context, &who, (stage, code), false).await
 }
 
 /// Records that an authenticated request was refused, at a bounded rate for each tenant: who is refused without end must
@@ -200,24 +216,23 @@ pub async fn note_refused(
 async fn note_refusal(
     services: &Services,
     context: &Context,
-    caller: Caller,
+    who: &Who,
     (stage, code): (Stage, Code),
     dry_run: bool,
 ) -> Option<AuditId> {
-    if let Some(tenant) = TenantId::parse(&caller.tenant) {
-        let shard = services.quota.of(tenant.as_str());
-        let charge = Charge {
-            tenant,
-            limits: services.policy.refusal_limits,
-            lane: Lane::Refusal,
-        };
-        if let Ok(Err(_)) = shard.ask(charge, context.deadline).await {
-            return None;
-        }
+    let tenant = who.token.tenant.clone();
+    let shard = services.quota.of(tenant.as_str());
+    let charge = Charge {
+        tenant,
+        limits: services.policy.refusal_limits,
+        lane: Lane::Refusal,
+    };
+    if let Ok(Err(_)) = shard.ask(charge, context.deadline).await {
+        return None;
     }
     let audit_id = AuditId(services.ids.uuid());
     let why = (stage.as_str(), code.as_str());
-    let record = refusal(services, context, audit_id, caller, dry_run, Some(why));
+    let record = refusal(services, context, audit_id, who, dry_run, Some(why));
     let appended = append(services, context, record, Durability::InOrder, None).await;
     matches!(appended, Ok(Ok(_))).then_some(audit_id)
 }

@@ -45,9 +45,9 @@ async fn run_recorded(
     tell: impl Tell,
 ) -> Result<Answer, Failure> {
     let begun = services.clock.monotonic();
-    let caller = records::caller(session.principal());
+    let who = records::Who::of(session.principal());
     let result = run(services, session, request, context, tell, begun).await;
-    records::recorded(services, context, caller, false, result).await
+    records::recorded(services, context, who, false, result).await
 }
 
 async fn run(

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::subject::Subject;
 
-use super::body::{BodyError, BodyErrorKind, Listed, Members, MembersVisitor, scan, string, text_of};
+use super::body::{BodyError, BodyErrorKind, Listed, Members, MembersVisitor, Name, scan, string, text_of};
 use super::sign_request::{
     Poe, SignOptions, image_digest, object, options, path_of, poe, scan_member, subjects,
 };
@@ -154,8 +154,8 @@ impl<'de> Visitor<'de> for BatchVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut list, mut more, mut items) = (Vec::new(), false, None);
-        while let Some(name) = map.next_key::<String>()? {
-            if name == "items" && items.is_none() {
+        while let Some(name) = map.next_key::<Name<'de>>()? {
+            if name.is("items") && items.is_none() {
                 items = Some(map.next_value_seed(Any(ItemsVisitor))?);
             } else if list.len() < 2 * MEMBERS.len() {
                 list.push((name, map.next_value()?));

@@ -1,8 +1,10 @@
 //! Reads JSON objects member by member, more strictly than serde's derive does: no arrays in place of objects, no
 //! enums as objects, and errors of our own words, for serde's repeat what they refuse.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use signer_actors::domain::canonical::{CanonicalError, strict_scan};
@@ -104,7 +106,7 @@ pub(crate) fn scan(raw: &RawValue, path: &str, depth: usize, kind: BodyErrorKind
 /// The members of one object, in the order of the text, values as they stand.
 pub(crate) struct Members<'a> {
     path: String,
-    list: Vec<(String, &'a RawValue)>,
+    list: Vec<(Name<'a>, &'a RawValue)>,
     more: bool,
 }
 
@@ -143,7 +145,7 @@ impl<'a> Members<'a> {
     fn refuse_duplicates(&self) -> Result<(), BodyError> {
         for (index, (name, _)) in self.list.iter().enumerate() {
             if self.list.iter().take(index).any(|(earlier, _)| earlier == name) {
-                let detail = format!("{} has a duplicate member{}", self.path, shown(name));
+                let detail = format!("{} has a duplicate member{}", self.path, shown(&name.0));
                 return Err(BodyError::new(BodyErrorKind::Json, detail));
             }
         }
@@ -152,7 +154,7 @@ impl<'a> Members<'a> {
 
     /// Names and values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        self.list.iter().map(|(name, value)| (name.as_str(), *value))
+        self.list.iter().map(|(name, value)| (&*name.0, *value))
     }
 
     /// The value of a member, if it is there.
@@ -197,7 +199,17 @@ fn shown(name: &str) -> String {
 }
 
 /// Names and values of an object's first members, and whether there are more.
-pub(super) type Listed<'a> = (Vec<(String, &'a RawValue)>, bool);
+pub(super) type Listed<'a> = (Vec<(Name<'a>, &'a RawValue)>, bool);
+
+/// A member's name: a part of the text, unless escapes are in it.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Name<'_> {
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.0 == name
+    }
+}
 
 pub(super) struct MembersVisitor;
 

@@ -47,6 +47,15 @@ pub async fn sign_dsse(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    // In a box: the layers around a handler move its future several times before they poll it.
+    Box::pin(answer(state, request, payload)).await
+}
+
+async fn answer(
+    state: Data<AppState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
     let received = receive(&state, &request, payload).await?;
     let asked = match read(&state, &request, &received.bytes) {
         Ok(asked) => asked,
