@@ -25,8 +25,9 @@ use tokio::time::Instant;
 
 /// What one permit stands for, in bytes: a semaphore counts no more than 2^32 at once.
 const BLOCK: usize = 1024;
-/// An answer is handed to the connection in pieces of this size, in bytes.
-const PIECE: usize = 64 * 1024;
+/// An answer is handed to the connection in pieces of this size, in bytes: most go in one, as each is a system call and may
+/// wake the caller.
+const PIECE: usize = 256 * 1024;
 /// How long a caller may take over an answer before its pace counts.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The least pace at which an answer is read, in bytes per second; a slower caller is hung up on.

@@ -4,15 +4,19 @@
 //! checked; the subjects, which carry the gates' stamp, come after it (canonical order puts `subject` last), when the
 //! gates have passed. So the body is walked once and copied once.
 
+mod predicate;
+
 use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::canonical::{CanonicalError, canonicalize, canonicalize_noting, compare_names, write_string};
+use super::canonical::{CanonicalError, canonicalize, compare_names, write_string};
 use super::digest::{ImageDigest, Sha256Digest};
 use super::predicates;
 use super::subject::{Subject, SubjectError, check_subjects};
 use super::tenant::{InstallationId, TenantId};
+
+pub use predicate::{CanonicalPredicate, Predicate};
 
 /// `_type` of every statement (in-toto attestation spec v1, statement.md).
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -84,45 +88,29 @@ pub struct Statement {
 }
 
 impl StatementDraft {
-    /// Checks subjects, predicate type and predicate, and canonicalises the predicate.
-    pub fn new(
+    /// Checks subjects, predicate type and predicate, and canonicalises the predicate if it is not canonical yet.
+    pub fn new<'a>(
         subjects: Vec<Subject>,
         predicate_type: String,
-        predicate: &RawValue,
+        predicate: impl Into<Predicate<'a>>,
     ) -> Result<Self, StatementError> {
         check_subjects(&subjects)?;
         check_predicate_type(&predicate_type)?;
-        let text = predicate.get();
-        // Go and Python libraries refuse a statement without a predicate object.
-        if !text.starts_with('{') {
-            return Err(StatementError::Predicate("predicate must be an object".into()));
-        }
-        // Base64 and HTTP need no more of it; subjects add a little.
-        let mut buffer = Vec::with_capacity(text.len() + text.len() / 16 + 1024);
-        buffer.extend_from_slice(b"{\"_type\":\"");
-        buffer.extend_from_slice(STATEMENT_TYPE.as_bytes());
-        buffer.extend_from_slice(b"\",\"predicate\":");
-        let start = buffer.len();
-        let noted =
-            canonicalize_noting(text, MEMBER_DEPTH, &mut buffer, predicates::NOTED).map_err(|error| {
-                match error {
-                    CanonicalError::Number { .. } | CanonicalError::NameTooLong { .. } => {
-                        StatementError::Predicate(format!("predicate: {error}"))
-                    }
-                    other => StatementError::Json(other),
-                }
-            })?;
-        if buffer.get(start..) == Some(b"{}") {
+        let predicate = match predicate.into() {
+            Predicate::Received(received) => CanonicalPredicate::of(received)?,
+            Predicate::Canonical(canonical) => canonical,
+        };
+        if predicate.is_empty() {
             return Err(StatementError::Predicate(
                 "predicate is empty: a statement must say something".into(),
             ));
         }
         let mut draft = Self {
-            buffer,
+            buffer: predicate.buffer,
             subjects,
             predicate_type,
-            predicate_bytes: u64::try_from(text.len()).unwrap_or(u64::MAX),
-            noted,
+            predicate_bytes: u64::try_from(predicate.received).unwrap_or(u64::MAX),
+            noted: predicate.noted,
         };
         draft.canonicalize_annotations()?;
         Ok(draft)
@@ -358,7 +346,7 @@ mod tests {
     fn draft(subjects: &str, predicate: &str) -> Result<StatementDraft, StatementError> {
         let subjects = serde_json::from_str(subjects).expect("subjects");
         let predicate = RawValue::from_string(predicate.to_owned()).expect("predicate");
-        StatementDraft::new(subjects, "https://cyclonedx.org/bom".into(), &predicate)
+        StatementDraft::new(subjects, "https://cyclonedx.org/bom".into(), &*predicate)
     }
 
     fn one_subject() -> String {

@@ -139,7 +139,7 @@ fn draft(predicate_type: &str, predicate: &str) -> StatementDraft {
     );
     let subjects = serde_json::from_str(&subjects).expect("subjects");
     let predicate = RawValue::from_string(predicate.to_owned()).expect("a predicate");
-    StatementDraft::new(subjects, predicate_type.to_owned(), &predicate).expect("a draft")
+    StatementDraft::new(subjects, predicate_type.to_owned(), &*predicate).expect("a draft")
 }
 
 impl Rig {

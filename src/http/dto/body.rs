@@ -131,6 +131,18 @@ impl<'a> Members<'a> {
         Self::of(path, (list, more))
     }
 
+    /// Members that another walk has found, none of them twice, all of them strict JSON. `None`: they are not JSON after all.
+    pub(crate) fn parted(path: &str, found: &[(&'a str, &'a str)]) -> Option<Self> {
+        let member = |(name, value): &(&'a str, &'a str)| {
+            Some((Name(Cow::Borrowed(*name)), serde_json::from_str(value).ok()?))
+        };
+        Some(Self {
+            path: path.to_owned(),
+            list: found.iter().map(member).collect::<Option<_>>()?,
+            more: false,
+        })
+    }
+
     /// What a visitor has read of an object.
     pub(super) fn of(path: &str, (list, more): Listed<'a>) -> Result<Self, BodyError> {
         let members = Self {

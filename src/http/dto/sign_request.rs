@@ -1,7 +1,8 @@
 //! The body of `POST /sign/dsse` (contract §2.1).
 //!
-//! Everything but the predicate is checked strictly here; the predicate's syntax is checked here, and the rest of it
-//! by [`StatementDraft::new`](signer_actors::domain::statement::StatementDraft::new), which has to walk it anyway.
+//! A body as it should be is walked once, its predicate into canonical form. Any other is read step by step: everything but
+//! the predicate is checked strictly here, as is the predicate's syntax, and the rest of it by
+//! [`StatementDraft::new`](signer_actors::domain::statement::StatementDraft::new).
 
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde_json::value::RawValue;
 use signer_actors::domain::digest::ImageDigest;
 use signer_actors::domain::ids::KeyId;
 use signer_actors::domain::signing::SigningMode;
+use signer_actors::domain::statement::{CanonicalPredicate, Predicate};
 use signer_actors::domain::subject::{MAX_SUBJECTS, Subject};
 
 use super::body::{BodyError, BodyErrorKind, Members, boolean, elements, scan, string, text_of};
@@ -44,8 +46,8 @@ pub struct SignBody<'a> {
     pub subjects: Vec<Subject>,
     /// `predicateType`
     pub predicate_type: String,
-    /// `predicate`: an object, as received.
-    pub predicate: &'a RawValue,
+    /// `predicate`: an object.
+    pub predicate: Predicate<'a>,
     /// `scannerImageDigest`
     pub scanner: ImageDigest,
     /// `poe`; without one the entitlement gate answers `entitlement_required`.
@@ -110,21 +112,50 @@ impl ReturnBundle {
 
 /// Reads a body. Strict JSON comes first, then unknown members, then each member in the order of the contract.
 pub fn parse_sign_request(body: &[u8]) -> Result<SignBody<'_>, BodyError> {
-    let members = Members::read(text_of(body)?, "the body", BodyErrorKind::Request)?;
+    let text = text_of(body)?;
+    match in_one_walk(text) {
+        Some((members, predicate)) => sign_body(&members, Some(predicate)),
+        None => step_by_step(text),
+    }
+}
+
+/// A body that is strict JSON and has a predicate, which comes out of it in canonical form.
+fn in_one_walk(text: &str) -> Option<(Members<'_>, CanonicalPredicate)> {
+    let (others, predicate) = CanonicalPredicate::of_request(text)?;
+    Some((Members::parted("the body", &others)?, predicate))
+}
+
+/// Any body: what is wrong with it is told in the order in which it is looked at.
+fn step_by_step(text: &str) -> Result<SignBody<'_>, BodyError> {
+    let members = Members::read(text, "the body", BodyErrorKind::Request)?;
     for (name, value) in members.iter() {
         if name != "predicate" {
             scan_member(&path_of(name), value)?;
         }
     }
+    sign_body(&members, None)
+}
+
+/// `predicate`: where it is not one of the members, as it is canonical already.
+fn sign_body<'a>(
+    members: &Members<'a>,
+    predicate: Option<CanonicalPredicate>,
+) -> Result<SignBody<'a>, BodyError> {
     members.only(MEMBERS, BodyErrorKind::Request)?;
     let subject = members.required("subject")?;
     let predicate_type = members.required("predicateType")?;
-    let predicate = members.required("predicate")?;
+    let predicate = match predicate {
+        Some(canonical) => Predicate::Canonical(canonical),
+        None => Predicate::Received(members.required("predicate")?),
+    };
     let scanner = members.required("scannerImageDigest")?;
     Ok(SignBody {
         subjects: subjects(subject)?,
         predicate_type: string(predicate_type, "predicateType")?,
-        predicate: object(predicate)?,
+        predicate: match predicate {
+            Predicate::Received(received) => Predicate::Received(object(received)?),
+            canonical => canonical,
+        },
         scanner: image_digest(scanner)?,
         poe: members.optional("poe").map(poe).transpose()?,
         options: members

@@ -22,11 +22,27 @@ fn body_with(name: &str, value: &str) -> String {
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
-/// Reads a body as the service does: shape, then statement.
+/// Reads a body as the service does: shape, then statement. The longer way, where there is another, comes to the same.
 fn read(body: &[u8]) -> Result<(), BodyError> {
-    let body = parse_sign_request(body)?;
-    StatementDraft::new(body.subjects, body.predicate_type, body.predicate)?;
-    Ok(())
+    let result = parse_sign_request(body).and_then(told);
+    if let Ok(text) = std::str::from_utf8(body) {
+        assert_eq!(result, step_by_step(text).and_then(told), "{text}");
+    }
+    result.map(drop)
+}
+
+/// All that a body has come to.
+fn told(body: SignBody<'_>) -> Result<String, BodyError> {
+    let rest = format!(
+        "{:?} {:?} {:?}",
+        body.scanner,
+        body.poe.map(|poe| poe.0),
+        body.options
+    );
+    let draft = StatementDraft::new(body.subjects, body.predicate_type, body.predicate)?;
+    let (bytes, shape) = (draft.predicate_bytes(), draft.content_digest());
+    let fits = draft.of_its_shape().map(drop);
+    Ok(format!("{rest} {bytes} {shape:?} {fits:?}"))
 }
 
 #[track_caller]
@@ -49,6 +65,69 @@ fn check_member(name: &str, value: &str, code: &str, detail: &str) {
 }
 
 #[test]
+fn a_body_as_it_should_be_is_walked_once() {
+    let good = body_with("options", "{}");
+    let walked = |text: &str| in_one_walk(text).is_some();
+    assert!(walked(&good));
+    assert!(walked(&format!(" {} ", good.replace("\":", "\" :\n"))));
+    let (all_but_last, others) = (good.strip_suffix('}').expect("an object"), r#","other":1"#);
+    assert!(
+        walked(&format!("{all_but_last}{others}}}")),
+        "what is unknown is refused later"
+    );
+    let respelt = good.replace("\"predicate\"", r#""predicat\u0065""#);
+    assert!(!walked(&respelt));
+    assert_eq!(read(respelt.as_bytes()), Ok(()));
+    for wrong in [
+        good.replace("\"predicate\"", "\"PREDICATE\""),
+        format!("{all_but_last}{others}{others}}}"),
+        format!("{all_but_last},\"predicate\":{{}}}}"),
+        format!("{all_but_last},\"\\u0070redicate\":{{}}}}"),
+        format!("{all_but_last},}}"),
+        format!("{good},"),
+        all_but_last.to_owned(),
+        body_with("predicate", "[]"),
+        body_with("predicate", r#"{"a":1,"a":2}"#),
+        body_with("predicate", r#"{"a":"\ud800"}"#),
+        body_with("subject", r#"{"a":1,"a":2}"#),
+    ] {
+        assert!(!walked(&wrong), "{wrong}");
+        assert!(read(wrong.as_bytes()).is_err(), "{wrong}");
+    }
+}
+
+const PREDICATES: &[&str] = &[
+    r#"{"bomFormat":"CycloneDX","specVersion":"1.6"}"#,
+    r#"{"b":[1,-0.0,{"d":null,"c":"\n"}],"a":1e400}"#,
+    r#"{"é":"\ud83d\ude00","\u0061":true,"a ":""}"#,
+    r#"{"a":{"b":[[]],"a":1},"a":2}"#,
+    "{}",
+];
+const EDITS: &[char] = &[
+    '{', '}', '[', ']', '"', ',', ':', '\\', 'u', 'e', '1', '-', '.', ' ', '\n',
+];
+
+proptest::proptest! {
+    /// Bodies with characters put in, left out or replaced.
+    #[test]
+    fn either_way_of_reading_comes_to_the_same(
+        predicate in proptest::sample::select(PREDICATES),
+        edits in proptest::collection::vec((0..1usize << 16, proptest::sample::select(EDITS), 0..3u8), 0..3),
+    ) {
+        let mut text: Vec<char> = body_with("predicate", predicate).chars().collect();
+        for (at, character, edit) in edits {
+            let at = at % text.len();
+            match edit {
+                0 => text.insert(at, character),
+                1 => drop(text.remove(at)),
+                _ => text[at] = character,
+            }
+        }
+        let _ = read(text.iter().collect::<String>().as_bytes());
+    }
+}
+
+#[test]
 fn the_contract_s_example_is_read() {
     let options = r#"{ "signingMode": "keyless", "keyId": "release-2026", "returnBundle": "sigstore",
                        "expirySeconds": 60, "timestamp": false, "dryRun": true }"#;
@@ -56,10 +135,11 @@ fn the_contract_s_example_is_read() {
     let body = parse_sign_request(text.as_bytes()).expect("valid");
     assert_eq!(body.subjects.len(), 1);
     assert_eq!(body.predicate_type, "https://cyclonedx.org/bom");
-    assert_eq!(body.predicate.get(), r#"{"bomFormat":"CycloneDX"}"#);
     assert_eq!(body.scanner.to_string(), format!("sha256:{HEX}"));
     assert_eq!(body.poe.as_ref().map(Poe::as_str), Some("eyJ.e30.sig"));
     assert!(!format!("{body:?}").contains("eyJ"), "the proof is in Debug");
+    let draft = StatementDraft::new(body.subjects, body.predicate_type, body.predicate).expect("a statement");
+    assert_eq!(draft.predicate_bytes(), 25);
     let expected = SignOptions {
         mode: Some(SigningMode::Keyless),
         key_id: KeyId::parse("release-2026"),

@@ -6,11 +6,10 @@ use std::time::Duration;
 use actix_web::http::header::{ContentType, HeaderMap, HeaderName};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::value::RawValue;
 use signer_actors::domain::caller::{Scope, SenderBinding};
 use signer_actors::domain::code::Code;
 use signer_actors::domain::idempotency::IdempotencyKey;
-use signer_actors::domain::statement::StatementDraft;
+use signer_actors::domain::statement::{Predicate, StatementDraft};
 use signer_actors::domain::subject::Subject;
 use signer_actors::entitlement::Poe;
 use signer_actors::pipeline::state::{Authenticated, Released, Session};
@@ -188,11 +187,11 @@ fn parse(state: &AppState, bytes: &[u8]) -> Result<Asked, Problem> {
 }
 
 /// The statement that is asked for, its predicate in the shape of its type.
-pub(super) fn draft_of(
+pub(super) fn draft_of<'a>(
     state: &AppState,
     subjects: Vec<Subject>,
     predicate_type: String,
-    predicate: &RawValue,
+    predicate: impl Into<Predicate<'a>>,
 ) -> Result<StatementDraft, BodyError> {
     let draft = StatementDraft::new(subjects, predicate_type, predicate)?;
     if !state.services.policy.predicate_checks {

@@ -8,7 +8,17 @@ use signer_actors::domain::canonical::canonicalize;
 use signer_actors::domain::statement::{Statement, StatementDraft};
 
 fuzz_target!(|body: &[u8]| {
-    match statement(body) {
+    let result = statement(body);
+    // The same in other words, which is read in another way when the name is that of the root's member.
+    let respelt = String::from_utf8_lossy(body).replacen("\"predicate\"", "\"predicat\\u0065\"", 1);
+    if std::str::from_utf8(body).is_ok() {
+        match (&result, statement(respelt.as_bytes())) {
+            (Ok(one), Ok(other)) => assert_eq!(one.payload, other.payload, "it matters how a name is spelt"),
+            (Err(one), Err(other)) => assert_eq!(one.kind, other.kind, "it matters how a name is spelt"),
+            (one, other) => panic!("it matters how a name is spelt: {one:?}, {other:?}"),
+        }
+    }
+    match result {
         Ok(statement) => {
             let text = std::str::from_utf8(&statement.payload).expect("UTF-8");
             let mut again = Vec::new();

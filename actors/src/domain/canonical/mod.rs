@@ -1,11 +1,13 @@
 //! RFC 8785 canonical JSON, as a stream: text in, canonical bytes out, no tree in between.
 //!
 //! `stream` walks the text and writes as it goes; `members` puts an object's members in order where the text did
-//! not; `noted` keeps where some of the outermost ones are; `scanner` reads tokens; `number` and `string` write them.
+//! not; `noted` keeps where some of the outermost ones are; `scanner` reads tokens; `number` and `string` write them. `parted`
+//! walks a text of which one member is wanted in canonical form.
 
 mod members;
 mod noted;
 mod number;
+mod parted;
 mod scanner;
 mod stream;
 mod string;
@@ -17,6 +19,8 @@ use std::ops::Range;
 
 use noted::Noted;
 use number::Numbers;
+pub use parted::{Parted, part};
+use scanner::Scanner;
 use stream::Stream;
 
 /// Deepest nesting accepted, counted from the root of the request (contract §2.1).
@@ -82,7 +86,7 @@ pub fn canonicalize_noting(
 ) -> Result<Vec<Option<Range<usize>>>, CanonicalError> {
     let start = out.len();
     let noted = (!wanted.is_empty()).then(|| Noted::new(wanted));
-    let result = Stream::new(text, Numbers::Canonical, out, noted).document(depth);
+    let result = Stream::on(Scanner::new(text), Numbers::Canonical, out, noted).document(depth);
     if result.is_err() {
         out.truncate(start);
     }
@@ -93,7 +97,7 @@ pub fn canonicalize_noting(
 /// other means, which may be less strict (duplicate names, depth, lone surrogates).
 pub fn strict_scan(text: &str, depth: usize) -> Result<(), CanonicalError> {
     let mut scratch = Vec::with_capacity(text.len());
-    Stream::new(text, Numbers::Verbatim, &mut scratch, None)
+    Stream::on(Scanner::new(text), Numbers::Verbatim, &mut scratch, None)
         .document(depth)
         .map(drop)
 }

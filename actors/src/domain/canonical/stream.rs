@@ -21,15 +21,19 @@ pub(super) struct Stream<'t, 'o, 'n> {
     outermost: usize,
 }
 
+/// Where noted members are in the buffer.
+type Places = Vec<Option<Range<usize>>>;
+
 impl<'t, 'o, 'n> Stream<'t, 'o, 'n> {
-    pub(super) fn new(
-        text: &'t str,
+    /// From where the scanner is.
+    pub(super) fn on(
+        scanner: Scanner<'t>,
         numbers: Numbers,
         out: &'o mut Vec<u8>,
         noted: Option<Noted<'n>>,
     ) -> Self {
         Self {
-            scanner: Scanner::new(text),
+            scanner,
             numbers,
             text: Text::behind(out),
             members: Members::default(),
@@ -39,22 +43,29 @@ impl<'t, 'o, 'n> Stream<'t, 'o, 'n> {
     }
 
     /// The whole text: one value. Where its noted members are in the buffer.
-    pub(super) fn document(mut self, depth: usize) -> Result<Vec<Option<Range<usize>>>, CanonicalError> {
+    pub(super) fn document(mut self, depth: usize) -> Result<Places, CanonicalError> {
         self.scanner.skip_whitespace();
+        let (mut scanner, noted) = self.value_of_root(depth)?;
+        scanner.skip_whitespace();
+        match scanner.peek() {
+            None => Ok(noted),
+            Some(_) => scanner.fail("text follows the value"),
+        }
+    }
+
+    /// One value, and the scanner behind it.
+    pub(super) fn value_of_root(mut self, depth: usize) -> Result<(Scanner<'t>, Places), CanonicalError> {
         // An array's elements are deeper than this already, so no object inside of one is taken for the outermost.
         self.outermost = match self.scanner.peek() {
             Some(b'{') => depth.saturating_add(1),
             _ => 0,
         };
         self.value(depth)?;
-        self.scanner.skip_whitespace();
-        match self.scanner.peek() {
-            None => Ok(match self.noted {
-                Some(noted) => noted.behind(self.text.before()),
-                None => Vec::new(),
-            }),
-            Some(_) => self.scanner.fail("text follows the value"),
-        }
+        let noted = match self.noted {
+            Some(noted) => noted.behind(self.text.before()),
+            None => Vec::new(),
+        };
+        Ok((self.scanner, noted))
     }
 
     fn value(&mut self, depth: usize) -> Result<(), CanonicalError> {

@@ -370,3 +370,89 @@ fn names_are_bounded_without_their_escapes() {
         );
     }
 }
+
+/// What `part` makes of a text: the others, the canonical form, how long it was, and where `a` and `b` are in it.
+type Walked<'t> = (Vec<(&'t str, &'t str)>, String, usize, Vec<Option<String>>);
+
+fn parted(text: &str) -> Option<Walked<'_>> {
+    let mut out = b"before".to_vec();
+    let parted = part(text, "one", &mut out, &["a", "b"]);
+    let text_at =
+        |range: Range<usize>| String::from_utf8_lossy(out.get(range).expect("in the buffer")).into();
+    let noted = |places: &[Option<Range<usize>>]| places.iter().cloned().map(|at| at.map(text_at)).collect();
+    let all = parted.map(|parted| (noted(&parted.noted), parted));
+    let (before, written) = out.split_at(6);
+    assert_eq!(before, b"before");
+    match all {
+        Some((noted, parted)) => {
+            let written = String::from_utf8(written.to_vec()).expect("UTF-8");
+            Some((parted.others, written, parted.received, noted))
+        }
+        None => {
+            assert!(written.is_empty(), "{text} left output behind");
+            None
+        }
+    }
+}
+
+#[test]
+fn one_member_of_the_root_is_put_into_canonical_form_on_the_way() {
+    let text =
+        r#" { "x" : [ 1.0, "\n" ] ,"one": {"b" : 1.0, "a": {"b":2,"a":3}}, "é":null , "y":{"one":0} } "#;
+    let others = vec![("x", r#"[ 1.0, "\n" ]"#), ("é", "null"), ("y", r#"{"one":0}"#)];
+    let canonical = r#"{"a":{"a":3,"b":2},"b":1}"#.to_owned();
+    let noted = vec![Some(r#"{"a":3,"b":2}"#.to_owned()), Some("1".to_owned())];
+    assert_eq!(parted(text), Some((others, canonical, 31, noted)));
+    assert_eq!(
+        parted(r#"{"one":{}}"#),
+        Some((vec![], "{}".into(), 2, vec![None, None]))
+    );
+}
+
+#[test]
+fn texts_that_are_not_as_they_should_be_are_left_to_others() {
+    let nested = |levels: usize| {
+        format!(
+            r#"{{"one":{{"a":{}{}}}}}"#,
+            "[".repeat(levels),
+            "]".repeat(levels)
+        )
+    };
+    assert!(parted(&nested(MAX_DEPTH - 2)).is_some());
+    let members = |count: usize| {
+        let others: Vec<String> = (0..count).map(|n| format!("\"{n}\":0,")).collect();
+        format!("{{{}\"one\":{{}}}}", others.concat())
+    };
+    assert!(parted(&members(64)).is_some());
+    let long = |bytes: usize| format!(r#"{{"{}":0,"one":{{}}}}"#, "a".repeat(bytes));
+    assert!(parted(&long(MAX_NAME_BYTES)).is_some());
+    for text in [
+        "",
+        "[]",
+        "{}",
+        r#"{"two":{}}"#,
+        r#"{"one":[]}"#,
+        r#"{"one":{},}"#,
+        r#"{"one":{}"#,
+        r#"{"one":{}]"#,
+        r#"{"one":{}}}"#,
+        r#"{"one":{}} 1"#,
+        r#"{"one" {}}"#,
+        r#"{one:{}}"#,
+        r#"{"one":{},"one":{}}"#,
+        r#"{"a":1,"one":{},"a":1}"#,
+        r#"{"\u006fne":{}}"#,
+        r#"{"\u0061":1,"one":{}}"#,
+        r#"{"one":{"a":1,"a":1}}"#,
+        r#"{"one":{"a":1e400}}"#,
+        r#"{"one":{"a":"\ud800"}}"#,
+        r#"{"one":{},"a":{"b":1,"b":1}}"#,
+        r#"{"one":{},"a":"\ud800"}"#,
+        r#"{"one":{},"a":01}"#,
+        &nested(MAX_DEPTH - 1),
+        &members(65),
+        &long(MAX_NAME_BYTES + 1),
+    ] {
+        assert_eq!(parted(text), None, "{text}");
+    }
+}

@@ -89,7 +89,7 @@ fn shaped(predicate_type: &str, predicate: &str) -> Result<(), String> {
     let subjects = format!(r#"[{{"name":"a","digest":{{"sha256":"{}"}}}}]"#, "ab".repeat(32));
     let subjects = serde_json::from_str(&subjects).expect("subjects");
     let predicate = RawValue::from_string(predicate.to_owned()).expect("a predicate");
-    let draft = StatementDraft::new(subjects, predicate_type.to_owned(), &predicate);
+    let draft = StatementDraft::new(subjects, predicate_type.to_owned(), &*predicate);
     match draft.and_then(StatementDraft::of_its_shape) {
         Ok(_) => Ok(()),
         Err(StatementError::Predicate(what)) => Err(what),
