@@ -26,9 +26,7 @@ fn text(data: &[u8]) {
         Ok(()) => panic!("trusted without the release key"),
         Err(why) => fit(&why),
     }
-    let Ok(bundle) = SigstoreBundle::parse(data) else {
-        return;
-    };
+    let Ok(bundle) = SigstoreBundle::parse(data) else { return };
     assert!(bundle.verification_material.tlog_entries.len() <= 64);
     let written = serde_json::to_vec(&bundle).expect("JSON");
     let again = SigstoreBundle::parse(&written).expect("what was written can be read");
@@ -37,14 +35,8 @@ fn text(data: &[u8]) {
         serde_json::from_slice(&written).expect("JSON"),
         serde_json::from_slice(data).expect("JSON"),
     );
-    if let (Some(a), Some(b)) = (
-        theirs["dsseEnvelope"].as_object(),
-        ours["dsseEnvelope"].as_object(),
-    ) {
-        assert_eq!(
-            (&a["payload"], &a["payloadType"]),
-            (&b["payload"], &b["payloadType"])
-        );
+    if let (Some(a), Some(b)) = (theirs["dsseEnvelope"].as_object(), ours["dsseEnvelope"].as_object()) {
+        assert_eq!((&a["payload"], &a["payloadType"]), (&b["payload"], &b["payloadType"]));
     }
     drop(bundle.signer());
 }
@@ -52,11 +44,7 @@ fn text(data: &[u8]) {
 /// The input as a statement that the release key signs (secure-systems-lab/dsse, protocol.md).
 fn statement(data: &[u8]) {
     let kind = "application/vnd.in-toto+json";
-    let pae = [
-        format!("DSSEv1 {} {kind} {} ", kind.len(), data.len()).as_bytes(),
-        data,
-    ]
-    .concat();
+    let pae = [format!("DSSEv1 {} {kind} {} ", kind.len(), data.len()).as_bytes(), data].concat();
     let bundle = |key: usize| {
         json!({
             "mediaType": BUNDLE,
@@ -74,14 +62,8 @@ fn statement(data: &[u8]) {
         Ok(()) => counts(data),
         Err(why) => fit(&why),
     }
-    assert!(
-        verify(other_image(), good.as_bytes()).is_err(),
-        "counts for an image that it does not name"
-    );
-    assert!(
-        verify(image(), bundle(1).as_bytes()).is_err(),
-        "counts by another key"
-    );
+    assert!(verify(other_image(), good.as_bytes()).is_err(), "counts for an image that it does not name");
+    assert!(verify(image(), bundle(1).as_bytes()).is_err(), "counts by another key");
 }
 
 fn counts(statement: &[u8]) {

@@ -103,11 +103,7 @@ fn decimal(text: &str) -> (bool, String, i128) {
     // Longer exponents than an i128 holds are not those of a double; any two of them may be equal here.
     let exponent = exponent.parse().unwrap_or(i128::MAX / 2);
     let trimmed = (digits.len() - shorter.len()) as i128;
-    (
-        negative,
-        shorter.to_owned(),
-        exponent - fraction.len() as i128 + trimmed,
-    )
+    (negative, shorter.to_owned(), exponent - fraction.len() as i128 + trimmed)
 }
 
 /// Members in the order of the text, duplicates included.

@@ -44,10 +44,7 @@ fn read(der: &[u8]) {
     let holds = |text: &str| text.is_empty() || again.windows(text.len()).any(|part| part == text.as_bytes());
     assert!(holds(&leaf.issuer) && holds(&leaf.subject), "not in the bytes");
     // Each extension that decides is there once.
-    for oid in [
-        &b"\x06\x0a\x2b\x06\x01\x04\x01\x83\xbf\x30\x01\x08"[..],
-        b"\x06\x0a\x2b\x06\x01\x04\x01\x83\xbf\x30\x01\x01",
-    ] {
+    for oid in [&b"\x06\x0a\x2b\x06\x01\x04\x01\x83\xbf\x30\x01\x08"[..], b"\x06\x0a\x2b\x06\x01\x04\x01\x83\xbf\x30\x01\x01"] {
         let value = |at: usize| again.get(at..at + oid.len()) == Some(oid);
         // The same bytes may also be inside of a value, of which this leaf has few.
         assert!((0..again.len()).filter(|at| value(*at)).count() <= 8);
@@ -59,11 +56,7 @@ fn read(der: &[u8]) {
 
 static TEMPLATE: LazyLock<[X509Extension; 2]> = LazyLock::new(|| {
     [
-        KeyUsage::new()
-            .critical()
-            .digital_signature()
-            .build()
-            .expect("a usage"),
+        KeyUsage::new().critical().digital_signature().build().expect("a usage"),
         ExtendedKeyUsage::new().code_signing().build().expect("a usage"),
     ]
 });
@@ -92,9 +85,7 @@ fn build(mut data: &[u8]) -> Option<Vec<u8>> {
         }
         let oid = Asn1Object::from_str(oid).ok()?;
         let value = Asn1OctetString::new_from_bytes(value).ok()?;
-        builder
-            .append_extension(X509Extension::new_from_der(&oid, false, &value).ok()?)
-            .ok()?;
+        builder.append_extension(X509Extension::new_from_der(&oid, false, &value).ok()?).ok()?;
     }
     builder.sign(&KEYS[0], MessageDigest::sha256()).ok()?;
     builder.build().to_der().ok()

@@ -22,11 +22,7 @@ fn check(value: &[u8]) {
     assert!(value.len() <= MAX_VALUE);
     let text = std::str::from_utf8(value).expect("ASCII").trim_matches(' ');
     let der = STANDARD.decode(text.trim_matches(':')).expect("base64");
-    assert_eq!(
-        text,
-        format!(":{}:", STANDARD.encode(&der)),
-        "two ways to write it"
-    );
+    assert_eq!(text, format!(":{}:", STANDARD.encode(&der)), "two ways to write it");
     assert_eq!(digest.0, sha256(&der));
     X509::from_der(&der).expect("a certificate");
 }

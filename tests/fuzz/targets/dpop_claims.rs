@@ -27,18 +27,11 @@ fn uri(text: &str) -> Option<(String, Option<String>)> {
     let normal = normalise(text)?;
     assert!(text.len() <= MAX_URI && text.is_ascii() && !text.bytes().any(|b| b <= b' '));
     assert!(!normal.contains(['?', '#', '\\']));
-    assert_eq!(
-        normalise(&normal).as_deref(),
-        Some(normal.as_str()),
-        "not idempotent"
-    );
+    assert_eq!(normalise(&normal).as_deref(), Some(normal.as_str()), "not idempotent");
     // The `url` crate keeps segments like `c:` before `..`, as if every scheme were `file`.
     let is_drive = |segment: &str| segment.len() == 2 && segment.ends_with(':');
     let drives = text.split(['/', '?', '#']).skip(3).any(is_drive);
-    let theirs = Url::parse(text)
-        .ok()
-        .filter(|_| !drives)
-        .map(|url| independent(&url));
+    let theirs = Url::parse(text).ok().filter(|_| !drives).map(|url| independent(&url));
     if let Some((theirs, true)) = &theirs {
         assert_eq!(&normal, theirs);
     }
@@ -55,10 +48,7 @@ fn independent(url: &Url) -> (String, bool) {
         _ => false,
     };
     let host = url.host_str().unwrap_or_default();
-    (
-        format!("{}://{host}{port}{}", url.scheme(), decoded(url.path())),
-        same,
-    )
+    (format!("{}://{host}{port}{}", url.scheme(), decoded(url.path())), same)
 }
 
 fn decoded(path: &str) -> String {
@@ -95,19 +85,8 @@ fn spellings(text: &str, normal: &str) {
     let (scheme, rest) = text.split_once("://").expect("a scheme");
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    check(format!(
-        "{}://{}{path}",
-        scheme.to_uppercase(),
-        authority.to_uppercase()
-    ));
-    check(format!(
-        "{scheme}://{authority}/.{}",
-        if path.starts_with('/') {
-            path.to_owned()
-        } else {
-            format!("/{path}")
-        }
-    ));
+    check(format!("{}://{}{path}", scheme.to_uppercase(), authority.to_uppercase()));
+    check(format!("{scheme}://{authority}/.{}", if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }));
     // A path's case counts (RFC 3986 §6.2.2.1).
     let swapped = normal.replacen("://", "\0", 1);
     if let Some((_, after)) = swapped.split_once('/')
@@ -128,23 +107,13 @@ fn claims(data: &[u8]) {
     };
     let read: Value = serde_json::from_slice(data).expect("JSON");
     let names = members(data).expect("an object");
-    assert_eq!(
-        names.len(),
-        read.as_object().expect("an object").len(),
-        "a member twice"
-    );
-    for name in names
-        .iter()
-        .map(String::as_str)
-        .chain(["jti", "htm", "htu", "nonce", "ath", "iat", "cnf"])
-    {
+    assert_eq!(names.len(), read.as_object().expect("an object").len(), "a member twice");
+    for name in names.iter().map(String::as_str).chain(["jti", "htm", "htu", "nonce", "ath", "iat", "cnf"]) {
         let value = read.get(name);
         assert_eq!(claims.get(name), value);
         assert_eq!(claims.string(name).ok(), value.and_then(Value::as_str));
         if let Ok(identifier) = claims.identifier(name) {
-            assert!(
-                (1..=256).contains(&identifier.len()) && identifier.bytes().all(|b| b.is_ascii_graphic())
-            );
+            assert!((1..=256).contains(&identifier.len()) && identifier.bytes().all(|b| b.is_ascii_graphic()));
         }
         match claims.date(name) {
             Ok(None) => assert!(value.is_none()),
@@ -154,11 +123,7 @@ fn claims(data: &[u8]) {
                 assert!((0.0..253_402_300_800.0).contains(&seconds));
                 assert!((date.timestamp_millis() as f64 / 1000.0 - seconds).abs() < 0.01);
             }
-            Err(_) => assert!(
-                !value
-                    .and_then(Value::as_i64)
-                    .is_some_and(|n| (0..253_402_300_800).contains(&n))
-            ),
+            Err(_) => assert!(!value.and_then(Value::as_i64).is_some_and(|n| (0..253_402_300_800).contains(&n))),
         }
     }
     match claims.confirmation() {
@@ -166,11 +131,7 @@ fn claims(data: &[u8]) {
         Ok(Some(bound)) => {
             let members = read["cnf"].as_object().expect("an object");
             assert!(members.keys().all(|name| name == "jkt" || name == "x5t#S256"));
-            let text = |name: &str| {
-                members
-                    .get(name)
-                    .map(|value| value.as_str().expect("a string").to_owned())
-            };
+            let text = |name: &str| members.get(name).map(|value| value.as_str().expect("a string").to_owned());
             let encoded = |digest: Option<[u8; 32]>| digest.map(|digest| signer_fuzz::b64url(&digest));
             assert_eq!(text("jkt"), encoded(bound.jkt.map(|digest| digest.0)));
             assert_eq!(text("x5t#S256"), encoded(bound.x5t_s256.map(|digest| digest.0)));

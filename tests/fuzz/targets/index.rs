@@ -23,39 +23,26 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(distinct.len(), listed.len(), "a digest twice");
     let text = std::str::from_utf8(body).expect("text");
     // What is skipped may hold half a surrogate pair or a number of any size, which no tree can.
-    let Ok(document) = serde_json::from_str::<Value>(text) else {
-        return;
-    };
+    let Ok(document) = serde_json::from_str::<Value>(text) else { return };
     if let Some(manifests) = document.get("manifests").and_then(Value::as_array)
         && manifests.iter().all(Value::is_object)
     {
         let mut named = Vec::new();
         for entry in manifests {
-            let one = (
-                entry["digest"].as_str().expect("a digest"),
-                entry["size"].as_u64().expect("a size"),
-            );
+            let one = (entry["digest"].as_str().expect("a digest"), entry["size"].as_u64().expect("a size"));
             if named.iter().all(|(digest, _)| *digest != one.0) {
                 named.push(one);
             }
         }
-        let listed: Vec<(String, u64)> = listed
-            .iter()
-            .map(|(digest, size)| (digest.to_string(), *size))
-            .collect();
-        let listed: Vec<(&str, u64)> = listed
-            .iter()
-            .map(|(digest, size)| (digest.as_str(), *size))
-            .collect();
+        let listed: Vec<(String, u64)> = listed.iter().map(|(digest, size)| (digest.to_string(), *size)).collect();
+        let listed: Vec<(&str, u64)> = listed.iter().map(|(digest, size)| (digest.as_str(), *size)).collect();
         assert_eq!(listed, named, "something is hidden, added or moved");
     }
 });
 
 fn link(header: &HeaderValue) {
     let origin: Url = "https://registry.example/".parse().expect("a url");
-    let page: Url = "https://registry.example/v2/a/referrers/x"
-        .parse()
-        .expect("a url");
+    let page: Url = "https://registry.example/v2/a/referrers/x".parse().expect("a url");
     if let Ok(Some(next)) = next_page(header, &page, &origin) {
         let shown = next.as_str();
         assert_eq!(next.origin(), origin.origin(), "{shown}");

@@ -33,14 +33,8 @@ fn accepted(text: &str, compact: &Compact<'_>, used_as: Use) {
     let (header, rest) = text.split_once('.').expect("a header");
     assert!(header.len() <= MAX_HEADER);
     // RFC 7515 §7.1, and RFC 4648 §3.5: every part has one spelling.
-    assert_eq!(
-        rest,
-        format!("{}.{}", b64url(&compact.payload), b64url(&compact.signature))
-    );
-    assert_eq!(
-        text,
-        format!("{}.{}", compact.signing_input, b64url(&compact.signature))
-    );
+    assert_eq!(rest, format!("{}.{}", b64url(&compact.payload), b64url(&compact.signature)));
+    assert_eq!(text, format!("{}.{}", compact.signing_input, b64url(&compact.signature)));
 
     let decoded = openssl::base64::decode_block(&padded(header)).expect("base64url");
     let names = members(&decoded).expect("a JSON object");
@@ -55,23 +49,14 @@ fn accepted(text: &str, compact: &Compact<'_>, used_as: Use) {
     assert_eq!(read["alg"], compact.header.algorithm.as_str());
     let typ = read["typ"].as_str().expect("a string").to_ascii_lowercase();
     let short = &compact.header.typ;
-    assert!(
-        typ == *short || typ == format!("application/{short}"),
-        "{typ} is not {short}"
-    );
-    assert_eq!(
-        read.get("kid").and_then(Value::as_str),
-        compact.header.kid.as_deref()
-    );
+    assert!(typ == *short || typ == format!("application/{short}"), "{typ} is not {short}");
+    assert_eq!(read.get("kid").and_then(Value::as_str), compact.header.kid.as_deref());
     assert_eq!(read.get("kid").is_some(), compact.header.kid.is_some());
     if let Some(kid) = &compact.header.kid {
         assert!((1..=MAX_KID).contains(&kid.len()) && kid.bytes().all(|b| b.is_ascii_graphic()));
     }
     assert_eq!(compact.header.jwk.is_some(), used_as == Use::Proof);
-    assert_eq!(
-        read.get("jwk"),
-        compact.header.jwk.clone().map(Value::Object).as_ref()
-    );
+    assert_eq!(read.get("jwk"), compact.header.jwk.clone().map(Value::Object).as_ref());
 }
 
 fn padded(text: &str) -> String {

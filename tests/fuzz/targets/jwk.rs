@@ -38,11 +38,7 @@ fn key(object: &Map<String, Value>, jwk: &PublicJwk) -> Option<Option<String>> {
         assert!(!object.contains_key(private), "{private}");
     }
     assert!(object.get("use").is_none_or(|purpose| purpose == "sig"));
-    assert!(
-        object
-            .get("alg")
-            .is_none_or(|alg| alg == jwk.algorithm().as_str())
-    );
+    assert!(object.get("alg").is_none_or(|alg| alg == jwk.algorithm().as_str()));
     assert_eq!(object.get("kid").and_then(Value::as_str), jwk.kid());
     assert_eq!(jwk.thumbprint().0, thumbprint(object));
     // No key takes a signature of nothing, and none panics over it.
@@ -127,10 +123,7 @@ fn set(data: &[u8]) {
         .filter_map(Value::as_object)
         .filter_map(|object| key(object, &PublicJwk::parse(object).ok()?).flatten())
         .collect();
-    let mut kept: Vec<String> = keys
-        .keys()
-        .filter_map(|jwk| jwk.kid().map(str::to_owned))
-        .collect();
+    let mut kept: Vec<String> = keys.keys().filter_map(|jwk| jwk.kid().map(str::to_owned)).collect();
     expected.sort();
     kept.sort();
     assert_eq!(kept, expected);

@@ -56,21 +56,14 @@ fn read(bytes: &[u8]) -> Result<LicenceFile, String> {
 
 fn accepted(payload: &[u8], file: &LicenceFile) {
     let names = members(payload).expect("an object");
-    assert_eq!(
-        names.iter().collect::<BTreeSet<_>>().len(),
-        names.len(),
-        "a member twice"
-    );
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "a member twice");
     let document: Value = serde_json::from_slice(payload).expect("JSON");
     assert_eq!(document["iss"], "https://licensing.example");
     assert_eq!(document["version"].as_u64(), Some(file.version));
     assert!(file.version > 0 && file.expires.timestamp() > NOW);
     let listed = document["licences"].as_array().expect("licences");
     assert!(listed.len() <= MAX_LICENCES && listed.len() == file.licences());
-    let ids: BTreeSet<&str> = listed
-        .iter()
-        .map(|licence| licence["lic"].as_str().expect("an id"))
-        .collect();
+    let ids: BTreeSet<&str> = listed.iter().map(|licence| licence["lic"].as_str().expect("an id")).collect();
     assert_eq!(ids.len(), listed.len(), "a licence twice");
     let revoked = listed.iter().filter(|licence| licence["revoked"] == true).count();
     assert_eq!(revoked, file.revoked());

@@ -132,16 +132,11 @@ fn counts(entry: &str) -> Result<(), String> {
         encode_block(HONEST.payload.as_bytes()),
         HONEST.signature,
     );
-    HONEST
-        .verifier
-        .bundle(image(), bundle.as_bytes(), now())
-        .map(drop)
+    HONEST.verifier.bundle(image(), bundle.as_bytes(), now()).map(drop)
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(text) = std::str::from_utf8(data) else {
-        return;
-    };
+    let Ok(text) = std::str::from_utf8(data) else { return };
     entry(text);
     body(text);
     drop(openssl::error::ErrorStack::get());
@@ -164,15 +159,9 @@ fn entry(text: &str) {
         Err(why) => fit(&why),
         Ok(()) => {
             let of = |value: &Value| decode_block(value.as_str().unwrap_or_default()).unwrap_or_default();
-            assert_eq!(
-                of(&said["canonicalizedBody"]),
-                HONEST.body.as_bytes(),
-                "another body"
-            );
+            assert_eq!(of(&said["canonicalizedBody"]), HONEST.body.as_bytes(), "another body");
             assert_eq!(of(&said["logId"]["keyId"]), log_id(), "another log");
-            let promised = said
-                .get("inclusionPromise")
-                .is_some_and(|promise| !promise.is_null());
+            let promised = said.get("inclusionPromise").is_some_and(|promise| !promise.is_null());
             let proven = said.get("inclusionProof").is_some_and(|proof| !proof.is_null());
             assert!(promised || proven, "nobody vouches for it");
             let is = |value: Option<&Value>, number: i64| {
@@ -182,10 +171,7 @@ fn entry(text: &str) {
                 })
             };
             if promised {
-                assert_eq!(
-                    of(&said["inclusionPromise"]["signedEntryTimestamp"]),
-                    of(&json!(HONEST.promise))
-                );
+                assert_eq!(of(&said["inclusionPromise"]["signedEntryTimestamp"]), of(&json!(HONEST.promise)));
                 assert!(is(said.get("integratedTime"), TIME), "another time");
                 assert!(is(said.get("logIndex"), INDEX as i64), "another index");
             }
@@ -193,12 +179,7 @@ fn entry(text: &str) {
                 let proof = &said["inclusionProof"];
                 assert_eq!(of(&proof["rootHash"]), of(&json!(HONEST.root)), "another tree");
                 assert!(is(proof.get("treeSize"), 1), "another size");
-                assert!(
-                    proof
-                        .get("hashes")
-                        .and_then(Value::as_array)
-                        .is_none_or(Vec::is_empty)
-                );
+                assert!(proof.get("hashes").and_then(Value::as_array).is_none_or(Vec::is_empty));
             }
         }
     }
@@ -225,24 +206,12 @@ fn body(text: &str) {
     match counts(&entry.to_string()) {
         Err(why) => fit(&why),
         Ok(()) => {
-            let kinds = [
-                "dsse 0.0.1",
-                "hashedrekord 0.0.1",
-                "hashedrekord 0.0.2",
-                "intoto 0.0.2",
-            ];
-            let kind = format!(
-                "{} {}",
-                said["kind"].as_str().unwrap_or(""),
-                said["apiVersion"].as_str().unwrap_or("")
-            );
+            let kinds = ["dsse 0.0.1", "hashedrekord 0.0.1", "hashedrekord 0.0.2", "intoto 0.0.2"];
+            let kind = format!("{} {}", said["kind"].as_str().unwrap_or(""), said["apiVersion"].as_str().unwrap_or(""));
             assert!(kinds.contains(&kind.as_str()) || !said.is_object(), "{kind}");
             let spec = said["spec"].to_string();
             let twice = encode_block(HONEST.signature.as_bytes());
-            assert!(
-                spec.contains(&HONEST.signature) || spec.contains(&twice),
-                "of another signature"
-            );
+            assert!(spec.contains(&HONEST.signature) || spec.contains(&twice), "of another signature");
         }
     }
 }

@@ -13,8 +13,7 @@ const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
 fuzz_target!(|data: &[u8]| {
     let annotations = |value: String| BTreeMap::from([(SIGNATURE.to_owned(), value)]);
-    let verify =
-        |image, annotations: &_| VERIFIER.simple_signing(image, annotations, data, DateTime::UNIX_EPOCH);
+    let verify = |image, annotations: &_| VERIFIER.simple_signing(image, annotations, data, DateTime::UNIX_EPOCH);
     // By the release key: exactly what an independent reader takes for a signature of this image.
     let signed = annotations(sign(&KEYS[0], data));
     let document: Option<Value> = serde_json::from_slice(data).ok();
@@ -26,29 +25,14 @@ fuzz_target!(|data: &[u8]| {
     });
     match verify(image(), &signed) {
         // serde also reads arrays as structs; they are signed bytes of the release key all the same.
-        Ok(_) => assert!(
-            names_it || !document.is_some_and(|d| objects(&d)),
-            "counts for what it does not name"
-        ),
+        Ok(_) => assert!(names_it || !document.is_some_and(|d| objects(&d)), "counts for what it does not name"),
         Err(why) => fit(&why),
     }
-    assert!(
-        verify(other_image(), &signed).is_err(),
-        "counts for an image that it does not name"
-    );
+    assert!(verify(other_image(), &signed).is_err(), "counts for an image that it does not name");
     // By nobody, by another key, or with the payload itself as signature.
     let text = String::from_utf8_lossy(data).into_owned();
-    for unsigned in [
-        String::new(),
-        "AAAA".to_owned(),
-        sign(&KEYS[1], data),
-        sign(&KEYS[0], b"else"),
-        text,
-    ] {
-        assert!(
-            verify(image(), &annotations(unsigned)).is_err(),
-            "counts without the release key"
-        );
+    for unsigned in [String::new(), "AAAA".to_owned(), sign(&KEYS[1], data), sign(&KEYS[0], b"else"), text] {
+        assert!(verify(image(), &annotations(unsigned)).is_err(), "counts without the release key");
     }
     assert!(verify(image(), &BTreeMap::new()).is_err());
 });

@@ -19,12 +19,7 @@ macro_rules! vector {
 const MESSAGE: &[u8] = vector!("message.bin");
 
 static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| {
-    let all = [
-        vector!("root.crt"),
-        vector!("intermediate.crt"),
-        vector!("p256.crt"),
-    ]
-    .concat();
+    let all = [vector!("root.crt"), vector!("intermediate.crt"), vector!("p256.crt")].concat();
     Authorities::from_pem(&all).expect("authorities")
 });
 
@@ -41,25 +36,14 @@ static HONEST: LazyLock<Vec<Said>> = LazyLock::new(|| {
         vector!("cms-key-id.tsr"),
         vector!("no-certificates.tsr"),
     ];
-    let heard = |answer: &[u8]| {
-        said(
-            &AUTHORITIES
-                .verify(answer, MESSAGE, *NOW)
-                .expect("an honest answer"),
-        )
-    };
+    let heard = |answer: &[u8]| said(&AUTHORITIES.verify(answer, MESSAGE, *NOW).expect("an honest answer"));
     answers.into_iter().map(heard).collect()
 });
 
 type Said = (DateTime<Utc>, String, Option<Vec<u8>>, Hash);
 
 fn said(timestamp: &Timestamp) -> Said {
-    (
-        timestamp.time,
-        timestamp.serial.clone(),
-        timestamp.nonce.clone(),
-        timestamp.imprint,
-    )
+    (timestamp.time, timestamp.serial.clone(), timestamp.nonce.clone(), timestamp.imprint)
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -71,10 +55,7 @@ fuzz_target!(|data: &[u8]| {
     judge(data, token);
     for other in [&b""[..], b"other bytes"] {
         assert!(AUTHORITIES.verify(data, other, *NOW).is_err(), "of other bytes");
-        assert!(
-            AUTHORITIES.verify_token(data, other, *NOW).is_err(),
-            "of other bytes"
-        );
+        assert!(AUTHORITIES.verify_token(data, other, *NOW).is_err(), "of other bytes");
     }
     drop(openssl::error::ErrorStack::get());
 });

@@ -24,10 +24,7 @@ fuzz_target!(|body: &[u8]| {
     };
     let names = members(body).expect("an object");
     let known = ["dsse", "publicKey", "sigstoreBundle", "subjectDigest"];
-    assert!(
-        names.iter().all(|name| known.contains(&name.as_str())),
-        "{names:?}"
-    );
+    assert!(names.iter().all(|name| known.contains(&name.as_str())), "{names:?}");
     let options = Options {
         subject_digest: asked.subject_digest,
         public_key: asked.public_key,
